@@ -1,0 +1,1 @@
+//! Criterion groups live in `benches/`; the peers in `peers/`.

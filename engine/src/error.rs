@@ -1,0 +1,55 @@
+//! Everything that can go wrong between a predicate and its members.
+
+use crate::batch::Place;
+
+/// An error of the engine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Bytes, files, locks.
+    #[error(transparent)]
+    Storage(#[from] muster_storage::Error),
+    /// The statement was cancelled; nothing changed.
+    #[error("cancelled")]
+    Cancelled,
+    /// A schema change or a predicate that cannot be. A whole sentence without a full stop.
+    #[error("{0}")]
+    Invalid(String),
+    /// A row that was refused, with everything that helps to find it. Nothing was imported.
+    #[error("{}{reason}", describe_place(place, column, value))]
+    Row {
+        /// File and line.
+        place: Option<Place>,
+        /// The column's name, where one is to blame.
+        column: Option<String>,
+        /// The text of the value, cut where it is long.
+        value: Option<String>,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An input file could not be read.
+    #[error("cannot read {file}: {reason}")]
+    Input {
+        /// The file.
+        file: String,
+        /// What the reader said.
+        reason: String,
+    },
+}
+
+fn describe_place(place: &Option<Place>, column: &Option<String>, value: &Option<String>) -> String {
+    let mut text = String::new();
+    if let Some(place) = place {
+        text += &format!("{}, line {}: ", place.file, place.line);
+    }
+    if let Some(column) = column {
+        text += &format!("column \"{column}\": ");
+    }
+    if let Some(value) = value {
+        text += &format!("value {value:?}: ");
+    }
+    text
+}
+
+/// The result of the engine.
+pub type Result<T> = std::result::Result<T, Error>;

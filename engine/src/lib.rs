@@ -1,0 +1,28 @@
+//! Sets and meaning: tables, predicates, indexes, and the executor that evaluates a whole predicate tree one chunk of
+//! 65,536 members at a time.
+//!
+//! ```text
+//! import : RowSource ─ batch::Batch ─ transfer::import ─ index::encode ─ storage part ─ writer (one LSN)
+//! read   : Predicate ─ plan ─ exec (chunk by chunk) ─ sink (count, members, groups, top, rows)
+//! ```
+//!
+//! Imports run one way: this crate knows storage, and nothing of the language above it.
+
+pub mod batch;
+pub mod code;
+pub mod control;
+pub mod database;
+mod error;
+pub mod exec;
+pub mod predicate;
+pub mod schema;
+pub mod transfer;
+pub mod value;
+
+pub use control::Cancel;
+pub use database::{Database, Snapshot};
+pub use error::{Error, Result};
+pub use exec::evaluate;
+pub use predicate::Predicate;
+pub use schema::{ColumnId, DataType, TableId};
+pub use value::Value;

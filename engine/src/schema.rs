@@ -1,0 +1,156 @@
+//! Tables and their columns: names, types, ids.
+//!
+//! Ids are never reused: a dropped column's id stays burnt, so bytes on disk that name it can never be taken for
+//! another column's. Everything below the language speaks in ids; names live here and in the catalog alone.
+
+use bincode::{Decode, Encode};
+
+/// The id of a table, unique for the life of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct TableId(pub u32);
+
+/// The id of a column, unique within its table for the life of the table. User columns start at
+/// [`ColumnId::FIRST`]; 0 is the live set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct ColumnId(pub u32);
+
+impl ColumnId {
+    /// The pseudo-column that holds each chunk's live set.
+    pub const LIVE: ColumnId = ColumnId(0);
+    /// The first id a user's column gets.
+    pub const FIRST: ColumnId = ColumnId(1);
+}
+
+/// The greatest precision of a DECIMAL: its unscaled value fits an `i64`.
+pub const DECIMAL_PRECISION_MAX: u8 = 18;
+
+/// The longest key of a TEXT primary key, in bytes.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// The longest name of a table or column, in bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// The type of a column, under its PostgreSQL name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum DataType {
+    /// `BOOLEAN`
+    Boolean,
+    /// `SMALLINT`, 16 bits
+    SmallInt,
+    /// `INTEGER`, 32 bits
+    Integer,
+    /// `BIGINT`, 64 bits
+    BigInt,
+    /// `DECIMAL(precision, scale)`, exact; precision at most [`DECIMAL_PRECISION_MAX`]
+    Decimal {
+        /// Digits in all.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
+    /// `DOUBLE PRECISION`, IEEE 754 binary64
+    Double,
+    /// `TEXT`, any Unicode
+    Text,
+    /// `DATE`, days
+    Date,
+    /// `TIMESTAMP`, microseconds without a zone
+    Timestamp,
+    /// `TIMESTAMPTZ`, microseconds in UTC
+    TimestampTz,
+    /// `TEXT[]`, a set of tags
+    TextArray,
+}
+
+impl DataType {
+    /// True for the types stored as an ordered `i64` code (everything but BOOLEAN, TEXT and TEXT[]).
+    pub fn is_numeric_code(self) -> bool {
+        !matches!(self, DataType::Boolean | DataType::Text | DataType::TextArray)
+    }
+
+    /// True for SMALLINT, INTEGER and BIGINT.
+    pub fn is_integer(self) -> bool {
+        matches!(self, DataType::SmallInt | DataType::Integer | DataType::BigInt)
+    }
+
+    /// True for what `sum` and `avg` take: integers, decimals, doubles.
+    pub fn is_number(self) -> bool {
+        self.is_integer() || matches!(self, DataType::Decimal { .. } | DataType::Double)
+    }
+
+    /// True for DATE, TIMESTAMP and TIMESTAMPTZ.
+    pub fn is_time(self) -> bool {
+        matches!(self, DataType::Date | DataType::Timestamp | DataType::TimestampTz)
+    }
+}
+
+impl std::fmt::Display for DataType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DataType::Boolean => f.write_str("BOOLEAN"),
+            DataType::SmallInt => f.write_str("SMALLINT"),
+            DataType::Integer => f.write_str("INTEGER"),
+            DataType::BigInt => f.write_str("BIGINT"),
+            DataType::Decimal { precision, scale } => write!(f, "DECIMAL({precision},{scale})"),
+            DataType::Double => f.write_str("DOUBLE PRECISION"),
+            DataType::Text => f.write_str("TEXT"),
+            DataType::Date => f.write_str("DATE"),
+            DataType::Timestamp => f.write_str("TIMESTAMP"),
+            DataType::TimestampTz => f.write_str("TIMESTAMPTZ"),
+            DataType::TextArray => f.write_str("TEXT[]"),
+        }
+    }
+}
+
+/// A column before it has an id: what CREATE TABLE says and what inference proposes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnSpec {
+    /// The name, as it is shown.
+    pub name: String,
+    /// The type.
+    pub data_type: DataType,
+    /// False where NULL is refused (keys, NOT NULL).
+    pub nullable: bool,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Column {
+    /// The id under which its bytes are stored.
+    pub id: ColumnId,
+    /// The name, unique in the table.
+    pub name: String,
+    /// The type.
+    pub data_type: DataType,
+    /// False where NULL is refused (keys, NOT NULL).
+    pub nullable: bool,
+}
+
+/// A table: columns in the order of `SELECT *`, and which of them is the key.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct TableSchema {
+    /// The id.
+    pub id: TableId,
+    /// The name, unique in the database.
+    pub name: String,
+    /// The columns in declaration order.
+    pub columns: Vec<Column>,
+    /// The PRIMARY KEY, a BIGINT or TEXT column; `None` where members have no outside name.
+    pub key: Option<ColumnId>,
+    /// Changes only when ordinals are renumbered offline; exports of ordinals carry it.
+    pub ordinal_epoch: u32,
+    /// The id the next added column gets.
+    pub next_column: ColumnId,
+}
+
+impl TableSchema {
+    /// The column of this name (exact bytes).
+    pub fn column_named(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// The column with this id.
+    pub fn column(&self, id: ColumnId) -> Option<&Column> {
+        self.columns.iter().find(|c| c.id == id)
+    }
+}

@@ -1,0 +1,1 @@
+//! Rows across the border: reading Parquet and CSV into batches.
