@@ -9,10 +9,12 @@
 //! Imports run one way: this crate knows storage, and nothing of the language above it.
 
 pub mod batch;
+pub mod calendar;
 pub mod code;
 pub mod control;
 pub mod database;
 mod error;
+pub mod eval;
 pub mod exec;
 pub mod predicate;
 pub mod schema;
