@@ -22,8 +22,12 @@ pub const BITSET_MEMBERS_MIN: usize = 1_024;
 pub const PART_MAGIC: [u8; 8] = *b"MUSTPART";
 /// First bytes of a manifest file.
 pub const MANIFEST_MAGIC: [u8; 8] = *b"MUSTMANI";
+/// First bytes of `CURRENT`, the file that names the live manifest.
+pub const CURRENT_MAGIC: [u8; 8] = *b"MUSTCURR";
 /// The version of every file this build writes, and the only one it reads.
 pub const FORMAT_VERSION: u32 = 1;
+/// Bytes of the envelope of a metadata file, before its body.
+pub const FRAME_HEADER_BYTES: usize = 28;
 /// Bytes of a part's header.
 pub const PART_HEADER_BYTES: usize = 64;
 /// Bytes of one entry of a part's table of sections.
@@ -53,10 +57,8 @@ pub enum SectionKind {
     DictionaryStrings = 8,
     /// The codes of a column's dictionary in the order of their strings.
     DictionaryOrder = 9,
-    /// Where each bucket of the key index begins.
-    KeyBuckets = 10,
-    /// Tag and ordinal of each key, by bucket.
-    KeyEntries = 11,
+    /// A segment of the key index: hash tag and ordinal of each key, by bucket.
+    Keys = 10,
 }
 
 impl SectionKind {
@@ -73,8 +75,7 @@ impl SectionKind {
             Lists,
             DictionaryStrings,
             DictionaryOrder,
-            KeyBuckets,
-            KeyEntries,
+            Keys,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == stored)

@@ -1,7 +1,11 @@
 //! Bytes: immutable memory-mapped parts, the manifest, checksums.
 
+pub mod codec;
 pub mod disk;
 mod error;
 pub mod format;
+pub mod frame;
+pub mod manifest;
+pub mod store;
 
 pub use error::{Error, RESTORE, Result};

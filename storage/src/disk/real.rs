@@ -1,1 +1,367 @@
-//! stub
+//! The disk of the operating system: one flat directory, written through buffers and read through memory maps.
+//!
+//! Invariants: a name has at most one writer at a time; a file that is being written is not mapped; a name that is
+//! created again gets a new file, so bytes once mapped are never written to by this process. It does not retry, does
+//! not look into subdirectories, and does not know what the files mean.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Bytes, DirectoryLock, Disk, WriteFile};
+use crate::manifest::LOCK;
+use crate::{Error, Result};
+
+/// Bytes that a file being written collects before they go to the system.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A directory of the file system.
+pub struct RealDisk {
+    directory: PathBuf,
+    /// The names being written. A leaf lock: nothing else is locked while it is held.
+    writing: Arc<Mutex<HashSet<String>>>,
+}
+
+impl RealDisk {
+    /// The disk of a directory that exists.
+    ///
+    /// # Errors
+    /// [`Error::NotADatabase`] when there is no such directory; [`Error::Io`] when it cannot be looked at.
+    pub fn open(directory: &Path) -> Result<RealDisk> {
+        let refused = |reason: &str| {
+            Err(Error::NotADatabase { directory: directory.display().to_string(), reason: reason.to_owned() })
+        };
+        match std::fs::metadata(directory) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return refused("it is not a directory"),
+            Err(error) if error.kind() == ErrorKind::NotFound => return refused("it does not exist"),
+            Err(source) => {
+                return Err(Error::Io { action: "open", file: directory.display().to_string(), source });
+            }
+        }
+        Ok(RealDisk { directory: directory.to_owned(), writing: Arc::default() })
+    }
+
+    /// The disk of a directory that is made where it is missing, with those above it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be made.
+    pub fn create(directory: &Path) -> Result<RealDisk> {
+        let failed = |action, source| Error::Io { action, file: directory.display().to_string(), source };
+        if !directory.exists() {
+            std::fs::create_dir_all(directory).map_err(|source| failed("create", source))?;
+            // The name of the directory must survive a crash as well as what is in it. Where the parent cannot be
+            // opened for that (it may be unreadable), the system's own pace is as good as it gets.
+            let path = std::path::absolute(directory).map_err(|source| failed("find", source))?;
+            if let Some(parent) = path.parent().and_then(|parent| File::open(parent).ok()) {
+                parent.sync_all().map_err(|source| failed("sync the directory above", source))?;
+            }
+        }
+        RealDisk::open(directory)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        debug_assert!(!name.contains(['/', '\\']) && name != "..", "names are flat: {name}");
+        self.directory.join(name)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, HashSet<String>> {
+        lock(&self.writing)
+    }
+
+    /// Refuses what must not happen to a file while it is written.
+    fn refuse_while_writing(&self, action: &'static str, name: &str) -> Result<()> {
+        if !self.writing().contains(name) {
+            return Ok(());
+        }
+        Err(failed(action, name)(io::Error::new(ErrorKind::ResourceBusy, "it is still being written")))
+    }
+}
+
+fn lock(writing: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
+    // A set of names is whole after every operation on it, whoever panicked in between.
+    writing.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failed(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> Error + use<> {
+    let file = name.to_owned();
+    move |source| Error::Io { action, file, source }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, name: &str) -> Result<Box<dyn WriteFile>> {
+        if !self.writing().insert(name.to_owned()) {
+            let busy = io::Error::new(ErrorKind::ResourceBusy, "it is still being written");
+            return Err(failed("create", name)(busy));
+        }
+        // From here on the guard gives the name back, also when creating fails.
+        let claim = Claim { name: name.to_owned(), writing: Arc::clone(&self.writing) };
+        let path = self.path(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("replace", name)(error)),
+            _ => {}
+        }
+        // Read access as well, because `create_new` alone would not say that this is the only handle that writes.
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed("create", name))?;
+        Ok(Box::new(RealFile { file, buffer: Vec::new(), claim }))
+    }
+
+    #[allow(unsafe_code)]
+    fn map(&self, name: &str) -> Result<Bytes> {
+        self.refuse_while_writing("map", name)?;
+        let file = File::open(self.path(name)).map_err(failed("map", name))?;
+        let length = file.metadata().map_err(failed("map", name))?.len();
+        if length == 0 {
+            // The system maps no empty file.
+            return Ok(Bytes::copied(&[]));
+        }
+        // SAFETY: the map is sound if the file's bytes do not change and it is not truncated while the map lives.
+        // - This process writes to a file only through the one `RealFile` that `create` returned for it. `create` makes
+        //   a new file each time (`create_new`), never opening one that exists, so no later call writes to this file.
+        //   The `RealFile` that made this one is gone: its claim on the name was checked above, `create` refuses a
+        //   second writer of a claimed name, and `rename` does not move a file with a writer to a name without a claim.
+        // - `remove` and `rename` change names. The file lives, unchanged, as long as the map does.
+        // - Another process that goes through this type writes only what it created itself, under the same rules;
+        //   that it maps or publishes nothing unfinished is the store's lock and its order of commit: a name is read
+        //   from a manifest, and a manifest names what was complete before it.
+        // - Programs that rewrite the files of a database in place while it is open are excluded by the contract of
+        //   `Disk::map` and in the documentation; no reader of memory maps can be protected from them.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map", name))?;
+        Ok(Bytes::mapped(map))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.refuse_while_writing("rename", from)?;
+        self.refuse_while_writing("replace", to)?;
+        std::fs::rename(self.path(from), self.path(to)).map_err(failed("rename", from))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        std::fs::remove_file(self.path(name)).map_err(failed("remove", name))
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(failed("list", "the directory"))? {
+            let entry = entry.map_err(failed("list", "the directory"))?;
+            // A name that is not Unicode is not one of ours; whatever it is shown as will not be either.
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn sync_directory(&self) -> Result<()> {
+        let directory = File::open(&self.directory).map_err(failed("sync", "the directory"))?;
+        directory.sync_all().map_err(failed("sync", "the directory"))
+    }
+
+    fn lock(&self) -> Result<Box<dyn DirectoryLock>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(self.path(LOCK)).map_err(failed("open", LOCK))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(RealLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { directory: self.describe() }),
+            Err(TryLockError::Error(source)) => Err(failed("lock", LOCK)(source)),
+        }
+    }
+
+    fn describe(&self) -> String {
+        self.directory.display().to_string()
+    }
+}
+
+/// The lock is the open file's: the system releases it when the file closes, also when the process dies.
+struct RealLock {
+    _file: File,
+}
+
+impl DirectoryLock for RealLock {}
+
+/// The right to write a name, given back on drop.
+struct Claim {
+    name: String,
+    writing: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        lock(&self.writing).remove(&self.name);
+    }
+}
+
+/// A file being written: always at its end, but within `overwrite`.
+struct RealFile {
+    file: File,
+    buffer: Vec<u8>,
+    // After `file`, so that the name is free once the file is closed.
+    claim: Claim,
+}
+
+impl RealFile {
+    fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
+        failed(action, &self.claim.name)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        // What a failed write leaves is cut off by nobody: the buffer goes in any case, so that a later flush cannot
+        // write the same bytes twice. The caller gets the error and gives the file up.
+        let written = self.file.write_all(&self.buffer);
+        self.buffer.clear();
+        written.map_err(self.failed("write"))
+    }
+}
+
+impl WriteFile for RealFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() >= BUFFER_BYTES {
+            return self.file.write_all(bytes).map_err(self.failed("write"));
+        }
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve_exact(BUFFER_BYTES);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn overwrite(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.flush()?;
+        let end = self.file.stream_position().map_err(self.failed("write"))?;
+        assert!(
+            offset.checked_add(bytes.len() as u64).is_some_and(|last| last <= end),
+            "{}: {} bytes at {offset} are not below the end at {end}",
+            self.claim.name,
+            bytes.len()
+        );
+        self.file.seek(SeekFrom::Start(offset)).map_err(self.failed("write"))?;
+        self.file.write_all(bytes).map_err(self.failed("write"))?;
+        self.file.seek(SeekFrom::Start(end)).map_err(self.failed("write"))?;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        self.file.sync_all().map_err(self.failed("sync"))
+    }
+}
+
+impl Drop for RealFile {
+    fn drop(&mut self) {
+        // Whoever needs to know calls `sync`, which tells. An unsynced file is promised nothing.
+        let _ = self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> (tempfile::TempDir, RealDisk) {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(directory.path()).unwrap();
+        (directory, disk)
+    }
+
+    fn put(disk: &RealDisk, name: &str, bytes: &[u8]) {
+        disk.create(name).unwrap().append(bytes).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_is_mapped() {
+        let (_directory, disk) = disk();
+        for length in [0, 1, 63, 4096, BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES + 5]
+        {
+            let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            let mut file = disk.create("f").unwrap();
+            for piece in bytes.chunks(700_001) {
+                file.append(piece).unwrap();
+            }
+            file.sync().unwrap();
+            drop(file);
+            assert_eq!(*disk.map("f").unwrap(), bytes[..], "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn overwriting_keeps_the_end() {
+        let (_directory, disk) = disk();
+        let mut file = disk.create("f").unwrap();
+        file.append(b"______ and").unwrap();
+        file.overwrite(0, b"header").unwrap();
+        file.append(b" tail").unwrap();
+        drop(file);
+        assert_eq!(&*disk.map("f").unwrap(), b"header and tail");
+    }
+
+    #[test]
+    #[should_panic(expected = "not below the end")]
+    fn overwriting_beyond_the_end_is_a_bug() {
+        let (_directory, disk) = disk();
+        let mut file = disk.create("f").unwrap();
+        file.append(b"four").unwrap();
+        let _ = file.overwrite(2, b"more");
+    }
+
+    /// The proof beside `map` stands on these three.
+    #[test]
+    fn mapped_bytes_stay_whatever_happens_to_the_name() {
+        let (_directory, disk) = disk();
+        put(&disk, "f", b"first");
+        let first = disk.map("f").unwrap();
+        put(&disk, "f", b"2nd");
+        let second = disk.map("f").unwrap();
+        put(&disk, "g", b"third");
+        disk.rename("g", "f").unwrap();
+        disk.remove("f").unwrap();
+        assert_eq!((&*first, &*second), (&b"first"[..], &b"2nd"[..]));
+    }
+
+    #[test]
+    fn a_file_being_written_is_neither_mapped_nor_moved_nor_written_twice() {
+        let (_directory, disk) = disk();
+        put(&disk, "other", b"x");
+        let file = disk.create("f").unwrap();
+        assert!(disk.map("f").is_err());
+        assert!(disk.create("f").is_err());
+        assert!(disk.rename("f", "g").is_err());
+        assert!(disk.rename("other", "f").is_err());
+        drop(file);
+        disk.map("f").unwrap();
+        disk.rename("f", "g").unwrap();
+        assert_eq!(disk.list().unwrap(), ["g", "other"]);
+    }
+
+    #[test]
+    fn the_lock_is_for_one() {
+        let (directory, disk) = disk();
+        let held = disk.lock().unwrap();
+        let again = RealDisk::open(directory.path()).unwrap();
+        assert!(
+            matches!(again.lock().err(), Some(Error::Locked { directory: said }) if said == disk.describe())
+        );
+        drop(held);
+        again.lock().unwrap();
+        assert_eq!(disk.list().unwrap(), [LOCK]);
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let (directory, disk) = disk();
+        let missing = disk.map("missing").err().unwrap().to_string();
+        assert!(missing.starts_with("cannot map missing: "), "{missing}");
+        assert!(disk.remove("missing").is_err());
+        disk.sync_directory().unwrap();
+        let below = directory.path().join("a/b");
+        let error = RealDisk::open(&below).err().unwrap().to_string();
+        assert!(error.ends_with("is not a MusterDB database: it does not exist"), "{error}");
+        assert_eq!(RealDisk::create(&below).unwrap().describe(), below.display().to_string());
+        RealDisk::create(&below).unwrap();
+    }
+}

@@ -1,1 +1,1 @@
-//! stub
+//! A disk in memory.
