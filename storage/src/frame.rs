@@ -168,7 +168,7 @@ mod tests {
         for version in [0, FORMAT_VERSION + 1, u32::MAX] {
             match open("f", MAGIC, &seal_as(version, 0, b"body")) {
                 Err(Error::Version { found, known, .. }) => {
-                    assert_eq!((found, known), (version, FORMAT_VERSION))
+                    assert_eq!((found, known), (version, FORMAT_VERSION));
                 }
                 other => panic!("{other:?}"),
             }

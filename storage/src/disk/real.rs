@@ -103,7 +103,7 @@ impl Disk for RealDisk {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("replace", name)(error)),
             _ => {}
         }
-        // Read access as well, because `create_new` alone would not say that this is the only handle that writes.
+        // `create_new`, so that a file that is mapped, or that another process put here, is never opened for writing.
         let file =
             OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed("create", name))?;
         Ok(Box::new(RealFile { file, buffer: Vec::new(), claim }))
