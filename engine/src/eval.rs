@@ -122,7 +122,7 @@ fn resolve(literal: &Literal, now_micros: i64) -> Result<Cow<'_, Value>> {
         Literal::Value(value) => Ok(Cow::Borrowed(value)),
         Literal::Now { offsets, date } => {
             let start = if *date { now_micros - now_micros.rem_euclid(MICROS_PER_DAY) } else { now_micros };
-            let moved = offsets.iter().try_fold(start, |micros, offset| add_interval(micros, offset));
+            let moved = offsets.iter().try_fold(start, add_interval);
             moved
                 .map(|micros| Cow::Owned(Value::TimestampTz(micros)))
                 .ok_or_else(|| Error::Invalid("now() with its intervals leaves the calendar".into()))

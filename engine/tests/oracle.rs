@@ -1,0 +1,141 @@
+//! The executor against the naive evaluator: random tables, random questions, every sink and scope.
+//!
+//! Each test imports one table and asks it many questions: right after the import, after closing and reopening, and
+//! read-only. A failure prints the seed, the table and the question shrunk as far as it goes. `MUSTER_ORACLE_SEED`
+//! sets another seed, `MUSTER_ORACLE_CASES` multiplies the questions.
+
+#![allow(unreachable_pub, reason = "the modules of a test are private to it")]
+
+#[path = "oracle/check.rs"]
+mod check;
+#[path = "oracle/data.rs"]
+mod data;
+#[path = "oracle/literals.rs"]
+mod literals;
+#[path = "oracle/naive.rs"]
+mod naive;
+#[path = "oracle/question.rs"]
+mod question;
+#[path = "oracle/random.rs"]
+mod random;
+#[path = "oracle/source.rs"]
+mod source;
+
+use data::{CHUNK, ColumnPlan, Key, NOW_MICROS, Table};
+use muster_engine::Database;
+use muster_engine::control::Cancel;
+use muster_engine::database::Mode;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use random::Random;
+use std::path::Path;
+
+/// One test: a table and the questions it is asked.
+struct Run {
+    rows: usize,
+    key: Key,
+    /// Which of all the plans are its columns.
+    plans: std::ops::Range<usize>,
+    /// Questions in each of the three phases.
+    cases: u32,
+}
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a whole number"))
+}
+
+fn run(run: &Run) {
+    let seed = from_environment("MUSTER_ORACLE_SEED", 1);
+    let mut random = Random::new(seed);
+    let plans: Vec<ColumnPlan> = data::all_plans(&mut random)
+        .into_iter()
+        .cycle()
+        .skip(run.plans.start)
+        .take(run.plans.len())
+        .collect();
+    let table = data::table(run.rows, run.key, &plans, &mut random);
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = directory.path().join("database");
+    {
+        let database = open(&place, Mode::ReadWrite);
+        import(&database, &table, seed);
+        ask("after the import", &database, &table, run, seed);
+    }
+    for (phase, mode) in [("reopened", Mode::ReadWrite), ("read-only", Mode::ReadOnly)] {
+        let database = open(&place, mode);
+        ask(phase, &database, &table, run, seed);
+    }
+}
+
+fn open(place: &Path, mode: Mode) -> Database {
+    Database::open(place, mode).unwrap_or_else(|error| panic!("cannot open as {mode:?}: {error}"))
+}
+
+fn import(database: &Database, table: &Table, seed: u64) {
+    let mut rows = source::Rows::new(table, seed);
+    let report = database
+        .create_and_import("t", &table.specs, table.key, &mut rows, &Cancel::default(), &mut |_| {})
+        .unwrap_or_else(|error| panic!("seed {seed}: the import fails: {error}\n{}", table.describe()));
+    assert_eq!(report.rows, table.rows as u64);
+}
+
+fn ask(phase: &str, database: &Database, table: &Table, run: &Run, seed: u64) {
+    let snapshot = database.snapshot().at(NOW_MICROS);
+    let schema = snapshot.table_named("t").expect("the table that was imported");
+    assert_eq!(snapshot.rows(schema.id), table.rows as u64);
+    let subject = check::Subject { table, id: schema.id, snapshot };
+
+    let mut random = Random::new(seed ^ phase.len() as u64);
+    let mut bytes = [0; 32];
+    bytes.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&random.next().to_le_bytes()));
+    let config = Config {
+        cases: run.cases * from_environment("MUSTER_ORACLE_CASES", 1) as u32,
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let questions = question::questions(table, &mut random);
+    let result = runner.run(&questions, |question| subject.check(&question).map_err(TestCaseError::fail));
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, question)) => {
+            panic!("seed {seed}, {phase}: {reason}\n{question:#?}\n{}", table.describe())
+        }
+        Err(TestError::Abort(reason)) => panic!("seed {seed}, {phase}: given up: {reason}"),
+    }
+}
+
+#[test]
+fn no_rows() {
+    run(&Run { rows: 0, key: Key::Text, plans: 0..30, cases: 60 });
+}
+
+#[test]
+fn one_row() {
+    run(&Run { rows: 1, key: Key::BigInt, plans: 30..80, cases: 150 });
+}
+
+#[test]
+fn a_thousand_rows() {
+    run(&Run { rows: 1000, key: Key::Text, plans: 60..121, cases: 250 });
+}
+
+#[test]
+fn one_less_than_a_chunk() {
+    run(&Run { rows: CHUNK - 1, key: Key::None, plans: 0..20, cases: 20 });
+}
+
+#[test]
+fn a_chunk() {
+    run(&Run { rows: CHUNK, key: Key::BigInt, plans: 20..40, cases: 20 });
+}
+
+#[test]
+fn one_more_than_a_chunk() {
+    run(&Run { rows: CHUNK + 1, key: Key::Text, plans: 40..60, cases: 20 });
+}
+
+#[test]
+fn three_chunks_and_seven() {
+    run(&Run { rows: 3 * CHUNK + 7, key: Key::None, plans: 60..90, cases: 12 });
+}
