@@ -6,7 +6,8 @@
 mod parse;
 mod tags;
 
-pub(crate) use parse::{boolean, code, quoted};
+use parse::quoted;
+pub(crate) use parse::{Reason, boolean, code, shortened};
 pub(crate) use tags::{Element, for_each_tag};
 
 use crate::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days};
