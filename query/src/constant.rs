@@ -1,0 +1,355 @@
+//! Constants: reading literals, and folding arithmetic over numbers, dates, times and intervals as PostgreSQL does.
+//!
+//! A string literal stays [`Constant::Unknown`] until its other side gives it a type. `now()` stays symbolic: only
+//! intervals are added to it, in order. DATE ± INTERVAL is a TIMESTAMP, DATE ± integer a DATE.
+
+use crate::error::{Error, QueryErrorKind, Result, Span};
+use crate::statement::Constant;
+use muster_engine::calendar::{MICROS_PER_DAY, add_interval, days_of};
+use muster_engine::predicate::Interval;
+use muster_engine::schema::DataType;
+use muster_engine::value::Value;
+
+/// The operators that are folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operator {
+    Plus,
+    Minus,
+    Multiply,
+    Divide,
+}
+
+/// The most digits a number literal keeps exactly; longer ones are doubles.
+const EXACT_DIGITS_MAX: usize = 38;
+
+/// A number literal: an integer where it fits 64 bits, else an exact decimal, else a double.
+pub(crate) fn number(digits: &str, negative: bool, span: Span) -> Result<Constant> {
+    if let Ok(integer) = digits.parse::<i64>() {
+        return Ok(Constant::Value(Value::Integer(if negative { -integer } else { integer })));
+    }
+    let signed = if negative { format!("-{digits}") } else { digits.to_owned() };
+    numeric(&signed, span)
+}
+
+/// A text as PostgreSQL's NUMERIC: what a number literal with a point is, and a string beside a DECIMAL column.
+pub(crate) fn numeric(text: &str, span: Span) -> Result<Constant> {
+    let refuse = || value_error(span, format!("{text:?} is not a number"));
+    let trimmed = text.trim();
+    if let Ok(integer) = trimmed.parse::<i64>() {
+        return Ok(Constant::Value(Value::Integer(integer)));
+    }
+    let (mantissa, exponent) = match trimmed.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().map_err(|_| refuse())?),
+        None => (trimmed, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let unsigned = whole.strip_prefix(['-', '+']).unwrap_or(whole);
+    let well_formed = (unsigned.len() + fraction.len() > 0)
+        && unsigned.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+    if !well_formed {
+        return Err(refuse());
+    }
+    let scale = fraction.len() as i64 - i64::from(exponent);
+    let exact = format!("{whole}{fraction}").parse::<i128>().ok().and_then(|unscaled| match scale {
+        0..=EXACT_SCALE_MAX => Some(Value::Decimal { unscaled, scale: scale as u8 }),
+        _ if (-EXACT_SCALE_MAX..0).contains(&scale) => {
+            let unscaled = unscaled.checked_mul(10_i128.checked_pow(scale.unsigned_abs() as u32)?)?;
+            Some(i64::try_from(unscaled).map_or(Value::Decimal { unscaled, scale: 0 }, Value::Integer))
+        }
+        _ => None,
+    });
+    match exact {
+        Some(value) => Ok(Constant::Value(value)),
+        None => trimmed.parse().map(|double| Constant::Value(Value::Double(double))).map_err(|_| refuse()),
+    }
+}
+
+const EXACT_SCALE_MAX: i64 = EXACT_DIGITS_MAX as i64;
+
+/// `TYPE 'text'`, `'text'::TYPE`, `CAST('text' AS TYPE)`.
+pub(crate) fn typed(text: &str, data_type: DataType, span: Span) -> Result<Constant> {
+    if let DataType::Decimal { .. } = data_type {
+        return numeric(text, span);
+    }
+    match Value::parse(text, data_type) {
+        Ok(value) => Ok(Constant::Value(value)),
+        Err(error) => Err(value_error(span, error.reason)),
+    }
+}
+
+/// `-constant`
+pub(crate) fn negate(constant: Constant, span: Span) -> Result<Constant> {
+    let value = match constant {
+        Constant::Null => return Ok(Constant::Null),
+        Constant::Interval(interval) => return negate_interval(interval, span).map(Constant::Interval),
+        Constant::Value(Value::Integer(integer)) => integer.checked_neg().map(Value::Integer),
+        Constant::Value(Value::Decimal { unscaled, scale }) => match i64::try_from(-unscaled) {
+            // 9223372036854775808 is a decimal, its negation the least BIGINT.
+            Ok(integer) if scale == 0 => Some(Value::Integer(integer)),
+            _ => Some(Value::Decimal { unscaled: -unscaled, scale }),
+        },
+        Constant::Value(Value::Double(double)) => Some(Value::Double(-double)),
+        other => return Err(type_error(span, format!("{} has no negative", describe(&other)))),
+    };
+    value.map(Constant::Value).ok_or_else(|| out_of_range(span))
+}
+
+/// `left operator right`
+pub(crate) fn fold(left: Constant, operator: Operator, right: Constant, span: Span) -> Result<Constant> {
+    use Operator::{Minus, Multiply, Plus};
+    if left == Constant::Null || right == Constant::Null {
+        return Ok(Constant::Null);
+    }
+    match (left, operator, right) {
+        (Constant::Interval(a), Plus | Minus, Constant::Interval(b)) => {
+            let b = if operator == Minus { negate_interval(b, span)? } else { b };
+            add_intervals(a, b).map(Constant::Interval).ok_or_else(|| out_of_range(span))
+        }
+        (Constant::Interval(interval), Multiply, Constant::Value(Value::Integer(times)))
+        | (Constant::Value(Value::Integer(times)), Multiply, Constant::Interval(interval)) => {
+            scale_interval(interval, times).map(Constant::Interval).ok_or_else(|| out_of_range(span))
+        }
+        (Constant::Interval(interval), Plus, time) => shift(time, interval, span),
+        (time, Plus, Constant::Interval(interval)) => shift(time, interval, span),
+        (time, Minus, Constant::Interval(interval)) => shift(time, negate_interval(interval, span)?, span),
+        (
+            date @ (Constant::Value(Value::Date(_)) | Constant::Now { .. }),
+            Plus,
+            Constant::Value(Value::Integer(days)),
+        )
+        | (
+            Constant::Value(Value::Integer(days)),
+            Plus,
+            date @ (Constant::Value(Value::Date(_)) | Constant::Now { .. }),
+        ) => shift_days(date, days, span),
+        (
+            date @ (Constant::Value(Value::Date(_)) | Constant::Now { .. }),
+            Minus,
+            Constant::Value(Value::Integer(days)),
+        ) => shift_days(date, days.checked_neg().ok_or_else(|| out_of_range(span))?, span),
+        (Constant::Value(Value::Date(a)), Minus, Constant::Value(Value::Date(b))) => {
+            Ok(Constant::Value(Value::Integer(i64::from(a) - i64::from(b))))
+        }
+        (Constant::Value(a), _, Constant::Value(b)) if is_number(&a) && is_number(&b) => {
+            calculate(a, operator, b, span)
+        }
+        (left, _, right) => {
+            let message = format!("no such operation on {} and {}", describe(&left), describe(&right));
+            let error = type_error(span, message);
+            let unknown = matches!(left, Constant::Unknown(_)) || matches!(right, Constant::Unknown(_));
+            Err(if unknown {
+                error.advise("give the text a type: DATE '…', TIMESTAMP '…', INTERVAL '…'")
+            } else {
+                error
+            })
+        }
+    }
+}
+
+fn shift(time: Constant, interval: Interval, span: Span) -> Result<Constant> {
+    let moved = |micros: i64| add_interval(micros, &interval).ok_or_else(|| out_of_range(span));
+    Ok(match time {
+        // A DATE becomes a TIMESTAMP, as in PostgreSQL.
+        Constant::Value(Value::Date(days)) => {
+            Constant::Value(Value::Timestamp(moved(i64::from(days) * MICROS_PER_DAY)?))
+        }
+        Constant::Value(Value::Timestamp(micros)) => Constant::Value(Value::Timestamp(moved(micros)?)),
+        Constant::Value(Value::TimestampTz(micros)) => Constant::Value(Value::TimestampTz(moved(micros)?)),
+        Constant::Now { mut offsets, date, .. } => {
+            offsets.push(interval);
+            Constant::Now { offsets, date, is_date: false }
+        }
+        other => {
+            let error = type_error(span, format!("an INTERVAL cannot be added to {}", describe(&other)));
+            return Err(error.advise("write DATE '…' or TIMESTAMP '…' before the text"));
+        }
+    })
+}
+
+fn shift_days(date: Constant, days: i64, span: Span) -> Result<Constant> {
+    let days = i32::try_from(days).map_err(|_| out_of_range(span))?;
+    match date {
+        Constant::Value(Value::Date(start)) => start
+            .checked_add(days)
+            .map(|day| Constant::Value(Value::Date(day)))
+            .ok_or_else(|| out_of_range(span)),
+        Constant::Now { mut offsets, date, is_date: true } => {
+            offsets.push(Interval { days, ..Interval::default() });
+            Ok(Constant::Now { offsets, date, is_date: true })
+        }
+        other => {
+            let message = format!("an integer cannot be added to {}", describe(&other));
+            Err(type_error(span, message).advise("write INTERVAL '30 days'"))
+        }
+    }
+}
+
+/// `constant::DATE`, and the other casts between constants that have a type.
+pub(crate) fn cast(constant: Constant, data_type: DataType, span: Span) -> Result<Constant> {
+    let value = match constant {
+        Constant::Null => return Ok(Constant::Null),
+        Constant::Unknown(text) => return typed(&text, data_type, span),
+        Constant::Now { offsets, .. } => return cast_now(offsets, data_type, span),
+        Constant::Interval(_) => return Err(type_error(span, format!("an INTERVAL is no {data_type}"))),
+        Constant::Value(value) => value,
+    };
+    let cast = match (&value, data_type) {
+        (Value::Timestamp(micros) | Value::TimestampTz(micros), DataType::Date) => {
+            i32::try_from(days_of(*micros)).ok().map(Value::Date)
+        }
+        (Value::Date(days), DataType::Timestamp) => Some(Value::Timestamp(i64::from(*days) * MICROS_PER_DAY)),
+        (Value::Date(days), DataType::TimestampTz) => {
+            Some(Value::TimestampTz(i64::from(*days) * MICROS_PER_DAY))
+        }
+        (Value::Timestamp(micros) | Value::TimestampTz(micros), DataType::Timestamp) => {
+            Some(Value::Timestamp(*micros))
+        }
+        (Value::Timestamp(micros) | Value::TimestampTz(micros), DataType::TimestampTz) => {
+            Some(Value::TimestampTz(*micros))
+        }
+        (number, DataType::Double) if is_number(number) => Some(Value::Double(as_double(number))),
+        (Value::Integer(_) | Value::Decimal { .. }, DataType::Decimal { .. })
+        | (Value::Boolean(_), DataType::Boolean)
+        | (Value::Date(_), DataType::Date)
+        | (Value::Text(_), DataType::Text)
+        | (Value::Tags(_), DataType::TextArray) => Some(value.clone()),
+        (Value::Integer(integer), _) if data_type.is_integer() => {
+            return typed(&integer.to_string(), data_type, span);
+        }
+        (other, DataType::Text) if !matches!(other, Value::Tags(_)) => Some(Value::Text(other.to_string())),
+        _ => None,
+    };
+    cast.map(Constant::Value).ok_or_else(|| {
+        type_error(span, format!("{} cannot be cast to {data_type} here", describe(&Constant::Value(value))))
+    })
+}
+
+fn cast_now(offsets: Vec<Interval>, data_type: DataType, span: Span) -> Result<Constant> {
+    match data_type {
+        // Months and days leave the time of day alone, so cutting first or last is the same.
+        DataType::Date if offsets.iter().all(|offset| offset.micros == 0) => {
+            Ok(Constant::Now { offsets, date: true, is_date: true })
+        }
+        DataType::Date => Err(Error::unsupported(span, "now() moved by hours cannot be cut to its day")
+            .advise("cut first: now()::date - INTERVAL '30 days'")),
+        DataType::Timestamp | DataType::TimestampTz => {
+            Ok(Constant::Now { offsets, date: false, is_date: false })
+        }
+        _ => Err(type_error(span, format!("now() cannot be cast to {data_type} here"))),
+    }
+}
+
+fn negate_interval(interval: Interval, span: Span) -> Result<Interval> {
+    scale_interval(interval, -1).ok_or_else(|| out_of_range(span))
+}
+
+fn scale_interval(interval: Interval, times: i64) -> Option<Interval> {
+    let times_small = i32::try_from(times).ok()?;
+    Some(Interval {
+        months: interval.months.checked_mul(times_small)?,
+        days: interval.days.checked_mul(times_small)?,
+        micros: interval.micros.checked_mul(times)?,
+    })
+}
+
+fn add_intervals(a: Interval, b: Interval) -> Option<Interval> {
+    Some(Interval {
+        months: a.months.checked_add(b.months)?,
+        days: a.days.checked_add(b.days)?,
+        micros: a.micros.checked_add(b.micros)?,
+    })
+}
+
+fn calculate(a: Value, operator: Operator, b: Value, span: Span) -> Result<Constant> {
+    let (result, zero) = match (&a, &b) {
+        (Value::Integer(a), Value::Integer(b)) => {
+            let result = match operator {
+                Operator::Plus => a.checked_add(*b),
+                Operator::Minus => a.checked_sub(*b),
+                Operator::Multiply => a.checked_mul(*b),
+                Operator::Divide => a.checked_div(*b),
+            };
+            (result.map(Value::Integer), *b == 0)
+        }
+        (Value::Double(_), _) | (_, Value::Double(_)) => {
+            let (a, b) = (as_double(&a), as_double(&b));
+            let result = match operator {
+                Operator::Plus => a + b,
+                Operator::Minus => a - b,
+                Operator::Multiply => a * b,
+                Operator::Divide => a / b,
+            };
+            ((operator != Operator::Divide || b != 0.0).then_some(Value::Double(result)), b == 0.0)
+        }
+        _ => (calculate_decimal(&a, operator, &b, span)?, false),
+    };
+    match result {
+        Some(value) => Ok(Constant::Value(value)),
+        None if zero && operator == Operator::Divide => Err(value_error(span, "division by zero")),
+        None => Err(out_of_range(span)),
+    }
+}
+
+fn calculate_decimal(a: &Value, operator: Operator, b: &Value, span: Span) -> Result<Option<Value>> {
+    let (Some((a, a_scale)), Some((b, b_scale))) = (as_decimal(a), as_decimal(b)) else { return Ok(None) };
+    if operator == Operator::Divide {
+        return Err(Error::unsupported(span, "decimals are not divided here").advise("write the quotient"));
+    }
+    if operator == Operator::Multiply {
+        return Ok(a.checked_mul(b).map(|unscaled| Value::Decimal { unscaled, scale: a_scale + b_scale }));
+    }
+    let scale = a_scale.max(b_scale);
+    let grown =
+        |unscaled: i128, from: u8| unscaled.checked_mul(10_i128.checked_pow(u32::from(scale - from))?);
+    let (Some(a), Some(b)) = (grown(a, a_scale), grown(b, b_scale)) else { return Ok(None) };
+    let result = if operator == Operator::Plus { a.checked_add(b) } else { a.checked_sub(b) };
+    Ok(result.map(|unscaled| Value::Decimal { unscaled, scale }))
+}
+
+fn as_decimal(value: &Value) -> Option<(i128, u8)> {
+    match value {
+        Value::Integer(integer) => Some((i128::from(*integer), 0)),
+        Value::Decimal { unscaled, scale } => Some((*unscaled, *scale)),
+        _ => None,
+    }
+}
+
+/// A number as the nearest double, by way of its digits, so that it is rounded once.
+pub(crate) fn as_double(value: &Value) -> f64 {
+    match value {
+        Value::Double(double) => *double,
+        number => number.to_string().parse().unwrap_or(f64::NAN),
+    }
+}
+
+pub(crate) fn is_number(value: &Value) -> bool {
+    matches!(value, Value::Integer(_) | Value::Decimal { .. } | Value::Double(_))
+}
+
+/// The constant's type with an article, for messages.
+pub(crate) fn describe(constant: &Constant) -> &'static str {
+    match constant {
+        Constant::Null => "NULL",
+        Constant::Unknown(_) | Constant::Value(Value::Text(_)) => "a text",
+        Constant::Interval(_) => "an INTERVAL",
+        Constant::Now { is_date: true, .. } | Constant::Value(Value::Date(_)) => "a DATE",
+        Constant::Now { .. } | Constant::Value(Value::TimestampTz(_)) => "a TIMESTAMPTZ",
+        Constant::Value(Value::Null) => "NULL",
+        Constant::Value(Value::Boolean(_)) => "a boolean",
+        Constant::Value(Value::Integer(_) | Value::Decimal { .. } | Value::Double(_)) => "a number",
+        Constant::Value(Value::Timestamp(_)) => "a TIMESTAMP",
+        Constant::Value(Value::Tags(_)) => "an array",
+    }
+}
+
+fn out_of_range(span: Span) -> Error {
+    value_error(span, "the result is out of range")
+}
+
+fn value_error(span: Span, message: impl Into<String>) -> Error {
+    Error::query(QueryErrorKind::Value, span, message)
+}
+
+fn type_error(span: Span, message: impl Into<String>) -> Error {
+    Error::query(QueryErrorKind::Type, span, message)
+}

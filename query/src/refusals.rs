@@ -1,0 +1,52 @@
+//! What SQL has and this version does not answer, told at the keyword that asks for it.
+//!
+//! A table of keywords, checked on the tokens before anything is parsed, so that the span is exact and the message
+//! says what to write instead. What has no keyword of its own is refused in [`crate::lower`].
+
+use crate::dialect::{keyword, span_of};
+use crate::error::{Error, Result};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+/// What a SELECT may look like, for messages.
+pub(crate) const SELECT_SHAPE: &str = "a SELECT here is SELECT columns and aggregates FROM table WHERE … GROUP BY … ORDER BY … LIMIT … OFFSET …";
+
+/// Refuses the token at `at` where it is a keyword that no SELECT of ours takes.
+pub(crate) fn check_keyword(tokens: &[TokenWithSpan], at: usize) -> Result<()> {
+    let word = keyword(&tokens[at].token);
+    let (what, advice) = match word {
+        Keyword::NoKeyword | Keyword::AND | Keyword::OR | Keyword::NOT => return Ok(()),
+        Keyword::SELECT if at > 0 => ("a subquery", "ask in two statements, or write the list out"),
+        Keyword::WITH if at == 0 => ("WITH", SELECT_SHAPE),
+        Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => {
+            ("UNION, INTERSECT and EXCEPT", "join the conditions with OR, AND or AND NOT in one WHERE")
+        }
+        Keyword::JOIN => ("JOIN", "one statement asks one table"),
+        Keyword::HAVING => ("HAVING", "GROUP BY with ORDER BY and LIMIT keeps the largest groups"),
+        Keyword::DISTINCT if at == 1 => ("SELECT DISTINCT", "GROUP BY the same columns instead"),
+        Keyword::DISTINCT => {
+            ("DISTINCT", "GROUP BY lists distinct values; IS DISTINCT FROM is not answered yet")
+        }
+        Keyword::LIKE | Keyword::ILIKE | Keyword::SIMILAR => {
+            ("pattern matching", "compare with =, IN, or BETWEEN")
+        }
+        Keyword::CASE => ("CASE", "ask one count per condition"),
+        Keyword::OVER | Keyword::WINDOW if follows_call(tokens, at) => ("a window function", SELECT_SHAPE),
+        Keyword::FILTER if follows_call(tokens, at) => ("FILTER", "put the condition into WHERE"),
+        Keyword::EXISTS => ("EXISTS", "one statement asks one table"),
+        Keyword::LATERAL | Keyword::TABLESAMPLE | Keyword::QUALIFY => ("this clause", SELECT_SHAPE),
+        Keyword::FETCH => ("FETCH FIRST", "write LIMIT n"),
+        Keyword::COLLATE => ("COLLATE", "TEXT is compared and ordered by its UTF-8 bytes"),
+        Keyword::ROLLUP | Keyword::CUBE | Keyword::GROUPING => {
+            ("GROUP BY with grouping sets", "ask one statement per grouping")
+        }
+        _ => return Ok(()),
+    };
+    let verb = if what.contains(" and ") { "are" } else { "is" };
+    Err(Error::unsupported(span_of(tokens[at].span), format!("{what} {verb} not supported")).advise(advice))
+}
+
+fn follows_call(tokens: &[TokenWithSpan], at: usize) -> bool {
+    // Earlier tokens were moved on and stand here as EOF; what follows tells a clause from a column of the name.
+    at > 0 && tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen)
+}

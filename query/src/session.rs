@@ -1,0 +1,237 @@
+//! From a text to its outcome: a session's clock, cancel flag and progress, and the statements that change something.
+
+use crate::error::{Error, QueryErrorKind, Result};
+use crate::outcome::{Outcome, OutcomeColumn};
+use crate::statement::{CopyFormat, CopyFrom, CreateTable, Statement};
+use crate::{bind, parse, script, select};
+use muster_engine::control::Progress;
+use muster_engine::exec::Stats;
+use muster_engine::schema::{ColumnSpec, DataType};
+use muster_engine::transfer::{Format, ReadOptions, Target, open_source};
+use muster_engine::value::Value;
+use muster_engine::{Cancel, Snapshot};
+use roaring::RoaringBitmap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One user's thread of statements over a database: what `now()` is, how a statement is cancelled, who hears of
+/// progress. Each statement sees the present as it begins.
+pub struct Session {
+    engine: Arc<muster_engine::Database>,
+    read_only: bool,
+    now_micros: Option<i64>,
+    cancel: Cancel,
+    progress: Option<Box<dyn FnMut(Progress) + Send>>,
+}
+
+impl Session {
+    pub(crate) fn new(engine: Arc<muster_engine::Database>, read_only: bool) -> Session {
+        Session { engine, read_only, now_micros: None, cancel: Cancel::default(), progress: None }
+    }
+
+    /// Fixes `now()` to microseconds since 1970-01-01 00:00:00 UTC, or with `None` lets it run again.
+    pub fn set_now(&mut self, micros: impl Into<Option<i64>>) {
+        self.now_micros = micros.into();
+    }
+
+    /// A handle that cancels this session's statement from any thread: the one that runs, or else the next one, which
+    /// then ends with [`muster_engine::Error::Cancelled`] and changes nothing. Call [`Cancel::reset`] before a statement
+    /// to drop what came too late for the last.
+    pub fn cancel_handle(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    /// Hears of the progress of imports, about ten times a second.
+    pub fn on_progress(&mut self, hear: impl FnMut(Progress) + Send + 'static) {
+        self.progress = Some(Box::new(hear));
+    }
+
+    /// Executes one statement. A semicolon may end it.
+    pub fn execute(&mut self, sql: &str) -> Result<Outcome> {
+        let outcome =
+            self.cancel.check().map_err(Error::from).and_then(|()| self.execute_parsed(parse::parse(sql)?));
+        self.rearmed(outcome)
+    }
+
+    /// Executes the statements of a script one by one and hands over each outcome as soon as it is there. Stops at the
+    /// first error, whose span counts from the start of the script.
+    pub fn execute_script(&mut self, sql: &str, mut hear: impl FnMut(Outcome)) -> Result<()> {
+        for span in script::spans(sql).0 {
+            let outcome =
+                self.execute(&sql[span.start..span.end]).map_err(|error| error.shifted(span.start))?;
+            hear(outcome);
+        }
+        Ok(())
+    }
+
+    /// The members of a `SELECT columns FROM table WHERE …` as a bitmap of ordinals.
+    pub fn audience(&mut self, sql: &str) -> Result<RoaringBitmap> {
+        let members = match parse::parse(sql)? {
+            Statement::Select(select) => {
+                let snapshot = self.snapshot();
+                select::plan(*select, &snapshot).and_then(|plan| plan.members(&snapshot, &self.cancel))
+            }
+            _ => Err(Error::unsupported(None, "an audience is the answer of a SELECT")),
+        };
+        self.rearmed(members)
+    }
+
+    /// A cancelled statement takes its cancellation with it.
+    fn rearmed<T>(&self, result: Result<T>) -> Result<T> {
+        if matches!(&result, Err(error) if error.is_cancelled()) {
+            self.cancel.reset();
+        }
+        result
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let snapshot = self.engine.snapshot();
+        match self.now_micros {
+            Some(now) => snapshot.at(now),
+            None => snapshot,
+        }
+    }
+
+    fn execute_parsed(&mut self, statement: Statement) -> Result<Outcome> {
+        let snapshot = self.snapshot();
+        match statement {
+            Statement::Select(select) => select::plan(*select, &snapshot)?.run(&snapshot, &self.cancel),
+            Statement::ShowTables => Ok(show_tables(&snapshot)),
+            Statement::Describe(name) => Ok(describe(&*bind::table(&snapshot, &name)?)),
+            Statement::CreateTable(table) => self.create_table(table, &snapshot),
+            Statement::Copy(copy) => self.copy(copy, &snapshot),
+        }
+    }
+
+    fn check_writable(&self, statement: &str) -> Result<()> {
+        if self.read_only {
+            let message = format!("{statement} cannot run: the database was opened for reading only");
+            return Err(Error::query(QueryErrorKind::ReadOnly, None, message));
+        }
+        Ok(())
+    }
+
+    fn create_table(&mut self, table: CreateTable, snapshot: &Snapshot) -> Result<Outcome> {
+        self.check_writable("CREATE TABLE")?;
+        let done = Outcome::Done { message: "CREATE TABLE".to_owned() };
+        let name = &table.name;
+        if snapshot.table_named(&name.text).is_some() {
+            if table.if_not_exists {
+                return Ok(done);
+            }
+            let message = format!("table \"{}\" exists already", name.text);
+            return Err(Error::query(QueryErrorKind::Duplicate, name.span, message)
+                .advise("CREATE TABLE IF NOT EXISTS leaves it"));
+        }
+        let mut columns: Vec<ColumnSpec> = Vec::with_capacity(table.columns.len());
+        for column in &table.columns {
+            let nullable = !column.not_null;
+            columns.push(ColumnSpec {
+                name: column.name.text.clone(),
+                data_type: column.data_type,
+                nullable,
+            });
+        }
+        let key = match &table.key {
+            None => None,
+            Some(key) => {
+                let Some(index) = columns.iter().position(|column| column.name == key.text) else {
+                    let message = format!("unknown column \"{}\" in PRIMARY KEY", key.text);
+                    return Err(Error::query(QueryErrorKind::UnknownColumn, key.span, message));
+                };
+                let column = &table.columns[index];
+                if !matches!(column.data_type, DataType::BigInt | DataType::Text) {
+                    let message = format!("a PRIMARY KEY is BIGINT or TEXT, not {}", column.data_type);
+                    return Err(Error::query(QueryErrorKind::Type, column.type_span, message));
+                }
+                columns[index].nullable = false;
+                Some(index)
+            }
+        };
+        self.engine.create_table(&name.text, &columns, key)?;
+        Ok(done)
+    }
+
+    fn copy(&mut self, copy: CopyFrom, snapshot: &Snapshot) -> Result<Outcome> {
+        self.check_writable("COPY")?;
+        let schema = bind::table(snapshot, &copy.table)?;
+        let mut names = Vec::with_capacity(copy.columns.len());
+        for name in &copy.columns {
+            names.push(bind::column_named(&schema, name)?.name.clone());
+        }
+        let defaults = ReadOptions::default();
+        let options = ReadOptions {
+            format: copy.format.map(|format| match format {
+                CopyFormat::Csv => Format::Csv,
+                CopyFormat::Parquet => Format::Parquet,
+            }),
+            // As in PostgreSQL, a CSV file has a header only where the statement says so.
+            header: copy.header.unwrap_or(false),
+            delimiter: copy.delimiter.unwrap_or(defaults.delimiter),
+            null: copy.null.unwrap_or(defaults.null.clone()),
+            columns: (!names.is_empty()).then_some(names),
+            ..defaults
+        };
+        let files: Vec<PathBuf> = copy.files.iter().map(|(file, _)| PathBuf::from(file)).collect();
+        for (file, span) in &copy.files {
+            if let Err(error) = std::fs::metadata(file) {
+                return Err(Error::query(
+                    QueryErrorKind::Value,
+                    *span,
+                    format!("cannot read {file}: {error}"),
+                ));
+            }
+        }
+        let targets = Target::of_table(&schema);
+        let (delivered, mut source) = open_source(&files, &options, &targets)?;
+        let columns: Vec<_> = delivered.into_iter().map(|target| schema.columns[target].id).collect();
+        let mut unheard = |_: Progress| {};
+        let progress: &mut dyn FnMut(Progress) = match &mut self.progress {
+            Some(hear) => hear.as_mut(),
+            None => &mut unheard,
+        };
+        let report = self.engine.import(schema.id, &columns, source.as_mut(), &self.cancel, progress)?;
+        Ok(Outcome::Done { message: format!("COPY {}", report.rows) })
+    }
+}
+
+fn show_tables(snapshot: &Snapshot) -> Outcome {
+    let mut tables = snapshot.tables();
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
+    let row = |table: Arc<muster_engine::schema::TableSchema>| {
+        let key = table
+            .key
+            .and_then(|id| table.column(id))
+            .map_or(Value::Null, |key| Value::Text(key.name.clone()));
+        let columns = Value::Integer(table.columns.len() as i64);
+        vec![Value::Text(table.name.clone()), columns, key, Value::Integer(snapshot.rows(table.id) as i64)]
+    };
+    let columns = [
+        ("name", DataType::Text),
+        ("columns", DataType::BigInt),
+        ("key", DataType::Text),
+        ("rows", DataType::BigInt),
+    ];
+    listing(&columns, tables.into_iter().map(row).collect())
+}
+
+fn describe(table: &muster_engine::schema::TableSchema) -> Outcome {
+    let rows = table.columns.iter().map(|column| {
+        let (name, data_type) = (Value::Text(column.name.clone()), Value::Text(column.data_type.to_string()));
+        vec![name, data_type, Value::Boolean(column.nullable), Value::Boolean(table.key == Some(column.id))]
+    });
+    let columns = [
+        ("column", DataType::Text),
+        ("type", DataType::Text),
+        ("nullable", DataType::Boolean),
+        ("key", DataType::Boolean),
+    ];
+    listing(&columns, rows.collect())
+}
+
+fn listing(columns: &[(&str, DataType)], rows: Vec<Vec<Value>>) -> Outcome {
+    let columns = columns
+        .iter()
+        .map(|(name, data_type)| OutcomeColumn { name: (*name).to_owned(), data_type: *data_type });
+    Outcome::Rows { columns: columns.collect(), rows, stats: Stats::default() }
+}

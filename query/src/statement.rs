@@ -1,0 +1,250 @@
+//! Our statements: what the parser makes of a text, and what the binder reads.
+//!
+//! Small on purpose: it holds only what can be answered. AND and OR are n-ary, so a chain of ten thousand terms is one
+//! level deep; depth comes from nesting alone, which [`crate::dialect`] limits. Constants are folded already. Every
+//! part that can be refused later carries its span.
+
+use crate::error::Span;
+use muster_engine::predicate::{CompareOp, Interval};
+use muster_engine::schema::DataType;
+use muster_engine::value::Value;
+
+/// One statement.
+#[derive(Debug)]
+pub(crate) enum Statement {
+    CreateTable(CreateTable),
+    Copy(CopyFrom),
+    Select(Box<Select>),
+    ShowTables,
+    Describe(Name),
+}
+
+/// An identifier, folded to lower case unless it was quoted.
+#[derive(Clone, Debug)]
+pub(crate) struct Name {
+    pub(crate) text: String,
+    pub(crate) span: Span,
+}
+
+impl Name {
+    /// A name that stands in no text: it came as an argument.
+    pub(crate) fn outside(text: &str) -> Name {
+        Name { text: text.to_owned(), span: Span { start: 0, end: 0 } }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct CreateTable {
+    pub(crate) name: Name,
+    pub(crate) if_not_exists: bool,
+    pub(crate) columns: Vec<ColumnDefinition>,
+    /// The `PRIMARY KEY (column)` or the column marked so.
+    pub(crate) key: Option<Name>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ColumnDefinition {
+    pub(crate) name: Name,
+    pub(crate) data_type: DataType,
+    pub(crate) type_span: Span,
+    pub(crate) not_null: bool,
+}
+
+/// `COPY table [(columns)] FROM files (options)`.
+#[derive(Debug)]
+pub(crate) struct CopyFrom {
+    pub(crate) table: Name,
+    pub(crate) columns: Vec<Name>,
+    pub(crate) files: Vec<(String, Span)>,
+    pub(crate) format: Option<CopyFormat>,
+    pub(crate) header: Option<bool>,
+    pub(crate) delimiter: Option<u8>,
+    pub(crate) null: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CopyFormat {
+    Csv,
+    Parquet,
+}
+
+#[derive(Debug)]
+pub(crate) struct Select {
+    pub(crate) items: Vec<Item>,
+    pub(crate) table: Name,
+    pub(crate) alias: Option<Name>,
+    pub(crate) filter: Option<Condition>,
+    pub(crate) group_by: Vec<Key>,
+    pub(crate) order_by: Vec<Order>,
+    pub(crate) limit: Option<u64>,
+    pub(crate) offset: u64,
+}
+
+/// One entry of the select list.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// `*` or `t.*`
+    Star { qualifier: Option<Name>, span: Span },
+    /// A column or an aggregate.
+    Output { output: Output, alias: Option<Name>, span: Span },
+}
+
+/// What a row shows.
+#[derive(Clone, Debug)]
+pub(crate) enum Output {
+    Column(ColumnName),
+    Aggregate(AggregateCall),
+}
+
+/// A column, perhaps under its table's name.
+#[derive(Clone, Debug)]
+pub(crate) struct ColumnName {
+    pub(crate) qualifier: Option<Name>,
+    pub(crate) name: Name,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct AggregateCall {
+    pub(crate) function: Function,
+    /// `None` is `count(*)`.
+    pub(crate) column: Option<ColumnName>,
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Function {
+    Count,
+    Sum,
+    Avg,
+    Min,
+    Max,
+}
+
+impl Function {
+    pub(crate) fn named(name: &str) -> Option<Function> {
+        Some(match name {
+            "count" => Function::Count,
+            "sum" => Function::Sum,
+            "avg" => Function::Avg,
+            "min" => Function::Min,
+            "max" => Function::Max,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Function::Count => "count",
+            Function::Sum => "sum",
+            Function::Avg => "avg",
+            Function::Min => "min",
+            Function::Max => "max",
+        }
+    }
+}
+
+/// What a GROUP BY or ORDER BY entry names.
+#[derive(Debug)]
+pub(crate) enum Key {
+    /// A place in the select list, from 1.
+    Position(usize, Span),
+    /// A column, an alias or an aggregate.
+    Output(Output),
+}
+
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) key: Key,
+    pub(crate) descending: bool,
+}
+
+/// A WHERE clause.
+#[derive(Debug)]
+pub(crate) enum Condition {
+    And(Vec<Condition>),
+    Or(Vec<Condition>),
+    Not(Box<Condition>),
+    /// A bare term: a BOOLEAN column, TRUE, FALSE, NULL.
+    Term(Term),
+    Compare {
+        left: Term,
+        op: CompareOp,
+        right: Term,
+    },
+    In {
+        left: Term,
+        list: Vec<Term>,
+    },
+    Is {
+        term: Term,
+        what: Is,
+    },
+    /// `left op ANY (right)`, `left op ALL (right)`
+    Quantified {
+        left: Term,
+        op: CompareOp,
+        all: bool,
+        right: Term,
+    },
+    /// `left @> right`, `left && right`
+    Sets {
+        left: Term,
+        op: SetOp,
+        right: Term,
+    },
+}
+
+/// What `IS` asks; its negation is a [`Condition::Not`], for an answer of IS is never unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Is {
+    Null,
+    True,
+    False,
+    /// `IS UNKNOWN`: as NULL, but of booleans only.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetOp {
+    /// `@>`
+    Contains,
+    /// `<@`
+    ContainedBy,
+    /// `&&`
+    Overlaps,
+}
+
+/// One side of a comparison.
+#[derive(Clone, Debug)]
+pub(crate) struct Term {
+    pub(crate) kind: TermKind,
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum TermKind {
+    Column(ColumnName),
+    Constant(Constant),
+    /// `ARRAY[…]` of constants.
+    Array(Vec<Term>),
+}
+
+/// A folded constant.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Constant {
+    /// NULL.
+    Null,
+    /// A string literal whose type the other side decides, as in PostgreSQL.
+    Unknown(String),
+    /// A constant with a type.
+    Value(Value),
+    /// An INTERVAL.
+    Interval(Interval),
+    /// `now()`, moved; `date` where it was cut to its day first.
+    Now {
+        offsets: Vec<Interval>,
+        date: bool,
+        /// True while it is still a DATE (`current_date`), which counts in days.
+        is_date: bool,
+    },
+}
