@@ -1,14 +1,13 @@
 //! The disk of the operating system: one flat directory, written through buffers and read through memory maps.
 //!
-//! Invariants: a name has at most one writer at a time; a file that is being written is not mapped; a name that is
-//! created again gets a new file, so bytes once mapped are never written to by this process. It does not retry, does
-//! not look into subdirectories, and does not know what the files mean.
+//! Invariants: a name that is created again gets a new file, so only the writer that made a file ever writes to it; a
+//! writer holds the system's lock on its file, and a file that is locked so is not mapped. Hence mapped bytes stay, in
+//! this process and in others. It does not retry, does not look into subdirectories, and does not know what the files
+//! mean.
 
-use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Bytes, DirectoryLock, Disk, WriteFile};
 use crate::manifest::LOCK;
@@ -20,8 +19,6 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// A directory of the file system.
 pub struct RealDisk {
     directory: PathBuf,
-    /// The names being written. A leaf lock: nothing else is locked while it is held.
-    writing: Arc<Mutex<HashSet<String>>>,
 }
 
 impl RealDisk {
@@ -41,7 +38,7 @@ impl RealDisk {
                 return Err(Error::Io { action: "open", file: directory.display().to_string(), source });
             }
         }
-        Ok(RealDisk { directory: directory.to_owned(), writing: Arc::default() })
+        Ok(RealDisk { directory: directory.to_owned() })
     }
 
     /// The disk of a directory that is made where it is missing, with those above it.
@@ -66,23 +63,6 @@ impl RealDisk {
         debug_assert!(!name.contains(['/', '\\']) && name != "..", "names are flat: {name}");
         self.directory.join(name)
     }
-
-    fn writing(&self) -> MutexGuard<'_, HashSet<String>> {
-        lock(&self.writing)
-    }
-
-    /// Refuses what must not happen to a file while it is written.
-    fn refuse_while_writing(&self, action: &'static str, name: &str) -> Result<()> {
-        if !self.writing().contains(name) {
-            return Ok(());
-        }
-        Err(failed(action, name)(io::Error::new(ErrorKind::ResourceBusy, "it is still being written")))
-    }
-}
-
-fn lock(writing: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
-    // A set of names is whole after every operation on it, whoever panicked in between.
-    writing.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failed(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> Error + use<> {
@@ -92,12 +72,6 @@ fn failed(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> Error +
 
 impl Disk for RealDisk {
     fn create(&self, name: &str) -> Result<Box<dyn WriteFile>> {
-        if !self.writing().insert(name.to_owned()) {
-            let busy = io::Error::new(ErrorKind::ResourceBusy, "it is still being written");
-            return Err(failed("create", name)(busy));
-        }
-        // From here on the guard gives the name back, also when creating fails.
-        let claim = Claim { name: name.to_owned(), writing: Arc::clone(&self.writing) };
         let path = self.path(name);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("replace", name)(error)),
@@ -106,36 +80,42 @@ impl Disk for RealDisk {
         // `create_new`, so that a file that is mapped, or that another process put here, is never opened for writing.
         let file =
             OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed("create", name))?;
-        Ok(Box::new(RealFile { file, buffer: Vec::new(), claim }))
+        // Waits for nobody but a `map` that looks at the file just now, sees that it is empty, and leaves.
+        file.lock().map_err(failed("lock", name))?;
+        Ok(Box::new(RealFile { file, buffer: Vec::new(), name: name.to_owned() }))
     }
 
     #[allow(unsafe_code)]
     fn map(&self, name: &str) -> Result<Bytes> {
-        self.refuse_while_writing("map", name)?;
         let file = File::open(self.path(name)).map_err(failed("map", name))?;
+        match file.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let busy = io::Error::new(ErrorKind::ResourceBusy, "it is still being written");
+                return Err(failed("map", name)(busy));
+            }
+            Err(TryLockError::Error(source)) => return Err(failed("map", name)(source)),
+        }
         let length = file.metadata().map_err(failed("map", name))?.len();
         if length == 0 {
-            // The system maps no empty file.
+            // The system maps no empty file; and this one may yet get its bytes, from a writer about to lock it.
             return Ok(Bytes::copied(&[]));
         }
-        // SAFETY: the map is sound if the file's bytes do not change and it is not truncated while the map lives.
-        // - This process writes to a file only through the one `RealFile` that `create` returned for it. `create` makes
-        //   a new file each time (`create_new`), never opening one that exists, so no later call writes to this file.
-        //   The `RealFile` that made this one is gone: its claim on the name was checked above, `create` refuses a
-        //   second writer of a claimed name, and `rename` does not move a file with a writer to a name without a claim.
-        // - `remove` and `rename` change names. The file lives, unchanged, as long as the map does.
-        // - Another process that goes through this type writes only what it created itself, under the same rules;
-        //   that it maps or publishes nothing unfinished is the store's lock and its order of commit: a name is read
-        //   from a manifest, and a manifest names what was complete before it.
-        // - Programs that rewrite the files of a database in place while it is open are excluded by the contract of
-        //   `Disk::map` and in the documentation; no reader of memory maps can be protected from them.
+        // SAFETY: the map is sound if the bytes of this file do not change and it is not truncated while the map lives.
+        // - All writing goes through a `RealFile`, in this process and in every other that uses this type. Its file was
+        //   made by the `create` that returned it (`create_new` fails on a file that exists), and no `RealFile` is
+        //   made for a file twice. So this file has one writer in its life, or none.
+        // - That writer locks the file, exclusively, before the first byte and until it is dropped. The shared lock was
+        //   granted above, so the writer has not yet locked it or is gone. Had it not yet, the file would be empty and
+        //   not mapped. So it is gone, and nobody writes to this file again.
+        // - `remove` and `rename` change names, not files: the system keeps the file as long as the map lives.
+        // - Programs that write to the files of a database behind its back are excluded by the contract of
+        //   `Disk::map`; no reader of memory maps can be protected from them.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map", name))?;
         Ok(Bytes::mapped(map))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.refuse_while_writing("rename", from)?;
-        self.refuse_while_writing("replace", to)?;
         std::fs::rename(self.path(from), self.path(to)).map_err(failed("rename", from))
     }
 
@@ -182,29 +162,16 @@ struct RealLock {
 
 impl DirectoryLock for RealLock {}
 
-/// The right to write a name, given back on drop.
-struct Claim {
-    name: String,
-    writing: Arc<Mutex<HashSet<String>>>,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        lock(&self.writing).remove(&self.name);
-    }
-}
-
-/// A file being written: always at its end, but within `overwrite`.
+/// A file being written, and locked: always at its end, but within `overwrite`.
 struct RealFile {
     file: File,
     buffer: Vec<u8>,
-    // After `file`, so that the name is free once the file is closed.
-    claim: Claim,
+    name: String,
 }
 
 impl RealFile {
     fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
-        failed(action, &self.claim.name)
+        failed(action, &self.name)
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -237,7 +204,7 @@ impl WriteFile for RealFile {
         assert!(
             offset.checked_add(bytes.len() as u64).is_some_and(|last| last <= end),
             "{}: {} bytes at {offset} are not below the end at {end}",
-            self.claim.name,
+            self.name,
             bytes.len()
         );
         self.file.seek(SeekFrom::Start(offset)).map_err(self.failed("write"))?;
@@ -309,7 +276,7 @@ mod tests {
         let _ = file.overwrite(2, b"more");
     }
 
-    /// The proof beside `map` stands on these three.
+    /// The proof beside `map` stands on these two.
     #[test]
     fn mapped_bytes_stay_whatever_happens_to_the_name() {
         let (_directory, disk) = disk();
@@ -324,18 +291,22 @@ mod tests {
     }
 
     #[test]
-    fn a_file_being_written_is_neither_mapped_nor_moved_nor_written_twice() {
-        let (_directory, disk) = disk();
-        put(&disk, "other", b"x");
-        let file = disk.create("f").unwrap();
-        assert!(disk.map("f").is_err());
-        assert!(disk.create("f").is_err());
-        assert!(disk.rename("f", "g").is_err());
-        assert!(disk.rename("other", "f").is_err());
-        drop(file);
-        disk.map("f").unwrap();
+    fn a_file_is_mapped_once_its_writer_is_gone() {
+        let (directory, disk) = disk();
+        let other = RealDisk::open(directory.path()).unwrap();
+        let mut file = disk.create("f").unwrap();
+        file.append(b"bytes").unwrap();
+        file.sync().unwrap();
         disk.rename("f", "g").unwrap();
-        assert_eq!(disk.list().unwrap(), ["g", "other"]);
+        for disk in [&disk, &other] {
+            let error = disk.map("g").err().unwrap().to_string();
+            assert_eq!(error, "cannot map g: it is still being written");
+        }
+        // A second writer of the name is one of another file.
+        put(&disk, "g", b"second");
+        drop(file);
+        assert_eq!(&*other.map("g").unwrap(), b"second");
+        assert_eq!(disk.list().unwrap(), ["g"]);
     }
 
     #[test]

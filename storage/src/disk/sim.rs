@@ -10,7 +10,8 @@
 //! forgets them: they are seen until the power cut and may be gone after it, even though a second sync succeeded. A
 //! failed sync of the directory leaves it to the next one, because file systems do not go on after losing a journal.
 //!
-//! Like [`super::real`], it makes a new file for each create, and neither maps nor moves a file with a writer.
+//! Like [`super::real`], it makes a new file for each create and does not map one that has a writer; and stricter, it
+//! does not move or create anew one that has a writer, because no correct store does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
