@@ -74,9 +74,12 @@ pub enum Nulls {
     Runs,
 }
 
-const NULLS: [Nulls; 9] = [
+const NULLS: [Nulls; 12] = [
+    Nulls::Refused,
     Nulls::Refused,
     Nulls::None,
+    Nulls::Share(0.5),
+    Nulls::Share(0.01),
     Nulls::Share(0.1),
     Nulls::Share(0.99),
     Nulls::All,

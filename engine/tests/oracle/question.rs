@@ -112,9 +112,10 @@ pub fn predicates(table: &Table, random: &mut Random) -> BoxedStrategy<Predicate
     Union::new_weighted(leaves)
         .prop_recursive(5, 24, 4, |inner| {
             prop_oneof![
-                4 => prop::collection::vec(inner.clone(), 0..=4).prop_map(Predicate::And),
-                4 => prop::collection::vec(inner.clone(), 0..=4).prop_map(Predicate::Or),
-                2 => inner.prop_map(Predicate::not),
+                10 => prop::collection::vec(inner.clone(), 1..=4).prop_map(Predicate::And),
+                10 => prop::collection::vec(inner.clone(), 1..=4).prop_map(Predicate::Or),
+                5 => inner.prop_map(Predicate::not),
+                1 => select(vec![Predicate::And(vec![]), Predicate::Or(vec![])]),
             ]
         })
         .boxed()
@@ -140,7 +141,7 @@ fn column_leaves(table: &Table, column: usize, random: &mut Random) -> BoxedStra
             prop_oneof![
                 1 => is_null,
                 2 => Just(bare),
-                6 => (select(operators()), one(&literals))
+                8 => (select(operators()), one(&literals))
                     .prop_map(move |(op, literal)| Predicate::Compare { column: id, op, literal }),
                 2 => (one(&literals), one(&literals)).prop_map(move |(low, high)| Predicate::And(vec![
                     Predicate::Compare { column: id, op: CompareOp::Ge, literal: low },
