@@ -10,14 +10,22 @@
 
 pub mod batch;
 pub mod calendar;
+pub mod catalog;
 pub mod code;
 pub mod control;
 pub mod database;
+pub mod dictionary;
 mod error;
 pub mod eval;
 pub mod exec;
+pub mod index;
+pub mod inspect;
+pub mod kernel;
+pub mod member;
+pub mod plan;
 pub mod predicate;
 pub mod schema;
+pub mod table;
 pub mod transfer;
 pub mod value;
 

@@ -65,20 +65,9 @@ impl SectionKind {
     /// The kind of a stored value.
     pub fn from_u16(stored: u16) -> Option<SectionKind> {
         use SectionKind::*;
-        [
-            Sets,
-            Nulls,
-            Values,
-            Order,
-            Fences,
-            Strings,
-            Lists,
-            DictionaryStrings,
-            DictionaryOrder,
-            Keys,
-        ]
-        .into_iter()
-        .find(|kind| *kind as u16 == stored)
+        [Sets, Nulls, Values, Order, Fences, Strings, Lists, DictionaryStrings, DictionaryOrder, Keys]
+            .into_iter()
+            .find(|kind| *kind as u16 == stored)
     }
 }
 

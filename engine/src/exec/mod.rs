@@ -1,18 +1,39 @@
-//! stub: the one door to answers
+//! The one door to answers: [`evaluate`] takes a predicate to its members, chunk by chunk and on all cores, and pours them
+//! into a [`Sink`].
+//!
+//! ```text
+//! Plan ─ tasks of 16 chunks ─ Worker (one chunk at a time) ─ Sink::take ─ partial results merge in chunk order ─ finish
+//! ```
+
+mod chunk;
+mod leafset;
+mod project;
+mod sink;
+
+pub use project::{project, value_at};
+pub use sink::{Aggregate, Count, First, Group, Groups, Members, OrderBy, Sink, Top};
 
 use crate::control::Cancel;
+use crate::plan::{Node, Plan, Test};
 use crate::predicate::Predicate;
-use crate::schema::{ColumnId, TableId};
-use crate::value::Value;
-use crate::{Error, Result, Snapshot};
+use crate::schema::TableId;
+use crate::{Result, Snapshot};
+use chunk::Worker;
+use muster_storage::chunk::Words;
+use muster_storage::format::BITSET_WORDS;
+use rayon::prelude::*;
 use roaring::RoaringBitmap;
+use std::ops::Range;
+
+/// Chunks whose ranks are resolved together, and the least that a thread takes.
+const TASK_CHUNKS: u32 = 16;
 
 /// Which part of the table is asked: a span of chunks, and optionally only members of a mask.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// Chunks; `None` is all.
-    pub chunks: Option<std::ops::Range<u32>>,
-    /// Ordinals that count; `None` is all.
+    pub chunks: Option<Range<u32>>,
+    /// Ordinals that count (a role's rows, a commit's dirty members); `None` is all.
     pub mask: Option<RoaringBitmap>,
 }
 
@@ -21,111 +42,176 @@ pub struct Scope {
 pub struct Stats {
     /// Chunks looked at.
     pub chunks: u64,
-    /// Bytes of sections read.
+    /// Bytes of sections read, estimated by the containers, ranks and cache lines touched.
     pub bytes: u64,
 }
 
-/// One aggregate of a grouping. NULLs are passed over, as SQL has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aggregate {
-    /// `count(*)`: BIGINT
-    CountAll,
-    /// `count(column)`: BIGINT
-    Count(ColumnId),
-    /// `sum(column)`: exact Decimal (scale 0 for integers), Double for doubles; NULL of no rows
-    Sum(ColumnId),
-    /// `avg(column)`: Double; NULL of no rows
-    Avg(ColumnId),
-    /// `min(column)`: any type but BOOLEAN and TEXT[]; NULL of no rows
-    Min(ColumnId),
-    /// `max(column)`
-    Max(ColumnId),
+impl Stats {
+    fn add(&mut self, other: Stats) {
+        self.chunks += other.chunks;
+        self.bytes += other.bytes;
+    }
 }
 
-/// One group: its key values, its aggregates.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Group {
-    /// The values of the grouping columns; NULL is a group of its own.
-    pub key: Vec<Value>,
-    /// The aggregates in the order asked.
-    pub values: Vec<Value>,
+/// The members of one chunk, as a sink gets them.
+#[derive(Clone, Copy)]
+pub enum Found<'s> {
+    /// All rows from 0 to this.
+    Everyone(usize),
+    /// A bitset and its cardinality.
+    Words(&'s Words, u32),
+    /// Ascending members.
+    Members(&'s [u16]),
 }
 
-/// One ORDER BY column. NULLs sort as if greater than every value (PostgreSQL): last ascending, first descending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrderBy {
-    /// The column; TEXT orders by UTF-8 bytes, BOOLEAN false before true. TEXT[] cannot be ordered by.
-    pub column: ColumnId,
-    /// True for DESC.
-    pub descending: bool,
+impl Found<'_> {
+    /// The number of members.
+    pub fn cardinality(&self) -> usize {
+        match self {
+            Found::Everyone(rows) => *rows,
+            Found::Words(_, cardinality) => *cardinality as usize,
+            Found::Members(members) => members.len(),
+        }
+    }
+
+    /// The members as a list, in a buffer where they are not one already.
+    pub fn rows<'b>(&'b self, buffer: &'b mut Vec<u16>) -> &'b [u16] {
+        match self {
+            Found::Members(members) => members,
+            Found::Words(words, cardinality) => {
+                buffer.clear();
+                crate::kernel::decode_members(words, *cardinality, buffer);
+                buffer
+            }
+            Found::Everyone(rows) => {
+                buffer.clear();
+                buffer.extend((0..*rows).map(|row| row as u16));
+                buffer
+            }
+        }
+    }
 }
 
-/// Takes members chunk by chunk; partial results merge. (The implementations: count, members, groups, top, first.)
-pub trait Sink: Sync {
-    /// The result.
-    type Output;
-}
-
-/// `count(*)`: a `u64`.
-pub struct Count;
-/// The members as a Roaring bitmap of ordinals.
-pub struct Members;
-/// GROUP BY: a `Vec<Group>` in no particular order. Without keys exactly one group, even of no rows.
-pub struct Groups {
-    /// The grouping columns.
-    pub keys: Vec<ColumnId>,
-    /// The aggregates.
-    pub aggregates: Vec<Aggregate>,
-}
-/// The first `limit` ordinals (`Vec<u32>`) in this order; ties by ordinal.
-pub struct Top {
-    /// The order.
-    pub order: Vec<OrderBy>,
-    /// How many; `usize::MAX` sorts everything.
-    pub limit: usize,
-}
-/// The first `limit` ordinals (`Vec<u32>`), ascending.
-pub struct First {
-    /// How many.
-    pub limit: usize,
-}
-
-impl Sink for Count {
-    type Output = u64;
-}
-impl Sink for Members {
-    type Output = RoaringBitmap;
-}
-impl Sink for Groups {
-    type Output = Vec<Group>;
-}
-impl Sink for Top {
-    type Output = Vec<u32>;
-}
-impl Sink for First {
-    type Output = Vec<u32>;
-}
-
-/// The one door to answers: the members of `predicate` within `scope`, poured into `sink`.
+/// The members of `predicate` within `scope`, poured into `sink`.
+///
+/// Cost: what the clauses touch, see docs/BENCHMARKS.md; memory is a few buffers of 8 KiB a thread and the sink's own.
 ///
 /// Errors: an unknown table or column, a literal that cannot be compared with its column, damaged bytes, cancellation.
 pub fn evaluate<S: Sink>(
-    _snapshot: &Snapshot,
-    _table: TableId,
-    _predicate: &Predicate,
-    _scope: &Scope,
-    _cancel: &Cancel,
-    _sink: &S,
+    snapshot: &Snapshot,
+    table: TableId,
+    predicate: &Predicate,
+    scope: &Scope,
+    cancel: &Cancel,
+    sink: &S,
 ) -> Result<(S::Output, Stats)> {
-    Err(Error::Invalid("not built yet".into()))
+    let table = snapshot.table(table)?;
+    let plan = Plan::new(table, predicate, snapshot.now_micros())?;
+    let reader = sink.open(table)?;
+    let all = 0..table.chunks();
+    let span = scope.chunks.clone().unwrap_or(all.clone());
+    let chunks = span.start.min(all.end)..span.end.min(all.end);
+    let run = Run { plan: &plan, mask: scope.mask.as_ref(), cancel, sink, reader: &reader };
+
+    let tasks: Vec<Range<u32>> = (chunks.start..chunks.end.max(chunks.start))
+        .step_by(TASK_CHUNKS as usize)
+        .map(|start| start..(start + TASK_CHUNKS).min(chunks.end))
+        .collect();
+    let whole = if tasks.len() < 2
+        || S::SEQUENTIAL
+        || (S::COUNTS && scope.mask.is_none() && answered_by_table(&plan))
+    {
+        let mut state = run.begin();
+        for task in tasks {
+            if sink.is_full(&state.partial) {
+                break;
+            }
+            run.task(&mut state, task)?;
+        }
+        state
+    } else {
+        (tasks.into_par_iter())
+            .try_fold(
+                || run.begin(),
+                |mut state, task| {
+                    run.task(&mut state, task)?;
+                    Ok::<_, crate::Error>(state)
+                },
+            )
+            .try_reduce_with(|mut a, b| {
+                sink.merge(&mut a.partial, b.partial);
+                a.worker.stats.add(b.worker.stats);
+                Ok(a)
+            })
+            .unwrap_or_else(|| Ok(run.begin()))?
+    };
+    let stats = whole.worker.stats;
+    Ok((sink.finish(&reader, whole.partial)?, stats))
 }
 
-/// The values of some members: a row per ordinal in the order given, a value per column.
-pub fn project(
-    _snapshot: &Snapshot,
-    _table: TableId,
-    _ordinals: &[u32],
-    _columns: &[ColumnId],
-) -> Result<Vec<Vec<Value>>> {
-    Err(Error::Invalid("not built yet".into()))
+/// True where counts come from the tables of sections: less work than waking a thread.
+fn answered_by_table(plan: &Plan<'_>) -> bool {
+    match &plan.root {
+        Node::Nobody | Node::Everyone => true,
+        Node::Leaf { leaf, .. } => matches!(plan.leaves[*leaf].test, Test::True | Test::Null | Test::Never),
+        Node::And(_) | Node::Or(_) => false,
+    }
+}
+
+struct Run<'r, 'a, S: Sink> {
+    plan: &'r Plan<'a>,
+    mask: Option<&'r RoaringBitmap>,
+    cancel: &'r Cancel,
+    sink: &'r S,
+    reader: &'r S::Reader<'a>,
+}
+
+struct RunState<'r, 'a, S: Sink> {
+    worker: Worker<'r, 'a>,
+    partial: S::Partial,
+}
+
+impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
+    fn begin(&self) -> RunState<'r, 'a, S> {
+        RunState { worker: Worker::new(self.plan), partial: self.sink.begin() }
+    }
+
+    fn task(&self, state: &mut RunState<'r, 'a, S>, chunks: Range<u32>) -> Result<()> {
+        let RunState { worker, partial } = state;
+        worker.begin(chunks.clone());
+        for chunk in chunks {
+            self.cancel.check()?;
+            let mask = match self.mask {
+                Some(mask) => match mask_of(mask, chunk) {
+                    Some(words) => Some(words),
+                    None => continue,
+                },
+                None => None,
+            };
+            if S::COUNTS {
+                let count = worker.count(chunk, mask.as_deref())?;
+                self.sink.take_count(partial, count);
+                continue;
+            }
+            let answer = worker.members(chunk, mask.as_deref())?;
+            let found = answer.found(self.plan.table.chunk_rows(chunk));
+            if found.cardinality() > 0 {
+                worker.stats.bytes += self.sink.take(self.reader, partial, chunk, found)?;
+            }
+            worker.recycle(answer);
+        }
+        Ok(())
+    }
+}
+
+/// A mask's members in a chunk, if it has any.
+fn mask_of(mask: &RoaringBitmap, chunk: u32) -> Option<Box<Words>> {
+    let mut words = Box::new([0u64; BITSET_WORDS]);
+    let mut any = false;
+    let first = chunk << 16;
+    for ordinal in mask.range(first..=first | 0xffff) {
+        words[(ordinal & 0xffff) as usize / 64] |= 1 << (ordinal % 64);
+        any = true;
+    }
+    any.then_some(words)
 }

@@ -1,0 +1,354 @@
+//! One leaf on one chunk: its set, read in place or made; or its answer about a list of members.
+
+use super::chunk::{Worker, add};
+use crate::Result;
+use crate::index::order::RankSearch;
+use crate::index::values::{Frame, Residuals, ValuesRef};
+use crate::kernel;
+use crate::plan::{Leaf, Test};
+use crate::table::ColumnReader;
+use muster_storage::chunk::{ChunkRef, Words};
+use muster_storage::format::SectionKind;
+
+/// A leaf of up to this many intervals has its ranks resolved for a whole task at once.
+const RESOLVED_INTERVALS_MAX: usize = 4;
+/// A union of more ordered codes than this scans the values instead.
+const ORDERED_CODES_MAX: usize = 256;
+/// A run of ranks up to this long is set row by row.
+const ROWS_SET_SINGLY: usize = 2_048;
+
+/// The ranks of a leaf's intervals in the chunks of a task.
+#[derive(Default)]
+pub(super) struct Ranks {
+    /// Per chunk of the task: `None` without a range index, else a pair of ranks an interval.
+    resolved: Vec<Option<Vec<(u32, u32)>>>,
+}
+
+impl Ranks {
+    pub(super) fn forget(&mut self) {
+        self.resolved.clear();
+    }
+}
+
+impl<'a> Worker<'_, 'a> {
+    /// A leaf's TRUE set where it is one stored container.
+    pub(super) fn direct(&mut self, leaf: usize, chunk: u32) -> Result<Option<ChunkRef<'a>>> {
+        let plan = self.plan;
+        let leaf = &plan.leaves[leaf];
+        let reader = plan.reader(leaf);
+        Ok(match &leaf.test {
+            Test::True => Some(reader.set(chunk, 0)?),
+            Test::Null => Some(reader.nulls(chunk)?),
+            Test::Never => Some(ChunkRef::EMPTY),
+            Test::Tags(codes) if codes.len() == 1 => Some(reader.set(chunk, codes[0])?),
+            Test::Text { codes, .. }
+                if codes.len() <= 1 && reader.entry(chunk, SectionKind::Sets).is_some() =>
+            {
+                self.stats.bytes += 64;
+                Some(match codes.first() {
+                    Some(code) => reader.set(chunk, *code)?,
+                    None => ChunkRef::EMPTY,
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// The ranks of a leaf's intervals in a chunk; `None` where the chunk has no range index.
+    pub(super) fn ranges(&mut self, leaf: usize, chunk: u32) -> Result<Option<Vec<(u32, u32)>>> {
+        let plan = self.plan;
+        let planned = &plan.leaves[leaf];
+        let Test::Codes(intervals) = &planned.test else { return Ok(None) };
+        if intervals.len() > RESOLVED_INTERVALS_MAX {
+            return resolve(plan.reader(planned), &[chunk], intervals, &mut self.stats.bytes)
+                .map(|mut all| all.remove(0));
+        }
+        if self.ranks[leaf].resolved.is_empty() {
+            let chunks: Vec<u32> = self.task.clone().collect();
+            self.ranks[leaf].resolved =
+                resolve(plan.reader(planned), &chunks, intervals, &mut self.stats.bytes)?;
+        }
+        Ok(self.ranks[leaf].resolved[(chunk - self.task.start) as usize].clone())
+    }
+
+    /// Adds a leaf's TRUE set to `out`, or with `fresh` replaces it.
+    pub(super) fn leaf_into(&mut self, leaf: usize, chunk: u32, out: &mut Words, fresh: bool) -> Result<()> {
+        let plan = self.plan;
+        let planned = &plan.leaves[leaf];
+        let reader = plan.reader(planned);
+        match &planned.test {
+            Test::Codes(intervals) => match self.ranges(leaf, chunk)? {
+                Some(ranges) => self.ranked_into(planned, chunk, &ranges, out, fresh),
+                None => self.scan_into(planned, chunk, out, fresh, |values, row| {
+                    contains(intervals, values.get(row))
+                }),
+            },
+            Test::Tags(codes) => self.union_codes(planned, chunk, codes, out, fresh),
+            Test::Text { codes, text } => {
+                if let Some(strings) = reader.strings(chunk)? {
+                    if fresh {
+                        out.fill(0);
+                    }
+                    let nulls = reader.nulls(chunk)?;
+                    for row in 0..strings.len() {
+                        let matched = text.matches(strings.get(row)) && !nulls.contains(row as u16);
+                        out[row / 64] |= u64::from(matched) << (row % 64);
+                    }
+                    self.stats.bytes +=
+                        reader.entry(chunk, SectionKind::Strings).map_or(0, |entry| entry.length);
+                    return Ok(());
+                }
+                if reader.entry(chunk, SectionKind::Order).is_none() {
+                    return self.union_codes(planned, chunk, codes, out, fresh);
+                }
+                if codes.len() <= ORDERED_CODES_MAX {
+                    let intervals: Vec<(i64, i64)> =
+                        codes.iter().map(|c| (i64::from(*c), i64::from(*c))).collect();
+                    let ranges = resolve(reader, &[chunk], &intervals, &mut self.stats.bytes)?.remove(0);
+                    return self.ranked_into(planned, chunk, &ranges.unwrap_or_default(), out, fresh);
+                }
+                self.scan_into(planned, chunk, out, fresh, |values, row| has_code(codes, values.get(row)))
+            }
+            Test::Ordinals(ordinals) => {
+                if fresh {
+                    out.fill(0);
+                }
+                let from = ordinals.partition_point(|o| o >> 16 < chunk);
+                let here = ordinals[from..].iter().take_while(|o| *o >> 16 == chunk);
+                here.for_each(|o| out[(o & 0xffff) as usize / 64] |= 1 << (o % 64));
+                Ok(())
+            }
+            Test::True | Test::Null | Test::Never => {
+                if let Some(set) = self.direct(leaf, chunk)? {
+                    add(set, out, fresh);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn union_codes(
+        &mut self,
+        leaf: &Leaf,
+        chunk: u32,
+        codes: &[u32],
+        out: &mut Words,
+        fresh: bool,
+    ) -> Result<()> {
+        let mut fresh = fresh;
+        let reader = self.plan.reader(leaf);
+        if let Some(sets) = reader.sets(chunk)? {
+            self.stats.bytes += sets.table_bytes().min(64 * codes.len()) as u64;
+            for index in codes.iter().filter_map(|code| sets.find(*code)) {
+                let set =
+                    sets.container(index).map_err(|what| reader.malformed(chunk, SectionKind::Sets, what))?;
+                self.stats.bytes += set.bytes() as u64;
+                add(set, out, fresh);
+                fresh = false;
+            }
+        }
+        if fresh {
+            out.fill(0);
+        }
+        Ok(())
+    }
+
+    fn ranked_into(
+        &mut self,
+        leaf: &Leaf,
+        chunk: u32,
+        ranges: &[(u32, u32)],
+        out: &mut Words,
+        fresh: bool,
+    ) -> Result<()> {
+        let mut fresh = fresh;
+        if let Some(order) = self.plan.reader(leaf).order(chunk)? {
+            for (low, high) in ranges.iter().map(|(low, high)| (*low as usize, *high as usize)) {
+                self.stats.bytes += order.range_bytes(low, high) as u64;
+                if fresh {
+                    order.write_range(low, high, out);
+                } else if high - low <= ROWS_SET_SINGLY {
+                    kernel::set_members(out, &order.rows()[low..high], true);
+                } else {
+                    let mut words = self.buffer();
+                    order.write_range(low, high, &mut words);
+                    kernel::union_into(&words, out);
+                    self.give_back(words);
+                }
+                fresh = false;
+            }
+        }
+        if fresh {
+            out.fill(0);
+        }
+        Ok(())
+    }
+
+    /// Row by row, where there is no index: keys, sequences, long lists of codes.
+    fn scan_into(
+        &mut self,
+        leaf: &Leaf,
+        chunk: u32,
+        out: &mut Words,
+        fresh: bool,
+        holds: impl Fn(&ValuesRef<'_>, usize) -> bool,
+    ) -> Result<()> {
+        if fresh {
+            out.fill(0);
+        }
+        let reader = self.plan.reader(leaf);
+        if let Some(values) = reader.values(chunk)? {
+            let nulls = reader.nulls(chunk)?;
+            for row in 0..values.rows {
+                let holds = holds(&values, row) && !nulls.contains(row as u16);
+                out[row / 64] |= u64::from(holds) << (row % 64);
+            }
+            self.stats.bytes += (values.rows * values.residuals.width()) as u64;
+        }
+        Ok(())
+    }
+
+    /// Keeps those of a list for which the leaf is TRUE, or with `negated` FALSE.
+    pub(super) fn probe_leaf(
+        &mut self,
+        leaf: usize,
+        negated: bool,
+        chunk: u32,
+        members: &mut Vec<u16>,
+    ) -> Result<()> {
+        let plan = self.plan;
+        let planned = &plan.leaves[leaf];
+        let reader = plan.reader(planned);
+        match &planned.test {
+            Test::Codes(intervals) => {
+                if let Some(values) = reader.values(chunk)? {
+                    self.stats.bytes += 64 * members.len() as u64;
+                    match intervals.as_slice() {
+                        [one] => retain_interval(members, &values, *one, negated),
+                        many => retain(members, negated, |row| contains(many, values.get(row))),
+                    }
+                }
+            }
+            Test::Text { codes, text } => {
+                if let Some(strings) = reader.strings(chunk)? {
+                    self.stats.bytes += 64 * members.len() as u64;
+                    retain(members, negated, |row| text.matches(strings.get(row)));
+                } else if let Some(values) = reader.values(chunk)? {
+                    self.stats.bytes += 64 * members.len() as u64;
+                    match codes.as_slice() {
+                        [] if !negated => members.clear(),
+                        [] => {}
+                        few if few.len() <= 8 => retain(members, negated, |row| {
+                            let value = values.get(row);
+                            few.iter().fold(false, |any, code| any | (i64::from(*code) == value))
+                        }),
+                        many => retain(members, negated, |row| has_code(many, values.get(row))),
+                    }
+                }
+            }
+            _ => {
+                let mut words = self.buffer();
+                match self.direct(leaf, chunk)? {
+                    Some(set) => {
+                        self.stats.bytes += set.bytes() as u64;
+                        add(set, &mut words, true);
+                    }
+                    None => self.leaf_into(leaf, chunk, &mut words, true)?,
+                }
+                kernel::retain_members(members, &words, negated);
+                self.give_back(words);
+            }
+        }
+        if !matches!(planned.test, Test::Null) {
+            let nulls = reader.nulls(chunk)?;
+            if nulls.cardinality() > 0 {
+                members.retain(|member| !nulls.contains(*member));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds the ranks of every interval in every chunk, step by step for all of them, so that their cache misses overlap.
+fn resolve(
+    reader: &ColumnReader<'_>,
+    chunks: &[u32],
+    intervals: &[(i64, i64)],
+    bytes: &mut u64,
+) -> Result<Vec<Option<Vec<(u32, u32)>>>> {
+    let mut searches = Vec::with_capacity(2 * chunks.len() * intervals.len());
+    let mut indexed = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        let (Some(fences), Some(order), Some(values)) =
+            (reader.fences(*chunk)?, reader.order(*chunk)?, reader.values(*chunk)?)
+        else {
+            indexed.push(false);
+            continue;
+        };
+        indexed.push(true);
+        for (low, high) in intervals {
+            searches.push(RankSearch::begin(fences, order, values, *low, false));
+            searches.push(RankSearch::begin(fences, order, values, *high, true));
+        }
+    }
+    searches.iter_mut().for_each(RankSearch::coarse);
+    searches.iter_mut().for_each(RankSearch::fine);
+    searches.iter_mut().for_each(RankSearch::fetch);
+    *bytes += searches.iter().map(RankSearch::bytes).sum::<u64>();
+    let mut ranks = searches.iter().map(RankSearch::finish);
+    let mut pair = || {
+        let low = ranks.next().unwrap_or(0) as u32;
+        (low, (ranks.next().unwrap_or(0) as u32).max(low))
+    };
+    Ok(indexed
+        .into_iter()
+        .map(|indexed| indexed.then(|| intervals.iter().map(|_| pair()).collect()))
+        .collect())
+}
+
+/// Without a branch on the answer: positions are written always and kept by the count.
+fn retain(members: &mut Vec<u16>, negated: bool, holds: impl Fn(usize) -> bool) {
+    let mut kept = 0;
+    for at in 0..members.len() {
+        let member = members[at];
+        members[kept] = member;
+        kept += usize::from(holds(usize::from(member)) != negated);
+    }
+    members.truncate(kept);
+}
+
+/// [`retain`] for one interval, compared in residuals and with the width looked at once.
+fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): (i64, i64), negated: bool) {
+    let frame: Frame = values.frame;
+    if frame.slope != 0 {
+        return retain(members, negated, |row| (low..=high).contains(&values.get(row)));
+    }
+    let first = frame.residual_at_least(low);
+    let end = high.checked_add(1).map_or(u64::MAX, |next| frame.residual_at_least(next));
+    if end <= first && high != i64::MAX {
+        return retain(members, negated, |_| false);
+    }
+    // One unsigned comparison: residual − first < end − first.
+    let span = end - first;
+    macro_rules! each {
+        ($residuals:expr) => {
+            retain(members, negated, |row| ($residuals[row] as u64).wrapping_sub(first) < span)
+        };
+    }
+    match values.residuals {
+        Residuals::None => retain(members, negated, |_| first == 0),
+        Residuals::U8(residuals) => each!(residuals),
+        Residuals::U16(residuals) => each!(residuals),
+        Residuals::U32(residuals) => each!(residuals),
+        Residuals::U64(_) => retain(members, negated, |row| (low..=high).contains(&values.get(row))),
+    }
+}
+
+fn contains(intervals: &[(i64, i64)], code: i64) -> bool {
+    let after = intervals.partition_point(|(low, _)| *low <= code);
+    after > 0 && code <= intervals[after - 1].1
+}
+
+fn has_code(codes: &[u32], value: i64) -> bool {
+    codes.binary_search_by(|code| i64::from(*code).cmp(&value)).is_ok()
+}

@@ -1,0 +1,63 @@
+//! The values of chosen members, for showing them.
+
+use crate::dictionary::Dictionary;
+use crate::schema::{ColumnId, DataType, TableId};
+use crate::table::ColumnReader;
+use crate::value::Value;
+use crate::{Result, Snapshot};
+
+/// The values of some members: a row per ordinal in the order given, a value per column.
+///
+/// Cost: a few cache misses a value. Ordinals beyond the table give NULLs.
+pub fn project(
+    snapshot: &Snapshot,
+    table: TableId,
+    ordinals: &[u32],
+    columns: &[ColumnId],
+) -> Result<Vec<Vec<Value>>> {
+    let table = snapshot.table(table)?;
+    let mut rows: Vec<Vec<Value>> = ordinals.iter().map(|_| Vec::with_capacity(columns.len())).collect();
+    for column in columns {
+        let reader = table.reader(*column)?;
+        let dictionary = table.dictionary(*column);
+        for (row, ordinal) in rows.iter_mut().zip(ordinals) {
+            row.push(value_at(&reader, dictionary, *ordinal)?);
+        }
+    }
+    Ok(rows)
+}
+
+/// The value of one member.
+pub fn value_at(reader: &ColumnReader<'_>, dictionary: Option<&Dictionary>, ordinal: u32) -> Result<Value> {
+    let (chunk, row) = (ordinal >> 16, (ordinal & 0xffff) as usize);
+    if reader.nulls(chunk)?.contains(row as u16) {
+        return Ok(Value::Null);
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(match reader.data_type() {
+        DataType::Boolean => Value::Boolean(reader.set(chunk, 0)?.contains(row as u16)),
+        DataType::TextArray => match (reader.lists(chunk)?, dictionary) {
+            (Some(lists), Some(dictionary)) => {
+                let view = dictionary.view()?;
+                let mut tags = Vec::new();
+                lists.for_each(row, |code| tags.push(text(view.get(code))));
+                Value::tags(tags)
+            }
+            // A chunk without lists, or a column without a single tag: the empty set.
+            _ => Value::Tags(Vec::new()),
+        },
+        DataType::Text => match reader.strings(chunk)? {
+            Some(strings) => Value::Text(text(strings.get(row))),
+            None => match (reader.values(chunk)?, dictionary) {
+                (Some(values), Some(dictionary)) if row < values.rows => {
+                    Value::Text(text(dictionary.view()?.get(values.get(row) as u32)))
+                }
+                _ => Value::Null,
+            },
+        },
+        data_type => match reader.values(chunk)? {
+            Some(values) if row < values.rows => crate::code::decode(data_type, values.get(row)),
+            _ => Value::Null,
+        },
+    })
+}

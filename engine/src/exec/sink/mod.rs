@@ -1,0 +1,51 @@
+//! Where members go: a count, a bitmap, groups, the first in an order.
+
+mod accumulate;
+mod groups;
+mod simple;
+mod top;
+
+pub use groups::{Aggregate, Group, Groups};
+pub use simple::{Count, First, Members};
+pub use top::{OrderBy, Top};
+
+use super::Found;
+use crate::Result;
+use crate::table::TableState;
+
+/// Takes members chunk by chunk. Partial results of neighbouring spans of chunks merge, in their order.
+pub trait Sink: Sync {
+    /// What it reads of the table besides the members.
+    type Reader<'a>: Sync;
+    /// The result of some chunks.
+    type Partial: Send;
+    /// The result.
+    type Output;
+    /// True where it wants counts only ([`Self::take_count`]), so that no set need be made.
+    const COUNTS: bool = false;
+    /// True where chunks must come in order, on one thread.
+    const SEQUENTIAL: bool = false;
+
+    /// Opens the columns it needs.
+    fn open<'a>(&self, table: &'a TableState) -> Result<Self::Reader<'a>>;
+    /// Nothing yet.
+    fn begin(&self) -> Self::Partial;
+    /// Takes a chunk's members; returns the bytes it read for them.
+    fn take(
+        &self,
+        reader: &Self::Reader<'_>,
+        partial: &mut Self::Partial,
+        chunk: u32,
+        found: Found<'_>,
+    ) -> Result<u64>;
+    /// Takes a chunk's count.
+    fn take_count(&self, _partial: &mut Self::Partial, _count: u32) {}
+    /// Adds the result of the chunks that follow.
+    fn merge(&self, into: &mut Self::Partial, from: Self::Partial);
+    /// True once further chunks cannot change the result.
+    fn is_full(&self, _partial: &Self::Partial) -> bool {
+        false
+    }
+    /// The result of all chunks.
+    fn finish(&self, reader: &Self::Reader<'_>, partial: Self::Partial) -> Result<Self::Output>;
+}

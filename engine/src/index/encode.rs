@@ -1,0 +1,299 @@
+//! One column of one chunk on its way to the disk: values in, sections out.
+//!
+//! An encoder lives for an import and keeps what outlives a chunk: the column's dictionary. All else is decided chunk by
+//! chunk from the values themselves.
+
+use super::lists::lists_section;
+use super::order::order_sections;
+use super::strings::strings_section;
+use super::values::{Framed, frame_of, values_section};
+use crate::batch::{ColumnValues, Strings};
+use crate::dictionary::DictionaryBuilder;
+use crate::schema::DataType;
+use muster_storage::chunk::{SetsBuilder, Words};
+use muster_storage::format::{BITSET_WORDS, SectionKind};
+use muster_storage::part::SectionStats;
+
+/// Up to this many distinct values in a chunk, TEXT gets a set per value; above, sets would average fewer than eight
+/// members and the range index over codes is smaller.
+pub const SET_CODES_MAX: usize = 8_192;
+
+/// TEXT goes without a dictionary from the chunk on in which it has more distinct values than this share of its rows.
+const NEAR_UNIQUE_SHARE: f64 = 0.5;
+
+/// Chunks smaller than this say nothing about uniqueness.
+const NEAR_UNIQUE_ROWS_MIN: usize = 4_096;
+
+/// The strings of a dictionary never pass this many bytes; later text goes without one.
+const DICTIONARY_BYTES_MAX: usize = 256 << 20;
+
+/// A section ready to be appended to a part.
+pub struct EncodedSection {
+    /// What it holds.
+    pub kind: SectionKind,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What the table of sections says of it.
+    pub stats: SectionStats,
+}
+
+/// Turns the values of one column into sections, chunk after chunk.
+pub struct ColumnEncoder {
+    data_type: DataType,
+    is_key: bool,
+    dictionary: DictionaryBuilder,
+    plain: bool,
+}
+
+impl ColumnEncoder {
+    /// An encoder of a column; keys get no range index and no dictionary.
+    pub fn new(data_type: DataType, is_key: bool) -> ColumnEncoder {
+        ColumnEncoder { data_type, is_key, dictionary: DictionaryBuilder::default(), plain: is_key }
+    }
+
+    /// The dictionary, where the column has one.
+    pub fn dictionary(&self) -> Option<&DictionaryBuilder> {
+        (matches!(self.data_type, DataType::Text | DataType::TextArray) && !self.dictionary.is_empty())
+            .then_some(&self.dictionary)
+    }
+
+    /// The sections of one chunk.
+    pub fn encode(&mut self, values: &ColumnValues, nulls: Option<&[bool]>) -> Vec<EncodedSection> {
+        let nulls = nulls.filter(|nulls| nulls.contains(&true));
+        let mut sections = Vec::new();
+        if let Some(nulls) = nulls {
+            sections.extend(set_section(SectionKind::Nulls, &words_of(nulls.iter().copied())));
+        }
+        match values {
+            ColumnValues::Boolean(values) => {
+                let words =
+                    words_of(values.iter().enumerate().map(|(row, v)| *v && nulls.is_none_or(|n| !n[row])));
+                sections.extend(set_section(SectionKind::Sets, &words));
+            }
+            ColumnValues::Code(codes) => self.encode_codes(codes, nulls, &mut sections),
+            ColumnValues::Text(strings) => self.encode_text(strings, nulls, &mut sections),
+            ColumnValues::TextDictionary { codes, dictionary } => {
+                self.encode_entries(codes, dictionary, nulls, &mut sections);
+            }
+            ColumnValues::Tags { ends, tags, dictionary } => {
+                self.encode_tags(ends, tags, dictionary, &mut sections);
+            }
+        }
+        sections
+    }
+
+    fn encode_codes(&self, codes: &[i64], nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
+        let framed = frame_of(codes, nulls);
+        let stats = stats_of(&framed, nulls);
+        sections.push(EncodedSection { kind: SectionKind::Values, bytes: values_section(&framed), stats });
+        if !self.is_key && framed.frame.slope == 0 {
+            push_order(&framed, nulls, stats, sections);
+        }
+    }
+
+    fn encode_text(&mut self, strings: &Strings, nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
+        let rows = strings.len();
+        if !self.plain {
+            let known = self.dictionary.len();
+            let codes: Vec<u32> = (0..rows)
+                .map(|row| {
+                    if nulls.is_some_and(|nulls| nulls[row]) {
+                        0
+                    } else {
+                        self.dictionary.code(strings.get(row))
+                    }
+                })
+                .collect();
+            let new = self.dictionary.len() - known;
+            let near_unique = rows >= NEAR_UNIQUE_ROWS_MIN && new as f64 > NEAR_UNIQUE_SHARE * rows as f64;
+            if !near_unique && self.dictionary.text_bytes() <= DICTIONARY_BYTES_MAX {
+                return self.encode_text_codes(&codes, nulls, sections);
+            }
+            self.plain = true;
+            if known == 0 {
+                self.dictionary = DictionaryBuilder::default();
+            }
+        }
+        let bytes = strings_section((0..rows).map(|row| strings.get(row)));
+        let stats = SectionStats { cardinality: present(rows, nulls), ..SectionStats::default() };
+        sections.push(EncodedSection { kind: SectionKind::Strings, bytes, stats });
+    }
+
+    fn encode_entries(
+        &mut self,
+        entries: &[u32],
+        dictionary: &Strings,
+        nulls: Option<&[bool]>,
+        sections: &mut Vec<EncodedSection>,
+    ) {
+        if self.plain || dictionary.len() > entries.len() / 2 {
+            let mut strings = Strings::default();
+            for (row, entry) in entries.iter().enumerate() {
+                let null = nulls.is_some_and(|nulls| nulls[row]);
+                strings.bytes.extend_from_slice(if null { &[] } else { dictionary.get(*entry as usize) });
+                strings.ends.push(strings.bytes.len() as u32);
+            }
+            return self.encode_text(&strings, nulls, sections);
+        }
+        // Entries that no row of the chunk uses get no code.
+        let mut translated = vec![None; dictionary.len()];
+        let codes: Vec<u32> = (entries.iter().enumerate())
+            .map(|(row, entry)| {
+                if nulls.is_some_and(|nulls| nulls[row]) {
+                    return 0;
+                }
+                let slot = &mut translated[*entry as usize];
+                *slot.get_or_insert_with(|| self.dictionary.code(dictionary.get(*entry as usize)))
+            })
+            .collect();
+        self.encode_text_codes(&codes, nulls, sections);
+    }
+
+    fn encode_text_codes(&self, codes: &[u32], nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
+        let wide: Vec<i64> = codes.iter().map(|c| i64::from(*c)).collect();
+        let mut framed = frame_of(&wide, nulls);
+        if framed.frame.slope != 0 {
+            // Codes are never a sequence by meaning; keep them indexable.
+            framed = frame_of_codes(&wide);
+        }
+        let stats = stats_of(&framed, nulls);
+        sections.push(EncodedSection { kind: SectionKind::Values, bytes: values_section(&framed), stats });
+        let mut groups = Groups::new(self.dictionary.len());
+        for (row, code) in codes.iter().enumerate() {
+            if nulls.is_none_or(|nulls| !nulls[row]) {
+                groups.count(*code);
+            }
+        }
+        if groups.distinct() <= SET_CODES_MAX {
+            let rows = (0..codes.len()).filter(|row| nulls.is_none_or(|nulls| !nulls[*row]));
+            let sets = groups.sets(rows.map(|row| (codes[row], row as u16)));
+            sections.extend(sets_section(sets));
+        } else {
+            push_order(&framed, nulls, stats, sections);
+        }
+    }
+
+    fn encode_tags(
+        &mut self,
+        ends: &[u32],
+        tags: &[u32],
+        dictionary: &Strings,
+        sections: &mut Vec<EncodedSection>,
+    ) {
+        let mut translated = vec![None; dictionary.len()];
+        let (mut list, mut codes) = (Vec::new(), Vec::with_capacity(tags.len()));
+        let (mut list_ends, mut start) = (Vec::with_capacity(ends.len()), 0);
+        for end in ends {
+            list.clear();
+            for tag in &tags[start..*end as usize] {
+                let slot = &mut translated[*tag as usize];
+                list.push(*slot.get_or_insert_with(|| self.dictionary.code(dictionary.get(*tag as usize))));
+            }
+            list.sort_unstable();
+            list.dedup();
+            codes.extend_from_slice(&list);
+            list_ends.push(codes.len() as u32);
+            start = *end as usize;
+        }
+        let mut groups = Groups::new(self.dictionary.len());
+        codes.iter().for_each(|code| groups.count(*code));
+        let rows = (0..list_ends.len()).flat_map(|row| {
+            let start = if row == 0 { 0 } else { list_ends[row - 1] };
+            codes[start as usize..list_ends[row] as usize].iter().map(move |code| (*code, row as u16))
+        });
+        sections.extend(sets_section(groups.sets(rows)));
+        let stats = SectionStats { cardinality: codes.len() as u32, ..SectionStats::default() };
+        sections.push(EncodedSection {
+            kind: SectionKind::Lists,
+            bytes: lists_section(&list_ends, &codes),
+            stats,
+        });
+    }
+}
+
+/// Members by code: a counting sort, so that each set is built from its ascending members.
+struct Groups {
+    counts: Vec<u32>,
+}
+
+impl Groups {
+    fn new(codes: usize) -> Groups {
+        Groups { counts: vec![0; codes] }
+    }
+
+    fn count(&mut self, code: u32) {
+        self.counts[code as usize] += 1;
+    }
+
+    fn distinct(&self) -> usize {
+        self.counts.iter().filter(|count| **count > 0).count()
+    }
+
+    fn sets(self, members: impl Iterator<Item = (u32, u16)>) -> SetsBuilder {
+        let mut starts = Vec::with_capacity(self.counts.len());
+        let mut total = 0usize;
+        for count in &self.counts {
+            starts.push(total);
+            total += *count as usize;
+        }
+        let mut sorted = vec![0u16; total];
+        for (code, member) in members {
+            sorted[starts[code as usize]] = member;
+            starts[code as usize] += 1;
+        }
+        let mut sets = SetsBuilder::default();
+        for (code, count) in self.counts.iter().enumerate() {
+            sets.push_members(code as u32, &sorted[starts[code] - *count as usize..starts[code]]);
+        }
+        sets
+    }
+}
+
+fn frame_of_codes(codes: &[i64]) -> Framed {
+    // One more row than the sequence has breaks it; the row is dropped again.
+    let mut broken = codes.to_vec();
+    broken.push(codes[0]);
+    let mut framed = frame_of(&broken, None);
+    framed.residuals.pop();
+    framed
+}
+
+fn present(rows: usize, nulls: Option<&[bool]>) -> u32 {
+    (rows - nulls.map_or(0, |nulls| nulls.iter().filter(|null| **null).count())) as u32
+}
+
+fn stats_of(framed: &Framed, nulls: Option<&[bool]>) -> SectionStats {
+    SectionStats { cardinality: present(framed.residuals.len(), nulls), low: framed.low, high: framed.high }
+}
+
+fn push_order(
+    framed: &Framed,
+    nulls: Option<&[bool]>,
+    stats: SectionStats,
+    sections: &mut Vec<EncodedSection>,
+) {
+    let (order, fences) = order_sections(framed, nulls);
+    sections.push(EncodedSection { kind: SectionKind::Order, bytes: order, stats });
+    sections.push(EncodedSection { kind: SectionKind::Fences, bytes: fences, stats });
+}
+
+/// The bits of a chunk's rows.
+pub fn words_of(bits: impl Iterator<Item = bool>) -> Box<Words> {
+    let mut words = Box::new([0u64; BITSET_WORDS]);
+    bits.enumerate().for_each(|(row, bit)| words[row / 64] |= u64::from(bit) << (row % 64));
+    words
+}
+
+/// A section of the one set `words` under code 0; none where the set is empty.
+pub fn set_section(kind: SectionKind, words: &Words) -> Option<EncodedSection> {
+    let mut sets = SetsBuilder::default();
+    sets.push_words(0, words);
+    let cardinality = words.iter().map(|w| w.count_ones()).sum();
+    let stats = SectionStats { cardinality, ..SectionStats::default() };
+    (!sets.is_empty()).then(|| EncodedSection { kind, bytes: sets.finish(), stats })
+}
+
+fn sets_section(sets: SetsBuilder) -> Option<EncodedSection> {
+    let stats = SectionStats::default();
+    (!sets.is_empty()).then(|| EncodedSection { kind: SectionKind::Sets, bytes: sets.finish(), stats })
+}

@@ -1,0 +1,290 @@
+//! The `Values` section: one code per row in a fixed width, under a frame of reference.
+//!
+//! ```text
+//! base i64 │ divisor u64 │ slope i64 │ rows u32 │ width u8 │ 0… to 64 B │ residuals (0, 1, 2, 4 or 8 bytes each)
+//! value(row) = base + slope × row + divisor × residual(row)
+//! ```
+//!
+//! The divisor is the greatest common divisor of the distances to the base: timestamps of whole seconds need four bytes,
+//! not six. A sequence (surrogate keys) has a slope and no residuals at all. NULL rows hold residual 0.
+
+use muster_storage::chunk::Malformed;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Bytes before the residuals.
+pub const VALUES_HEADER_BYTES: usize = 64;
+
+/// How residuals become values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The value of residual 0 in row 0.
+    pub base: i64,
+    /// The value of one unit of residual; never 0.
+    pub divisor: u64,
+    /// What each row adds; 0 but for sequences.
+    pub slope: i64,
+}
+
+impl Frame {
+    /// The value of a residual in a row.
+    #[inline(always)]
+    pub fn value(&self, row: usize, residual: u64) -> i64 {
+        let distance =
+            self.divisor.wrapping_mul(residual).wrapping_add((self.slope as u64).wrapping_mul(row as u64));
+        self.base.wrapping_add(distance as i64)
+    }
+
+    /// The least residual whose value is at least `bound`, of a frame without slope; `None` where only a residual
+    /// beyond `u64` would do.
+    pub fn residual_at_least(&self, bound: i64) -> u64 {
+        if bound <= self.base { 0 } else { (bound.wrapping_sub(self.base) as u64).div_ceil(self.divisor) }
+    }
+}
+
+/// The residuals of a chunk, by width.
+#[derive(Clone, Copy, Debug)]
+pub enum Residuals<'a> {
+    /// All zero.
+    None,
+    /// One byte each.
+    U8(&'a [u8]),
+    /// Two bytes each.
+    U16(&'a [u16]),
+    /// Four bytes each.
+    U32(&'a [u32]),
+    /// Eight bytes each.
+    U64(&'a [u64]),
+}
+
+impl<'a> Residuals<'a> {
+    /// Reads `count` residuals of `width` bytes at the start of `bytes`.
+    pub fn read(bytes: &'a [u8], width: u8, count: usize) -> Result<Residuals<'a>, Malformed> {
+        fn slice<T: FromBytes + Immutable>(bytes: &[u8], count: usize) -> Result<&[T], Malformed> {
+            let malformed = Malformed("as many values as rows");
+            let bytes = bytes.get(..count * size_of::<T>()).ok_or(malformed)?;
+            <[T]>::ref_from_bytes(bytes).map_err(|_| malformed)
+        }
+        Ok(match width {
+            0 => Residuals::None,
+            1 => Residuals::U8(slice(bytes, count)?),
+            2 => Residuals::U16(slice(bytes, count)?),
+            4 => Residuals::U32(slice(bytes, count)?),
+            8 => Residuals::U64(slice(bytes, count)?),
+            _ => return Err(Malformed("a width of 0, 1, 2, 4 or 8 bytes")),
+        })
+    }
+
+    /// Residual `index`. Panics beyond the end (never for a row of the chunk).
+    #[inline(always)]
+    pub fn get(&self, index: usize) -> u64 {
+        match self {
+            Residuals::None => 0,
+            Residuals::U8(values) => u64::from(values[index]),
+            Residuals::U16(values) => u64::from(values[index]),
+            Residuals::U32(values) => u64::from(values[index]),
+            Residuals::U64(values) => values[index],
+        }
+    }
+
+    /// Bytes of one.
+    pub fn width(&self) -> usize {
+        match self {
+            Residuals::None => 0,
+            Residuals::U8(_) => 1,
+            Residuals::U16(_) => 2,
+            Residuals::U32(_) => 4,
+            Residuals::U64(_) => 8,
+        }
+    }
+}
+
+/// A `Values` section, read in place.
+#[derive(Clone, Copy, Debug)]
+pub struct ValuesRef<'a> {
+    /// The frame of reference.
+    pub frame: Frame,
+    /// Rows of the chunk.
+    pub rows: usize,
+    /// What is stored of each.
+    pub residuals: Residuals<'a>,
+}
+
+impl<'a> ValuesRef<'a> {
+    /// Opens a section. Cost: one cache line.
+    pub fn open(section: &'a [u8]) -> Result<ValuesRef<'a>, Malformed> {
+        let malformed = Malformed("a header of values");
+        let header = section.get(..VALUES_HEADER_BYTES).ok_or(malformed)?;
+        let word = |at: usize| header[at..at + 8].try_into().map(u64::from_le_bytes).map_err(|_| malformed);
+        let rows = (word(24)? & 0xffff_ffff) as usize;
+        let frame = Frame { base: word(0)? as i64, divisor: word(8)?, slope: word(16)? as i64 };
+        if frame.divisor == 0 {
+            return Err(Malformed("a divisor other than 0"));
+        }
+        let residuals = Residuals::read(&section[VALUES_HEADER_BYTES..], header[28], rows)?;
+        Ok(ValuesRef { frame, rows, residuals })
+    }
+
+    /// The value of a row. Panics beyond the chunk's rows.
+    #[inline(always)]
+    pub fn get(&self, row: usize) -> i64 {
+        self.frame.value(row, self.residuals.get(row))
+    }
+
+    /// Appends the values of some rows; the width is looked at once.
+    pub fn gather(&self, rows: &[u16], out: &mut Vec<i64>) {
+        let frame = self.frame;
+        macro_rules! each {
+            ($values:expr) => {
+                out.extend(
+                    rows.iter().map(|row| frame.value(usize::from(*row), $values[usize::from(*row)] as u64)),
+                )
+            };
+        }
+        match self.residuals {
+            Residuals::None => out.extend(rows.iter().map(|row| frame.value(usize::from(*row), 0))),
+            Residuals::U8(values) => each!(values),
+            Residuals::U16(values) => each!(values),
+            Residuals::U32(values) => each!(values),
+            Residuals::U64(values) => each!(values),
+        }
+    }
+}
+
+/// The rows of a chunk reduced to residuals: what both the `Values` section and the range index are built from.
+pub struct Framed {
+    /// The frame of reference.
+    pub frame: Frame,
+    /// Bytes of a residual.
+    pub width: u8,
+    /// The residual of each row; NULL rows 0.
+    pub residuals: Vec<u64>,
+    /// Least and greatest value of the rows that are not NULL.
+    pub low: i64,
+    /// See `low`.
+    pub high: i64,
+}
+
+/// Finds the frame of a chunk's codes. `nulls` marks rows whose code is a filler.
+pub fn frame_of(codes: &[i64], nulls: Option<&[bool]>) -> Framed {
+    let is_null = |row: usize| nulls.is_some_and(|nulls| nulls[row]);
+    let (mut low, mut high) = (i64::MAX, i64::MIN);
+    for (row, code) in codes.iter().enumerate() {
+        if !is_null(row) {
+            (low, high) = (low.min(*code), high.max(*code));
+        }
+    }
+    if low > high {
+        // Nothing but NULLs.
+        let frame = Frame { base: 0, divisor: 1, slope: 0 };
+        return Framed { frame, width: 0, residuals: vec![0; codes.len()], low: 0, high: 0 };
+    }
+    if let Some(slope) = slope_of(codes).filter(|_| nulls.is_none()) {
+        let frame = Frame { base: codes[0], divisor: 1, slope };
+        return Framed { frame, width: 0, residuals: vec![0; codes.len()], low, high };
+    }
+    let mut divisor = 0;
+    for (row, code) in codes.iter().enumerate() {
+        if divisor == 1 {
+            break;
+        }
+        if !is_null(row) {
+            divisor = greatest_common_divisor(code.wrapping_sub(low) as u64, divisor);
+        }
+    }
+    let divisor = divisor.max(1);
+    let residuals = (codes.iter().enumerate())
+        .map(|(row, code)| if is_null(row) { 0 } else { code.wrapping_sub(low) as u64 / divisor })
+        .collect();
+    let width = match high.wrapping_sub(low) as u64 / divisor {
+        0 => 0,
+        1..=0xff => 1,
+        0x100..=0xffff => 2,
+        0x1_0000..=0xffff_ffff => 4,
+        _ => 8,
+    };
+    Framed { frame: Frame { base: low, divisor, slope: 0 }, width, residuals, low, high }
+}
+
+/// The constant, nonzero difference of neighbours, if they all share one.
+fn slope_of(codes: &[i64]) -> Option<i64> {
+    let slope = codes.get(1)?.checked_sub(codes[0]).filter(|slope| *slope != 0)?;
+    codes.windows(2).all(|pair| pair[0].checked_add(slope) == Some(pair[1])).then_some(slope)
+}
+
+fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// The `Values` section of framed rows.
+pub fn values_section(framed: &Framed) -> Vec<u8> {
+    let rows = framed.residuals.len();
+    let mut section = Vec::with_capacity(VALUES_HEADER_BYTES + rows * usize::from(framed.width));
+    section.extend_from_slice(&framed.frame.base.to_le_bytes());
+    section.extend_from_slice(&framed.frame.divisor.to_le_bytes());
+    section.extend_from_slice(&framed.frame.slope.to_le_bytes());
+    section.extend_from_slice(&(rows as u32).to_le_bytes());
+    section.push(framed.width);
+    section.resize(VALUES_HEADER_BYTES, 0);
+    extend_narrowed(&mut section, framed.width, framed.residuals.iter().copied());
+    section
+}
+
+/// Appends residuals in their width.
+pub fn extend_narrowed(section: &mut Vec<u8>, width: u8, residuals: impl Iterator<Item = u64>) {
+    match width {
+        0 => {}
+        1 => section.extend(residuals.map(|r| r as u8)),
+        2 => section.extend_from_slice(residuals.map(|r| r as u16).collect::<Vec<_>>().as_bytes()),
+        4 => section.extend_from_slice(residuals.map(|r| r as u32).collect::<Vec<_>>().as_bytes()),
+        _ => section.extend_from_slice(residuals.collect::<Vec<_>>().as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_storage::disk::Bytes;
+    use proptest::prelude::*;
+
+    fn round_trip(codes: &[i64]) -> u8 {
+        let framed = frame_of(codes, None);
+        let section = Bytes::copied(&values_section(&framed));
+        let read = ValuesRef::open(&section).unwrap();
+        assert!(codes.iter().enumerate().all(|(row, code)| read.get(row) == *code));
+        framed.width
+    }
+
+    #[test]
+    fn frames_are_narrow() {
+        assert_eq!(round_trip(&[5, 6, 7, 8]), 0, "a sequence");
+        assert_eq!(round_trip(&[i64::MIN, i64::MAX]), 0, "two values, a common distance... ");
+        assert_eq!(round_trip(&[i64::MIN, 0, i64::MAX]), 8);
+        assert_eq!(
+            round_trip(&[1_700_000_000_000_000, 1_700_000_099_000_000, 1_700_000_001_000_000]),
+            1,
+            "seconds"
+        );
+        assert_eq!(round_trip(&[-3, -3, -3]), 0);
+        assert_eq!(round_trip(&[0, 300, 7]), 2);
+        assert_eq!(round_trip(&[]), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_codes_come_back(codes in proptest::collection::vec(any::<i64>(), 0..50), small in proptest::collection::vec(-9i64..9, 0..50)) {
+            round_trip(&codes);
+            round_trip(&small);
+            round_trip(&small.iter().map(|c| c * 86_400_000_000).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn bounds_become_residuals(base in -100i64..100, divisor in 1u64..9, bound in -200i64..400) {
+            let frame = Frame { base, divisor, slope: 0 };
+            let expected = (0..1000).find(|r| frame.value(0, *r) >= bound).unwrap();
+            prop_assert_eq!(frame.residual_at_least(bound), expected);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A look at a database from outside: what is stored, in how many bytes, and whether every byte is what was written.
+
+use crate::control::Cancel;
+use crate::database::Database;
+use crate::member::KeyLayout;
+use crate::schema::{ColumnId, DataType, TableSchema};
+use crate::{Result, Snapshot};
+use muster_storage::format::SectionKind;
+use muster_storage::manifest::part_file_name;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What `muster inspect` shows.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// The database's id.
+    pub database_id: u64,
+    /// The last change.
+    pub lsn: u64,
+    /// Part files.
+    pub parts: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The tables, by name.
+    pub tables: Vec<TableInspection>,
+}
+
+/// One table.
+#[derive(Clone, Debug)]
+pub struct TableInspection {
+    /// Names and types.
+    pub schema: Arc<TableSchema>,
+    /// Live rows.
+    pub rows: u64,
+    /// Chunks of 65,536 ordinals.
+    pub chunks: u32,
+    /// How keys are found.
+    pub keys: KeyLayout,
+    /// Bytes of all its parts, tables of sections and padding included.
+    pub bytes: u64,
+    /// The columns, in declaration order.
+    pub columns: Vec<ColumnInspection>,
+}
+
+/// One column.
+#[derive(Clone, Debug)]
+pub struct ColumnInspection {
+    /// The id.
+    pub id: ColumnId,
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub data_type: DataType,
+    /// NULL rows.
+    pub nulls: u64,
+    /// For TEXT and TEXT[] the strings of its dictionary, for BOOLEAN the members for which it is TRUE.
+    pub cardinality: Option<u64>,
+    /// Bytes by what they are for.
+    pub bytes: BTreeMap<SectionKind, u64>,
+}
+
+/// What `muster verify` read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// Part files.
+    pub parts: u64,
+    /// Sections whose checksum and form were checked.
+    pub sections: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+impl Database {
+    /// Describes everything stored. Cost: the tables of sections, no section.
+    pub fn inspect(&self) -> Result<Inspection> {
+        let snapshot = self.snapshot();
+        let manifest = self.store().manifest();
+        let tables = snapshot.tables().into_iter().map(|schema| inspect_table(&snapshot, &manifest, schema));
+        Ok(Inspection {
+            database_id: manifest.database_id,
+            lsn: manifest.lsn.0,
+            parts: manifest.parts.len(),
+            bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
+            tables: tables.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Reads every byte of every part and checks it: checksums, forms, padding. Stops at the first damage.
+    ///
+    /// `on_part` hears of each part done: its number, how many there are, its bytes.
+    pub fn verify(
+        &self,
+        cancel: &Cancel,
+        on_part: &mut dyn FnMut(usize, usize, u64),
+    ) -> Result<Verification> {
+        let manifest = self.store().manifest();
+        let snapshot = self.snapshot();
+        let mut done = Verification::default();
+        for (number, part) in manifest.parts.iter().enumerate() {
+            // A fresh reader: what was verified earlier is read again.
+            let name = part_file_name(part.id);
+            let bytes = self.store().disk().map(&name)?;
+            let reader = muster_storage::part::PartReader::open(&name, bytes, manifest.database_id, part)?;
+            for index in 0..reader.entries().len() {
+                cancel.check()?;
+                reader.section_at(index)?;
+            }
+            reader.check_padding()?;
+            done.parts += 1;
+            done.sections += reader.entries().len() as u64;
+            done.bytes += part.bytes;
+            on_part(number + 1, manifest.parts.len(), part.bytes);
+        }
+        for schema in snapshot.tables() {
+            verify_forms(&snapshot, &schema, cancel)?;
+        }
+        Ok(done)
+    }
+}
+
+fn inspect_table(
+    snapshot: &Snapshot,
+    manifest: &muster_storage::manifest::Manifest,
+    schema: Arc<TableSchema>,
+) -> Result<TableInspection> {
+    let table = snapshot.table(schema.id)?;
+    let mut columns: Vec<ColumnInspection> = (schema.columns.iter())
+        .map(|column| ColumnInspection {
+            id: column.id,
+            name: column.name.clone(),
+            data_type: column.data_type,
+            nulls: 0,
+            cardinality: None,
+            bytes: BTreeMap::new(),
+        })
+        .collect();
+    let mut bytes = 0;
+    for part in manifest.parts.iter().filter(|part| part.table == schema.id.0) {
+        bytes += part.bytes;
+        for entry in snapshot.part(part.id).map_or(&[][..], |reader| reader.entries()) {
+            let (Some(column), Some(kind)) =
+                (columns.iter_mut().find(|column| column.id.0 == entry.column), entry.kind())
+            else {
+                continue;
+            };
+            *column.bytes.entry(kind).or_default() += entry.length;
+            match (kind, column.data_type) {
+                (SectionKind::Nulls, _) => column.nulls += u64::from(entry.cardinality),
+                (SectionKind::Sets, DataType::Boolean) | (SectionKind::DictionaryStrings, _) => {
+                    *column.cardinality.get_or_insert(0) += u64::from(entry.cardinality);
+                }
+                _ => {}
+            }
+        }
+    }
+    let keys = snapshot.key_layout(schema.id);
+    Ok(TableInspection { rows: table.rows(), chunks: table.chunks(), keys, bytes, columns, schema })
+}
+
+/// Opens every section as what it claims to be.
+fn verify_forms(snapshot: &Snapshot, schema: &TableSchema, cancel: &Cancel) -> Result<()> {
+    let table = snapshot.table(schema.id)?;
+    for column in std::iter::once(ColumnId::LIVE).chain(schema.columns.iter().map(|c| c.id)) {
+        let reader = table.reader(column)?;
+        for chunk in 0..table.chunks() {
+            cancel.check()?;
+            reader.nulls(chunk)?;
+            if let Some(sets) = reader.sets(chunk)? {
+                for index in 0..sets.codes().len() {
+                    let form = sets.container(index).and_then(|container| container.check());
+                    form.map_err(|what| reader.malformed(chunk, SectionKind::Sets, what))?;
+                }
+            }
+            reader.values(chunk)?;
+            reader.order(chunk)?;
+            reader.fences(chunk)?;
+            reader.strings(chunk)?;
+            reader.lists(chunk)?;
+        }
+        if let Some(dictionary) = table.dictionary(column) {
+            dictionary.view()?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,397 @@
+//! The leaves of a plan: one column, one test, resolved as far as a snapshot allows.
+
+use super::cut::cut;
+use super::{Node, Plan, Planner, constant};
+use crate::calendar::{add_interval, days_of, midnight};
+use crate::index::order::RankSearch;
+use crate::member::{self, Key};
+use crate::predicate::{CompareOp, Literal, Predicate};
+use crate::schema::{ColumnId, DataType};
+use crate::table::ColumnReader;
+use crate::value::Value;
+use crate::{Error, Result};
+use muster_storage::format::{BITSET_BYTES, CHUNK_MEMBERS, SectionKind};
+use std::ops::Bound;
+
+/// One test of one column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaf {
+    /// The column.
+    pub column: ColumnId,
+    /// Its reader in the plan.
+    pub reader: usize,
+    /// The test.
+    pub test: Test,
+}
+
+/// What is asked of a column's value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// A boolean is TRUE.
+    True,
+    /// The value is NULL. The only test that is never unknown.
+    Null,
+    /// The value's code lies in one of these closed intervals: ascending, disjoint, not empty.
+    Codes(Vec<(i64, i64)>),
+    /// The text matches; `codes` are the dictionary's codes that do, ascending.
+    Text {
+        /// For chunks stored by code.
+        codes: Vec<u32>,
+        /// For chunks stored as plain text.
+        text: TextMatch,
+    },
+    /// The tags have one of these codes, ascending.
+    Tags(Vec<u32>),
+    /// The member is one of these ordinals, ascending: keys already looked up.
+    Ordinals(Vec<u32>),
+    /// TRUE for nobody, FALSE where the column is not NULL.
+    Never,
+}
+
+/// What text matches, byte by byte.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TextMatch {
+    /// One of these, ascending.
+    In(Vec<String>),
+    /// Within these bounds.
+    Range(Bound<String>, Bound<String>),
+}
+
+impl TextMatch {
+    /// True where `text` matches.
+    pub fn matches(&self, text: &[u8]) -> bool {
+        match self {
+            TextMatch::In(texts) => match texts.as_slice() {
+                [one] => one.as_bytes() == text,
+                many => many.binary_search_by(|probe| probe.as_bytes().cmp(text)).is_ok(),
+            },
+            TextMatch::Range(low, high) => {
+                (match low {
+                    Bound::Unbounded => true,
+                    Bound::Included(low) => text >= low.as_bytes(),
+                    Bound::Excluded(low) => text > low.as_bytes(),
+                }) && (match high {
+                    Bound::Unbounded => true,
+                    Bound::Included(high) => text <= high.as_bytes(),
+                    Bound::Excluded(high) => text < high.as_bytes(),
+                })
+            }
+        }
+    }
+}
+
+impl Planner<'_> {
+    pub(super) fn lower_leaf(&mut self, predicate: &Predicate, negated: bool) -> Result<Node> {
+        match predicate {
+            Predicate::IsTrue(column) => {
+                self.expect(*column, DataType::Boolean)?;
+                self.leaf(*column, Test::True, negated)
+            }
+            Predicate::IsNull(column) => {
+                self.reader(*column)?;
+                self.leaf(*column, Test::Null, negated)
+            }
+            Predicate::Compare { column, op, literal } => {
+                // `<>` is the NOT of `=`, also in what it leaves unknown.
+                let negated = negated != (*op == CompareOp::Ne);
+                let op = if *op == CompareOp::Ne { CompareOp::Eq } else { *op };
+                match self.literal(literal)? {
+                    Value::Null => Ok(Node::Nobody),
+                    value => self.compare(*column, op, &value, negated),
+                }
+            }
+            Predicate::In { column, literals } => self.membership(*column, literals, negated),
+            Predicate::HasAny { column, tags } => {
+                self.expect(*column, DataType::TextArray)?;
+                let codes = self.tag_codes(*column, tags)?;
+                let test = if codes.is_empty() { Test::Never } else { Test::Tags(codes) };
+                self.leaf(*column, test, negated)
+            }
+            Predicate::HasAll { column, tags } => {
+                self.expect(*column, DataType::TextArray)?;
+                if tags.is_empty() {
+                    // Everything contains nothing; only a NULL leaves it unknown.
+                    return if negated { Ok(Node::Nobody) } else { self.leaf(*column, Test::Null, true) };
+                }
+                let mut children = Vec::new();
+                for tag in tags {
+                    let codes = self.tag_codes(*column, std::slice::from_ref(tag))?;
+                    let test = if codes.is_empty() { Test::Never } else { Test::Tags(codes) };
+                    children.push(self.leaf(*column, test, negated)?);
+                }
+                Ok(super::combine(children, !negated))
+            }
+            Predicate::Const(_) | Predicate::And(_) | Predicate::Or(_) | Predicate::Not(_) => {
+                unreachable!("not a leaf")
+            }
+        }
+    }
+
+    fn data_type(&self, column: ColumnId) -> Result<DataType> {
+        let schema = self.table.schema();
+        let known = schema.column(column).map(|c| c.data_type);
+        known.ok_or_else(|| Error::Invalid(format!("no column {} in table \"{}\"", column.0, schema.name)))
+    }
+
+    fn expect(&self, column: ColumnId, expected: DataType) -> Result<()> {
+        match self.data_type(column)? {
+            found if found == expected => Ok(()),
+            found => Err(self.mismatch(column, &format!("is {found}, expected {expected}"))),
+        }
+    }
+
+    fn mismatch(&self, column: ColumnId, what: &str) -> Error {
+        let name = self.table.schema().column(column).map_or("?", |c| &c.name);
+        Error::Invalid(format!("column \"{name}\" {what}"))
+    }
+
+    /// The literal with this statement's clock put in.
+    fn literal(&self, literal: &Literal) -> Result<Value> {
+        let (offsets, date) = match literal {
+            Literal::Value(value) => return Ok(value.clone()),
+            Literal::Now { offsets, date } => (offsets, *date),
+        };
+        let beyond =
+            || Error::Invalid("a time computed from now() lies beyond what a timestamp can hold".into());
+        let start = if date { midnight(self.now_micros) } else { Some(self.now_micros) };
+        let moved =
+            offsets.iter().try_fold(start.ok_or_else(beyond)?, |micros, offset| add_interval(micros, offset));
+        let moved = moved.ok_or_else(beyond)?;
+        Ok(match (date, offsets.is_empty()) {
+            (true, true) => Value::Date(days_of(moved) as i32),
+            (true, false) => Value::Timestamp(moved),
+            _ => Value::TimestampTz(moved),
+        })
+    }
+
+    fn compare(&mut self, column: ColumnId, op: CompareOp, value: &Value, negated: bool) -> Result<Node> {
+        match self.data_type(column)? {
+            DataType::Boolean => {
+                let Value::Boolean(literal) = value else { return Err(self.incomparable(column, value)) };
+                let holds = |boolean: bool| match op {
+                    CompareOp::Eq | CompareOp::Ne => boolean == *literal,
+                    CompareOp::Lt => !boolean & literal,
+                    CompareOp::Le => boolean <= *literal,
+                    CompareOp::Gt => boolean & !literal,
+                    CompareOp::Ge => boolean >= *literal,
+                };
+                match (holds(false), holds(true)) {
+                    (false, true) => self.leaf(column, Test::True, negated),
+                    (true, false) => self.leaf(column, Test::True, !negated),
+                    (all, _) => self.leaf(column, Test::Never, negated != all),
+                }
+            }
+            DataType::Text => {
+                let Value::Text(text) = value else { return Err(self.incomparable(column, value)) };
+                if op == CompareOp::Eq {
+                    return self.texts(column, vec![text.clone()], negated);
+                }
+                let (low, high) = match op {
+                    CompareOp::Lt => (Bound::Unbounded, Bound::Excluded(text.clone())),
+                    CompareOp::Le => (Bound::Unbounded, Bound::Included(text.clone())),
+                    CompareOp::Gt => (Bound::Excluded(text.clone()), Bound::Unbounded),
+                    _ => (Bound::Included(text.clone()), Bound::Unbounded),
+                };
+                let mut codes = match self.table.dictionary(column) {
+                    Some(dictionary) => {
+                        let view = dictionary.view()?;
+                        let rank = |bound: &Bound<String>, unbounded, upper| match bound {
+                            Bound::Unbounded => unbounded,
+                            Bound::Included(text) => view.rank(text.as_bytes(), upper),
+                            Bound::Excluded(text) => view.rank(text.as_bytes(), !upper),
+                        };
+                        let (from, to) = (rank(&low, 0, false), rank(&high, view.len(), true));
+                        view.order().get(from..to).unwrap_or(&[]).to_vec()
+                    }
+                    None => Vec::new(),
+                };
+                codes.sort_unstable();
+                self.leaf(column, Test::Text { codes, text: TextMatch::Range(low, high) }, negated)
+            }
+            DataType::TextArray => {
+                Err(self.mismatch(column, "is TEXT[]: ask for a tag with 'tag' = ANY(column)"))
+            }
+            data_type => {
+                let Some(cut) = cut(data_type, value) else { return Err(self.incomparable(column, value)) };
+                if let (CompareOp::Eq, super::cut::Cut::At(code), true) =
+                    (op, cut, self.table.schema().key == Some(column))
+                {
+                    return self.keys(column, &[Key::Integer(code)], negated);
+                }
+                match cut.interval(op) {
+                    Some(interval) => self.leaf(column, Test::Codes(vec![interval]), negated),
+                    None => self.leaf(column, Test::Never, negated),
+                }
+            }
+        }
+    }
+
+    fn incomparable(&self, column: ColumnId, value: &Value) -> Error {
+        let found = match self.data_type(column) {
+            Ok(data_type) => data_type.to_string(),
+            Err(error) => return error,
+        };
+        self.mismatch(column, &format!("is {found} and cannot be compared with {value}"))
+    }
+
+    fn membership(&mut self, column: ColumnId, literals: &[Literal], negated: bool) -> Result<Node> {
+        let mut values = Vec::with_capacity(literals.len());
+        let mut has_null = false;
+        for literal in literals {
+            match self.literal(literal)? {
+                Value::Null => has_null = true,
+                value => values.push(value),
+            }
+        }
+        if negated && has_null {
+            // A miss is unknown and a hit is false: nobody is certainly outside.
+            return Ok(Node::Nobody);
+        }
+        if literals.is_empty() {
+            return Ok(constant(negated));
+        }
+        match self.data_type(column)? {
+            DataType::Boolean => {
+                let (mut no, mut yes) = (false, false);
+                for value in &values {
+                    let Value::Boolean(boolean) = value else { return Err(self.incomparable(column, value)) };
+                    (no, yes) = (no | !boolean, yes | boolean);
+                }
+                match (no, yes) {
+                    (false, true) => self.leaf(column, Test::True, negated),
+                    (true, false) => self.leaf(column, Test::True, !negated),
+                    (all, _) => self.leaf(column, Test::Never, negated != all),
+                }
+            }
+            DataType::Text => {
+                let mut texts = Vec::with_capacity(values.len());
+                for value in values {
+                    let Value::Text(text) = value else { return Err(self.incomparable(column, &value)) };
+                    texts.push(text);
+                }
+                self.texts(column, texts, negated)
+            }
+            DataType::TextArray => {
+                Err(self.mismatch(column, "is TEXT[]: ask for any of some tags with column && ARRAY[…]"))
+            }
+            data_type => {
+                let mut codes = Vec::with_capacity(values.len());
+                for value in &values {
+                    let Some(cut) = cut(data_type, value) else {
+                        return Err(self.incomparable(column, value));
+                    };
+                    codes.extend(cut.interval(CompareOp::Eq).map(|(code, _)| code));
+                }
+                codes.sort_unstable();
+                codes.dedup();
+                if codes.is_empty() {
+                    return self.leaf(column, Test::Never, negated);
+                }
+                if self.table.schema().key == Some(column) {
+                    let keys: Vec<Key<'_>> = codes.iter().map(|code| Key::Integer(*code)).collect();
+                    return self.keys(column, &keys, negated);
+                }
+                let mut intervals: Vec<(i64, i64)> = Vec::with_capacity(codes.len());
+                for code in codes {
+                    match intervals.last_mut() {
+                        Some((_, last)) if last.checked_add(1) == Some(code) => *last = code,
+                        _ => intervals.push((code, code)),
+                    }
+                }
+                self.leaf(column, Test::Codes(intervals), negated)
+            }
+        }
+    }
+
+    fn texts(&mut self, column: ColumnId, mut texts: Vec<String>, negated: bool) -> Result<Node> {
+        texts.sort_unstable();
+        texts.dedup();
+        if texts.is_empty() {
+            return self.leaf(column, Test::Never, negated);
+        }
+        if self.table.schema().key == Some(column) {
+            let keys: Vec<Key<'_>> = texts.iter().map(|text| Key::Text(text.as_bytes())).collect();
+            return self.keys(column, &keys, negated);
+        }
+        let mut codes = Vec::new();
+        if let Some(dictionary) = self.table.dictionary(column) {
+            let view = dictionary.view()?;
+            codes.extend(texts.iter().filter_map(|text| view.find(text.as_bytes())));
+            codes.sort_unstable();
+        }
+        self.leaf(column, Test::Text { codes, text: TextMatch::In(texts) }, negated)
+    }
+
+    fn keys(&mut self, column: ColumnId, keys: &[Key<'_>], negated: bool) -> Result<Node> {
+        let mut ordinals: Vec<u32> = member::lookup(self.table, keys)?.into_iter().flatten().collect();
+        ordinals.sort_unstable();
+        if ordinals.is_empty() {
+            return self.leaf(column, Test::Never, negated);
+        }
+        self.leaf(column, Test::Ordinals(ordinals), negated)
+    }
+
+    fn tag_codes(&self, column: ColumnId, tags: &[String]) -> Result<Vec<u32>> {
+        let Some(dictionary) = self.table.dictionary(column) else { return Ok(Vec::new()) };
+        let view = dictionary.view()?;
+        let mut codes: Vec<u32> = tags.iter().filter_map(|tag| view.find(tag.as_bytes())).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        Ok(codes)
+    }
+}
+
+impl Leaf {
+    /// The share of members it holds for and the bytes a chunk it reads, from one chunk in the middle of the table.
+    pub(super) fn estimate(&self, plan: &Plan<'_>) -> Result<(f64, f64)> {
+        let table = plan.table;
+        if table.rows() == 0 {
+            return Ok((0.0, 0.0));
+        }
+        let chunk = table.chunks() / 2;
+        let rows = table.chunk_rows(chunk) as f64;
+        let reader = plan.reader(self);
+        let set_bytes = |members: f64| (2.0 * members).min(BITSET_BYTES as f64);
+        let entry_members =
+            |kind| reader.entry(chunk, kind).map_or(0.0, |entry| f64::from(entry.cardinality));
+        let (members, bytes) = match &self.test {
+            Test::True => (entry_members(SectionKind::Sets), set_bytes(entry_members(SectionKind::Sets))),
+            Test::Null => (entry_members(SectionKind::Nulls), set_bytes(entry_members(SectionKind::Nulls))),
+            Test::Never => (0.0, 0.0),
+            Test::Ordinals(ordinals) => {
+                let members = ordinals.len() as f64 / f64::from(table.chunks());
+                (members, members)
+            }
+            Test::Tags(codes) | Test::Text { codes, .. } => match reader.sets(chunk)? {
+                Some(sets) => {
+                    let cardinalities =
+                        codes.iter().filter_map(|code| sets.find(*code)).map(|i| sets.cardinality(i));
+                    cardinalities.fold((0.0, 0.0), |(members, bytes), cardinality| {
+                        (members + f64::from(cardinality), bytes + set_bytes(f64::from(cardinality)))
+                    })
+                }
+                // Codes in order, or plain text: a scan at worst.
+                None => (rows * 0.1, rows * 8.0),
+            },
+            Test::Codes(intervals) => {
+                // A set of a range costs two bitmaps and the bits between; more than its bytes, so twice.
+                let set = 4.0 * BITSET_BYTES as f64;
+                (ranked(reader, chunk, intervals)?.unwrap_or(rows * 0.3), set * intervals.len().min(8) as f64)
+            }
+        };
+        Ok(((members / rows).min(1.0), bytes.min(8.0 * CHUNK_MEMBERS as f64)))
+    }
+}
+
+/// How many values of a chunk lie in the intervals; `None` without a range index.
+fn ranked(reader: &ColumnReader<'_>, chunk: u32, intervals: &[(i64, i64)]) -> Result<Option<f64>> {
+    let (Some(fences), Some(order), Some(values)) =
+        (reader.fences(chunk)?, reader.order(chunk)?, reader.values(chunk)?)
+    else {
+        return Ok(None);
+    };
+    let rank = |bound, inclusive| RankSearch::begin(fences, order, values, bound, inclusive).run();
+    let few = intervals.iter().take(16);
+    let members: usize = few.map(|(low, high)| rank(*high, true).saturating_sub(rank(*low, false))).sum();
+    Ok(Some(members as f64 * (intervals.len() as f64 / intervals.len().min(16).max(1) as f64)))
+}

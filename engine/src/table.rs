@@ -1,0 +1,209 @@
+//! A table as a snapshot sees it: its parts, opened, and the way from (column, chunk) to bytes.
+
+use crate::dictionary::Dictionary;
+use crate::index::lists::ListsRef;
+use crate::index::order::{FencesRef, OrderRef};
+use crate::index::strings::StringsRef;
+use crate::index::values::ValuesRef;
+use crate::member::KeyIndex;
+use crate::schema::{ColumnId, DataType, TableSchema};
+use crate::{Error, Result};
+use muster_storage::chunk::{ChunkRef, Malformed, SetsRef};
+use muster_storage::format::{RANGE_CHUNKS, SectionKind};
+use muster_storage::part::{PartReader, Sections, TocEntry};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The columns of one range of 64 chunks.
+#[derive(Default)]
+pub struct RangeParts {
+    /// Which part holds a column.
+    pub columns: HashMap<ColumnId, Arc<PartReader>>,
+}
+
+/// A table with its parts open. Immutable: a change makes a new one.
+pub struct TableState {
+    schema: Arc<TableSchema>,
+    rows: u64,
+    ranges: Vec<RangeParts>,
+    dictionaries: HashMap<ColumnId, Dictionary>,
+    keys: KeyIndex,
+}
+
+impl TableState {
+    /// A table of these parts.
+    pub fn new(
+        schema: Arc<TableSchema>,
+        rows: u64,
+        ranges: Vec<RangeParts>,
+        dictionaries: HashMap<ColumnId, Dictionary>,
+        keys: KeyIndex,
+    ) -> TableState {
+        TableState { schema, rows, ranges, dictionaries, keys }
+    }
+
+    /// Names and types.
+    pub fn schema(&self) -> &Arc<TableSchema> {
+        &self.schema
+    }
+
+    /// Live rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Chunks that ordinals may be in.
+    pub fn chunks(&self) -> u32 {
+        self.rows.div_ceil(muster_storage::format::CHUNK_MEMBERS as u64) as u32
+    }
+
+    /// Rows of one chunk.
+    pub fn chunk_rows(&self, chunk: u32) -> usize {
+        (self.rows - (u64::from(chunk) << 16)).min(1 << 16) as usize
+    }
+
+    /// The ranges.
+    pub fn ranges(&self) -> &[RangeParts] {
+        &self.ranges
+    }
+
+    /// The way from keys to ordinals.
+    pub fn keys(&self) -> &KeyIndex {
+        &self.keys
+    }
+
+    /// The dictionary of a TEXT or TEXT[] column, if any chunk needed one.
+    pub fn dictionary(&self, column: ColumnId) -> Option<&Dictionary> {
+        self.dictionaries.get(&column)
+    }
+
+    /// A reader of one column ([`ColumnId::LIVE`] too). Cost: a few hash lookups a range.
+    pub fn reader(&self, column: ColumnId) -> Result<ColumnReader<'_>> {
+        let data_type = match self.schema.column(column) {
+            Some(column) => column.data_type,
+            None if column == ColumnId::LIVE => DataType::Boolean,
+            None => {
+                return Err(Error::Invalid(format!(
+                    "no column {} in table \"{}\"",
+                    column.0, self.schema.name
+                )));
+            }
+        };
+        let kinds: &[SectionKind] = match data_type {
+            DataType::Boolean => &[SectionKind::Nulls, SectionKind::Sets],
+            DataType::Text => &[
+                SectionKind::Nulls,
+                SectionKind::Sets,
+                SectionKind::Values,
+                SectionKind::Order,
+                SectionKind::Fences,
+                SectionKind::Strings,
+            ],
+            DataType::TextArray => &[SectionKind::Nulls, SectionKind::Sets, SectionKind::Lists],
+            _ => &[SectionKind::Nulls, SectionKind::Values, SectionKind::Order, SectionKind::Fences],
+        };
+        let ranges = self.ranges.iter().map(|range| {
+            let mut sections = [None; KINDS];
+            if let Some(part) = range.columns.get(&column) {
+                for kind in kinds {
+                    sections[*kind as usize] =
+                        Some(part.sections(column.0, *kind)).filter(|s| !s.entries().is_empty());
+                }
+            }
+            sections
+        });
+        Ok(ColumnReader { data_type, ranges: ranges.collect() })
+    }
+}
+
+/// One more than the greatest section kind of a column's chunks.
+const KINDS: usize = SectionKind::Lists as usize + 1;
+
+/// Reads one column, chunk by chunk.
+pub struct ColumnReader<'a> {
+    data_type: DataType,
+    ranges: Vec<[Option<Sections<'a>>; KINDS]>,
+}
+
+impl<'a> ColumnReader<'a> {
+    /// The column's type.
+    pub fn data_type(&self) -> DataType {
+        self.data_type
+    }
+
+    #[inline]
+    fn sections(&self, chunk: u32, kind: SectionKind) -> Option<&Sections<'a>> {
+        self.ranges.get(chunk as usize / RANGE_CHUNKS)?[kind as usize].as_ref()
+    }
+
+    /// What the table of sections says of a section, without touching it.
+    #[inline]
+    pub fn entry(&self, chunk: u32, kind: SectionKind) -> Option<&'a TocEntry> {
+        self.sections(chunk, kind)?.entry((chunk as usize % RANGE_CHUNKS) as u16)
+    }
+
+    fn open<T>(
+        &self,
+        chunk: u32,
+        kind: SectionKind,
+        open: impl FnOnce(&'a [u8]) -> std::result::Result<T, Malformed>,
+    ) -> Result<Option<T>> {
+        let Some(sections) = self.sections(chunk, kind) else { return Ok(None) };
+        let within = (chunk as usize % RANGE_CHUNKS) as u16;
+        let Some(bytes) = sections.bytes(within)? else { return Ok(None) };
+        open(bytes).map(Some).map_err(|what| self.malformed(chunk, kind, what))
+    }
+
+    /// Says that a section is not of its format, though its checksum holds.
+    pub fn malformed(&self, chunk: u32, kind: SectionKind, what: Malformed) -> Error {
+        let offset = self.entry(chunk, kind).map_or(0, |entry| entry.offset);
+        match self.sections(chunk, kind) {
+            Some(sections) => sections.part().malformed(offset, what).into(),
+            None => Error::Invalid(format!("chunk {chunk} has no {kind:?}")),
+        }
+    }
+
+    /// The sets by code.
+    pub fn sets(&self, chunk: u32) -> Result<Option<SetsRef<'a>>> {
+        self.open(chunk, SectionKind::Sets, SetsRef::open)
+    }
+
+    /// The set of code; nobody where there is none.
+    pub fn set(&self, chunk: u32, code: u32) -> Result<ChunkRef<'a>> {
+        self.single(chunk, SectionKind::Sets, code)
+    }
+
+    /// The NULL rows.
+    pub fn nulls(&self, chunk: u32) -> Result<ChunkRef<'a>> {
+        self.single(chunk, SectionKind::Nulls, 0)
+    }
+
+    fn single(&self, chunk: u32, kind: SectionKind, code: u32) -> Result<ChunkRef<'a>> {
+        Ok(self.open(chunk, kind, |bytes| SetsRef::open(bytes)?.get(code))?.unwrap_or(ChunkRef::EMPTY))
+    }
+
+    /// A code a row.
+    pub fn values(&self, chunk: u32) -> Result<Option<ValuesRef<'a>>> {
+        self.open(chunk, SectionKind::Values, ValuesRef::open)
+    }
+
+    /// The rows in order.
+    pub fn order(&self, chunk: u32) -> Result<Option<OrderRef<'a>>> {
+        self.open(chunk, SectionKind::Order, OrderRef::open)
+    }
+
+    /// The sampled values in order.
+    pub fn fences(&self, chunk: u32) -> Result<Option<FencesRef<'a>>> {
+        self.open(chunk, SectionKind::Fences, FencesRef::open)
+    }
+
+    /// A string a row.
+    pub fn strings(&self, chunk: u32) -> Result<Option<StringsRef<'a>>> {
+        self.open(chunk, SectionKind::Strings, StringsRef::open)
+    }
+
+    /// A list of codes a row.
+    pub fn lists(&self, chunk: u32) -> Result<Option<ListsRef<'a>>> {
+        self.open(chunk, SectionKind::Lists, ListsRef::open)
+    }
+}

@@ -1,0 +1,520 @@
+//! Rows in: batches are cut into chunks, each column of a chunk encoded on its own, sections appended to parts.
+//!
+//! ```text
+//! source thread: RowSource ─ Rechunker ─┬─ bounded channel ─ columns in parallel ─ sections ─ part of 64 chunks ─ sync
+//!                                       └─ (at most CHUNKS_AHEAD chunks wait; the source blocks)
+//! then: key index (duplicates refused) ─ dictionaries ─ the caller commits everything under one LSN
+//! ```
+//!
+//! Until that commit nothing names the new files: a failure, Ctrl-C or a crash leaves the database as it was.
+
+use crate::batch::{Batch, ColumnBatch, ColumnValues, RowSource, Strings};
+use crate::catalog::TableRecord;
+use crate::control::{Cancel, OnProgress, Progress};
+use crate::database::open_table;
+use crate::index::encode::{ColumnEncoder, EncodedSection, set_section, words_of};
+use crate::member::{Key, KeyCollector, KeyLayout};
+use crate::schema::{Column, ColumnId, DataType, KEY_BYTES_MAX, TableSchema};
+use crate::{Error, Result};
+use crossbeam::channel::bounded;
+use muster_storage::format::{CHUNK_MEMBERS, RANGE_CHUNKS, SectionKind};
+use muster_storage::manifest::{PartId, PartRef, PartRole, part_file_name};
+use muster_storage::part::{FinishedPart, PartWriter};
+use muster_storage::store::Store;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Chunks that may wait between the source and the encoders; more would only hold memory.
+const CHUNKS_AHEAD: usize = 2;
+
+/// How often progress is told.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// The most rows a table can have: ordinals are 32 bits.
+const ROWS_MAX: u64 = 1 << 32;
+
+/// Parts written, not yet named by any manifest.
+pub struct Imported {
+    /// The new parts.
+    pub parts: Vec<PartRef>,
+    /// The table with its new row count.
+    pub record: TableRecord,
+}
+
+/// Imports all rows of a source into a table without rows. `columns[i]` is the table's column of the source's column i.
+///
+/// On an error the parts already written are discarded.
+pub fn import(
+    store: &Store,
+    schema: &TableSchema,
+    columns: &[ColumnId],
+    source: &mut dyn RowSource,
+    cancel: &Cancel,
+    progress: OnProgress<'_>,
+) -> Result<Imported> {
+    let mut allocated = Vec::new();
+    let result = Import::new(store, schema, columns, cancel, &mut allocated).run(source, progress);
+    if result.is_err() {
+        for part in allocated {
+            // What cannot be removed now is removed when the database is next opened.
+            let _ = store.discard_part(part);
+        }
+    }
+    result
+}
+
+struct Import<'a> {
+    store: &'a Store,
+    schema: &'a TableSchema,
+    /// Per column of the table: which column of the source.
+    sources: Vec<Option<usize>>,
+    cancel: &'a Cancel,
+    allocated: &'a mut Vec<PartId>,
+    encoders: Vec<ColumnEncoder>,
+    keys: KeyCollector,
+    rows: u64,
+}
+
+struct OpenPart {
+    id: PartId,
+    range: u32,
+    writer: PartWriter,
+}
+
+impl<'a> Import<'a> {
+    fn new(
+        store: &'a Store,
+        schema: &'a TableSchema,
+        columns: &[ColumnId],
+        cancel: &'a Cancel,
+        allocated: &'a mut Vec<PartId>,
+    ) -> Import<'a> {
+        let sources = schema.columns.iter().map(|c| columns.iter().position(|id| *id == c.id)).collect();
+        let encoders = schema
+            .columns
+            .iter()
+            .map(|c| ColumnEncoder::new(c.data_type, schema.key == Some(c.id)))
+            .collect();
+        Import { store, schema, sources, cancel, allocated, encoders, keys: KeyCollector::default(), rows: 0 }
+    }
+
+    fn run(mut self, source: &mut dyn RowSource, progress: OnProgress<'_>) -> Result<Imported> {
+        let mut parts = self.rows_to_parts(source, progress)?;
+        let mut record = TableRecord { schema: self.schema.clone(), rows: self.rows, keys: KeyLayout::None };
+        if let Some(key) = self.schema.key {
+            record.keys = self.keys.layout();
+            progress(Progress { rows: self.rows, rows_total: Some(self.rows), share: 1.0, phase: "keys" });
+            if record.keys == KeyLayout::Hashed {
+                parts.push(self.write_keys(key, &parts, &record, source)?);
+            }
+        }
+        progress(Progress { rows: self.rows, rows_total: Some(self.rows), share: 1.0, phase: "sync" });
+        parts.extend(self.write_dictionaries()?);
+        self.cancel.check()?;
+        Ok(Imported { parts, record })
+    }
+
+    /// The main pass: every row into base parts.
+    fn rows_to_parts(
+        &mut self,
+        source: &mut dyn RowSource,
+        progress: OnProgress<'_>,
+    ) -> Result<Vec<PartRef>> {
+        let (send, receive) = bounded::<Result<(Batch, Option<u64>, f64)>>(CHUNKS_AHEAD);
+        let mut refused = None;
+        let parts = std::thread::scope(|scope| {
+            let producer = scope.spawn(|| {
+                let (send, mut chunks) = (send, Rechunker::default());
+                loop {
+                    let next = source.next();
+                    let end = matches!(next, Ok(None) | Err(_));
+                    let (total, share) = source.progress();
+                    let ready = match next {
+                        Ok(batch) => chunks.take(batch),
+                        Err(error) => {
+                            let _ = send.send(Err(error));
+                            break;
+                        }
+                    };
+                    for chunk in ready {
+                        // A closed channel means that the importer gave up.
+                        if send.send(Ok((chunk, total, share))).is_err() {
+                            return;
+                        }
+                    }
+                    if end {
+                        break;
+                    }
+                }
+            });
+            let mut finishing = Vec::new();
+            let result = (|| {
+                let (mut open, mut chunk, mut told) = (None, 0u32, Instant::now());
+                for received in &receive {
+                    let (batch, rows_total, share) = received?;
+                    self.cancel.check()?;
+                    if self.rows + batch.rows as u64 > ROWS_MAX {
+                        return Err(Error::Invalid(format!("a table holds at most {ROWS_MAX} rows")));
+                    }
+                    if let Err(row) = self.check(&batch) {
+                        refused = Some(row);
+                        return Err(Error::Cancelled);
+                    }
+                    let mut part = match open.take() {
+                        Some(part) => part,
+                        None => self.open_part(chunk / RANGE_CHUNKS as u32)?,
+                    };
+                    self.append_chunk(&mut part.writer, (chunk as usize % RANGE_CHUNKS) as u16, &batch)?;
+                    self.rows += batch.rows as u64;
+                    chunk += 1;
+                    if (chunk as usize).is_multiple_of(RANGE_CHUNKS) {
+                        finishing.push(self.finish_part(scope, part));
+                    } else {
+                        open = Some(part);
+                    }
+                    if told.elapsed() > PROGRESS_EVERY {
+                        told = Instant::now();
+                        progress(Progress { rows: self.rows, rows_total, share, phase: "rows" });
+                    }
+                }
+                finishing.extend(open.map(|part| self.finish_part(scope, part)));
+                Ok(())
+            })();
+            drop(receive);
+            let parts = finishing.into_iter().map(|handle| join(handle.join())?).collect::<Result<Vec<_>>>();
+            join(producer.join())?;
+            result.and(parts)
+        });
+        match refused {
+            Some(row) => Err(row.into_error(source)),
+            None => parts,
+        }
+    }
+
+    fn open_part(&mut self, range: u32) -> Result<OpenPart> {
+        let id = self.store.allocate_part()?;
+        self.allocated.push(id);
+        let database = self.store.manifest().database_id;
+        let name = part_file_name(id);
+        let writer = PartWriter::create(&**self.store.disk(), &name, database, id.0, self.schema.id.0)?;
+        Ok(OpenPart { id, range, writer })
+    }
+
+    /// Syncs a part beside the work on the next.
+    fn finish_part<'scope>(
+        &self,
+        scope: &'scope std::thread::Scope<'scope, '_>,
+        part: OpenPart,
+    ) -> std::thread::ScopedJoinHandle<'scope, Result<PartRef>> {
+        let columns =
+            std::iter::once(ColumnId::LIVE.0).chain(self.schema.columns.iter().map(|c| c.id.0)).collect();
+        let (table, id, range) = (self.schema.id.0, part.id, part.range);
+        scope.spawn(move || {
+            let FinishedPart { bytes, toc_checksum } = part.writer.finish()?;
+            Ok(PartRef { id, role: PartRole::Base, table, range, columns, bytes, toc_checksum })
+        })
+    }
+
+    /// Looks for NULLs and keys that may not be.
+    fn check(&self, batch: &Batch) -> std::result::Result<(), RefusedRow> {
+        for (column, source) in self.schema.columns.iter().zip(&self.sources) {
+            let is_key = self.schema.key == Some(column.id);
+            let refuse = |row: usize, reason: String| {
+                Err(RefusedRow {
+                    row: self.rows + row as u64,
+                    column: column.name.clone(),
+                    value: None,
+                    reason,
+                })
+            };
+            let Some(values) = source.map(|s| &batch.columns[s]) else {
+                if batch.rows > 0 && (is_key || !column.nullable) {
+                    return refuse(0, "the input has no such column, and it may not be NULL".into());
+                }
+                continue;
+            };
+            if is_key || !column.nullable {
+                if let Some(row) = values.nulls.as_ref().and_then(|nulls| nulls.iter().position(|null| *null))
+                {
+                    let what = if is_key { "a key" } else { "this column" };
+                    return refuse(row, format!("{what} may not be NULL"));
+                }
+            }
+            if is_key && column.data_type == DataType::Text {
+                let too_long =
+                    (0..batch.rows).find(|row| text_of(&values.values, *row).len() > KEY_BYTES_MAX);
+                if let Some(row) = too_long {
+                    return refuse(row, format!("a key is at most {KEY_BYTES_MAX} bytes long"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn append_chunk(&mut self, part: &mut PartWriter, chunk: u16, batch: &Batch) -> Result<()> {
+        let live = set_section(SectionKind::Sets, &words_of((0..batch.rows).map(|_| true)));
+        append(part, ColumnId::LIVE, chunk, live)?;
+        let key = self.schema.key.and_then(|key| self.schema.columns.iter().position(|c| c.id == key));
+        let key_values = key.and_then(|key| self.sources[key]).map(|source| &batch.columns[source].values);
+        let (keys, encoders, sources, columns) =
+            (&mut self.keys, &mut self.encoders, &self.sources, &self.schema.columns);
+        let (sections, ()) = rayon::join(
+            || {
+                encoders
+                    .par_iter_mut()
+                    .zip(sources)
+                    .zip(columns)
+                    .with_max_len(1)
+                    .map(|((encoder, source), column)| match source {
+                        Some(source) => {
+                            let values = &batch.columns[*source];
+                            encoder.encode(&values.values, values.nulls.as_deref())
+                        }
+                        None => encode_absent(encoder, column, batch.rows),
+                    })
+                    .collect::<Vec<_>>()
+            },
+            || {
+                if let Some(values) = key_values {
+                    collect_keys(keys, values, batch.rows);
+                }
+            },
+        );
+        for (column, sections) in self.schema.columns.iter().zip(sections) {
+            append(part, column.id, chunk, sections)?;
+        }
+        Ok(())
+    }
+
+    fn write_keys(
+        &mut self,
+        key: ColumnId,
+        parts: &[PartRef],
+        record: &TableRecord,
+        source: &dyn RowSource,
+    ) -> Result<PartRef> {
+        // Equal hashes are settled by the keys as stored, read back from the parts just written.
+        let unindexed = TableRecord { keys: KeyLayout::None, ..record.clone() };
+        let table = open_table(self.store, &unindexed, parts, &HashMap::new())?;
+        let mut keys = std::mem::take(&mut self.keys);
+        if let Some(duplicate) = keys.sort(&table, key)? {
+            let reader = table.reader(key)?;
+            let value = crate::exec::value_at(&reader, None, duplicate.second)?;
+            let first = match source.place(u64::from(duplicate.first)) {
+                Some(place) => format!("{}, line {}", place.file, place.line),
+                None => format!("row {}", u64::from(duplicate.first) + 1),
+            };
+            return Err(Error::Row {
+                place: source.place(u64::from(duplicate.second)),
+                column: self.schema.column(key).map(|c| c.name.clone()),
+                value: Some(value.to_string()),
+                reason: format!("this key was already given by {first}; keys are unique"),
+            });
+        }
+        self.cancel.check()?;
+        let mut part = self.open_part(0)?;
+        keys.write(key, &mut part.writer)?;
+        self.small_part(part, PartRole::KeyIndex, vec![key.0])
+    }
+
+    fn write_dictionaries(&mut self) -> Result<Option<PartRef>> {
+        let encoders = std::mem::take(&mut self.encoders);
+        let with: Vec<_> = (self.schema.columns.iter().zip(&encoders))
+            .filter_map(|(column, encoder)| Some((column.id, encoder.dictionary()?)))
+            .collect();
+        if with.is_empty() {
+            return Ok(None);
+        }
+        let mut part = self.open_part(0)?;
+        for (column, dictionary) in &with {
+            dictionary.write(column.0, &mut part.writer)?;
+        }
+        self.small_part(part, PartRole::Dictionary, with.iter().map(|(column, _)| column.0).collect())
+            .map(Some)
+    }
+
+    fn small_part(&self, part: OpenPart, role: PartRole, columns: Vec<u32>) -> Result<PartRef> {
+        let FinishedPart { bytes, toc_checksum } = part.writer.finish()?;
+        Ok(PartRef {
+            id: part.id,
+            role,
+            table: self.schema.id.0,
+            range: part.range,
+            columns,
+            bytes,
+            toc_checksum,
+        })
+    }
+}
+
+fn join<T>(joined: std::thread::Result<T>) -> Result<T> {
+    // A panic of a thread is a bug; it goes on in the importing thread.
+    Ok(joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+}
+
+struct RefusedRow {
+    row: u64,
+    column: String,
+    value: Option<String>,
+    reason: String,
+}
+
+impl RefusedRow {
+    fn into_error(self, source: &dyn RowSource) -> Error {
+        let place = source.place(self.row);
+        Error::Row { place, column: Some(self.column), value: self.value, reason: self.reason }
+    }
+}
+
+fn append(
+    part: &mut PartWriter,
+    column: ColumnId,
+    chunk: u16,
+    sections: impl IntoIterator<Item = EncodedSection>,
+) -> Result<()> {
+    for section in sections {
+        part.append(column.0, section.kind, chunk, &section.bytes, section.stats)?;
+    }
+    Ok(())
+}
+
+/// A column that the source does not deliver is NULL throughout.
+fn encode_absent(encoder: &mut ColumnEncoder, column: &Column, rows: usize) -> Vec<EncodedSection> {
+    let row = [crate::value::Value::Null];
+    let rows_of_null = std::iter::repeat_n(row.to_vec(), rows).collect::<Vec<_>>();
+    let batch = crate::batch::batch_of_values(&[column.data_type], &rows_of_null);
+    encoder.encode(&batch.columns[0].values, batch.columns[0].nulls.as_deref())
+}
+
+fn text_of(values: &ColumnValues, row: usize) -> &[u8] {
+    match values {
+        ColumnValues::Text(strings) => strings.get(row),
+        ColumnValues::TextDictionary { codes, dictionary } => dictionary.get(codes[row] as usize),
+        _ => &[],
+    }
+}
+
+fn collect_keys(keys: &mut KeyCollector, values: &ColumnValues, rows: usize) {
+    match values {
+        ColumnValues::Code(codes) => codes.iter().for_each(|code| keys.push(Key::Integer(*code))),
+        values => (0..rows).for_each(|row| keys.push(Key::Text(text_of(values, row)))),
+    }
+}
+
+/// Cuts batches of any size into chunks of 65,536 rows.
+#[derive(Default)]
+struct Rechunker {
+    waiting: Option<Batch>,
+}
+
+impl Rechunker {
+    /// Takes a batch (`None` is the end) and gives the chunks that are full; at the end also the rest.
+    fn take(&mut self, batch: Option<Batch>) -> Vec<Batch> {
+        let Some(mut batch) = batch else { return self.waiting.take().into_iter().collect() };
+        if self.waiting.is_none() && batch.rows == CHUNK_MEMBERS {
+            return vec![batch];
+        }
+        let mut full = Vec::new();
+        let mut from = 0;
+        while from < batch.rows {
+            let waiting = self.waiting.get_or_insert_with(|| empty_like(&batch));
+            let count = (CHUNK_MEMBERS - waiting.rows).min(batch.rows - from);
+            extend(waiting, &mut batch, from..from + count);
+            from += count;
+            if waiting.rows == CHUNK_MEMBERS {
+                full.extend(self.waiting.take());
+            }
+        }
+        full
+    }
+}
+
+fn empty_like(batch: &Batch) -> Batch {
+    let empty = |column: &ColumnBatch| {
+        let values = match &column.values {
+            ColumnValues::Boolean(_) => ColumnValues::Boolean(Vec::new()),
+            ColumnValues::Code(_) => ColumnValues::Code(Vec::with_capacity(CHUNK_MEMBERS)),
+            ColumnValues::Text(_) => ColumnValues::Text(Strings::default()),
+            ColumnValues::TextDictionary { .. } => {
+                ColumnValues::TextDictionary { codes: Vec::new(), dictionary: Strings::default() }
+            }
+            ColumnValues::Tags { .. } => {
+                ColumnValues::Tags { ends: Vec::new(), tags: Vec::new(), dictionary: Strings::default() }
+            }
+        };
+        ColumnBatch { values, nulls: None }
+    };
+    Batch { rows: 0, columns: batch.columns.iter().map(empty).collect() }
+}
+
+fn extend(to: &mut Batch, from: &mut Batch, rows: std::ops::Range<usize>) {
+    for (to_column, from_column) in to.columns.iter_mut().zip(&from.columns) {
+        if to_column.nulls.is_some() || from_column.nulls.is_some() {
+            let nulls = to_column.nulls.get_or_insert_with(|| vec![false; to.rows]);
+            match &from_column.nulls {
+                Some(more) => nulls.extend_from_slice(&more[rows.clone()]),
+                None => nulls.resize(nulls.len() + rows.len(), false),
+            }
+        }
+        extend_values(&mut to_column.values, &from_column.values, rows.clone());
+    }
+    to.rows += rows.len();
+}
+
+fn extend_values(to: &mut ColumnValues, from: &ColumnValues, rows: std::ops::Range<usize>) {
+    match (&mut *to, from) {
+        (ColumnValues::Boolean(to), ColumnValues::Boolean(from)) => to.extend_from_slice(&from[rows]),
+        (ColumnValues::Code(to), ColumnValues::Code(from)) => to.extend_from_slice(&from[rows]),
+        (ColumnValues::Text(to), from) => {
+            for row in rows {
+                to.bytes.extend_from_slice(text_of(from, row));
+                to.ends.push(to.bytes.len() as u32);
+            }
+        }
+        (
+            ColumnValues::TextDictionary { codes, dictionary },
+            ColumnValues::TextDictionary { codes: more, dictionary: entries },
+        ) => {
+            let offset = append_entries(dictionary, entries);
+            codes.extend(more[rows].iter().map(|code| code + offset));
+        }
+        (
+            ColumnValues::Tags { ends, tags, dictionary },
+            ColumnValues::Tags { ends: more_ends, tags: more, dictionary: entries },
+        ) => {
+            let offset = append_entries(dictionary, entries);
+            for row in rows {
+                let start = if row == 0 { 0 } else { more_ends[row - 1] as usize };
+                tags.extend(more[start..more_ends[row] as usize].iter().map(|tag| tag + offset));
+                ends.push(tags.len() as u32);
+            }
+        }
+        // One source may deliver a text column now with a dictionary and now without: plain text takes both.
+        (ColumnValues::TextDictionary { codes, dictionary }, from @ ColumnValues::Text(_)) => {
+            let mut strings = Strings::default();
+            codes.iter().for_each(|code| {
+                strings.bytes.extend_from_slice(dictionary.get(*code as usize));
+                strings.ends.push(strings.bytes.len() as u32);
+            });
+            *to = ColumnValues::Text(strings);
+            extend_values(to, from, rows);
+        }
+        (to, from) => unreachable!("a source changed a column from {to:?} to {from:?}"),
+    }
+}
+
+/// Adds `entries` to a dictionary; where its last entries are the very same, they are shared.
+fn append_entries(dictionary: &mut Strings, entries: &Strings) -> u32 {
+    if let Some(before) = dictionary.len().checked_sub(entries.len()) {
+        let start = if before == 0 { 0 } else { dictionary.ends[before - 1] };
+        let same_bytes = dictionary.bytes[start as usize..] == entries.bytes;
+        if same_bytes && dictionary.ends[before..].iter().zip(&entries.ends).all(|(a, b)| a - start == *b) {
+            return before as u32;
+        }
+    }
+    let (offset, base) = (dictionary.len() as u32, dictionary.bytes.len() as u32);
+    dictionary.bytes.extend_from_slice(&entries.bytes);
+    dictionary.ends.extend(entries.ends.iter().map(|end| end + base));
+    offset
+}

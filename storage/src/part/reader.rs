@@ -1,0 +1,191 @@
+//! Reads a part in place. Opening costs the header and the table of sections; a section's bytes are touched, and its
+//! checksum verified, when it is first asked for.
+
+use super::toc::{PartHeader, TocEntry};
+use crate::chunk::Malformed;
+use crate::disk::Bytes;
+use crate::format::{SECTION_ALIGNMENT, SectionKind, TOC_ENTRY_BYTES};
+use crate::manifest::PartRef;
+use crate::{Error, RESTORE, Result};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use zerocopy::FromBytes;
+
+/// An open part. Share it by `Arc`; all methods take `&self`.
+pub struct PartReader {
+    file: String,
+    bytes: Bytes,
+    header: PartHeader,
+    groups: HashMap<(u32, SectionKind), Range<usize>>,
+    verified: Vec<AtomicBool>,
+}
+
+impl PartReader {
+    /// Opens a part's bytes and checks that they are the file the manifest means.
+    pub fn open(file: &str, bytes: Bytes, database: u64, expected: &PartRef) -> Result<PartReader> {
+        let header = PartHeader::read(file, &bytes)?;
+        let corrupt = |offset: u64, expected: String, found: String| {
+            Err(Error::Corrupt { file: file.into(), offset, expected, found, remedy: RESTORE })
+        };
+        if bytes.len() as u64 != expected.bytes {
+            return corrupt(
+                bytes.len() as u64,
+                format!("{} bytes", expected.bytes),
+                format!("{} bytes", bytes.len()),
+            );
+        }
+        if (header.database, header.part, header.table) != (database, expected.id.0, expected.table) {
+            return corrupt(
+                12,
+                format!("part {} of table {} of database {database:016x}", expected.id.0, expected.table),
+                format!(
+                    "part {} of table {} of database {:016x}",
+                    header.part, header.table, header.database
+                ),
+            );
+        }
+        let toc_bytes = usize::try_from(header.toc_offset)
+            .ok()
+            .and_then(|start| bytes.get(start..))
+            .filter(|toc| toc.len() == header.toc_entries as usize * TOC_ENTRY_BYTES)
+            .unwrap_or(&[]);
+        let found = crc32c::crc32c(toc_bytes);
+        if found != header.toc_checksum || found != expected.toc_checksum {
+            return corrupt(
+                header.toc_offset,
+                format!("a table of sections with checksum {:08x}", expected.toc_checksum),
+                format!("{found:08x}"),
+            );
+        }
+        let entries = <[TocEntry]>::ref_from_bytes(toc_bytes).unwrap_or(&[]);
+        let mut groups: HashMap<(u32, SectionKind), Range<usize>> = HashMap::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let end = entry.offset.checked_add(entry.length);
+            if end.is_none_or(|end| end > header.toc_offset)
+                || !entry.offset.is_multiple_of(SECTION_ALIGNMENT as u64)
+            {
+                let at = header.toc_offset + (index * TOC_ENTRY_BYTES) as u64;
+                return corrupt(at, "a section within the file".into(), format!("{entry:?}"));
+            }
+            // A kind of a future format would have come with a future version.
+            if let Some(kind) = entry.kind() {
+                groups.entry((entry.column, kind)).or_insert(index..index).end = index + 1;
+            }
+        }
+        let verified = entries.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(PartReader { file: file.into(), header, groups, verified, bytes })
+    }
+
+    /// The file's name, for messages.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The file's size in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// All sections, sorted by column, kind, chunk.
+    pub fn entries(&self) -> &[TocEntry] {
+        <[TocEntry]>::ref_from_bytes(&self.bytes[self.header.toc_offset as usize..]).unwrap_or(&[])
+    }
+
+    /// The sections of one column and kind, by chunk.
+    pub fn sections(&self, column: u32, kind: SectionKind) -> Sections<'_> {
+        let range = self.groups.get(&(column, kind)).cloned().unwrap_or(0..0);
+        Sections { part: self, first: range.start, entries: &self.entries()[range] }
+    }
+
+    /// The bytes of the section in row `index` of the table; its checksum is verified the first time.
+    pub fn section_at(&self, index: usize) -> Result<&[u8]> {
+        let entry = &self.entries()[index];
+        let bytes = &self.bytes[entry.offset as usize..(entry.offset + entry.length) as usize];
+        if !self.verified[index].load(Ordering::Acquire) {
+            let found = crc32c::crc32c(bytes);
+            if found != entry.checksum {
+                return Err(Error::Corrupt {
+                    file: self.file.clone(),
+                    offset: entry.offset,
+                    expected: format!(
+                        "{:?} of column {}, chunk {} ({} bytes) with checksum {:08x}",
+                        entry.kind(),
+                        entry.column,
+                        entry.chunk,
+                        entry.length,
+                        entry.checksum
+                    ),
+                    found: format!("{found:08x}"),
+                    remedy: RESTORE,
+                });
+            }
+            self.verified[index].store(true, Ordering::Release);
+        }
+        Ok(bytes)
+    }
+
+    /// Checks that the bytes between sections are the zeros that were written.
+    pub fn check_padding(&self) -> Result<()> {
+        let mut ends: Vec<(u64, u64)> =
+            self.entries().iter().map(|e| (e.offset, e.offset + e.length)).collect();
+        ends.sort_unstable();
+        let starts = ends.iter().skip(1).map(|(start, _)| *start).chain([self.header.toc_offset]);
+        for ((_, end), next) in ends.iter().zip(starts) {
+            let padding = self.bytes.get(*end as usize..next as usize).unwrap_or(&[1]);
+            if let Some(at) = padding.iter().position(|byte| *byte != 0) {
+                return Err(self.malformed(end + at as u64, Malformed("zeros between two sections")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that a section's bytes, though their checksum holds, are not of their format.
+    pub fn malformed(&self, offset: u64, what: Malformed) -> Error {
+        Error::Corrupt {
+            file: self.file.clone(),
+            offset,
+            expected: what.0.into(),
+            found: "something else".into(),
+            remedy: RESTORE,
+        }
+    }
+}
+
+/// The sections of one column and kind in a part.
+#[derive(Clone, Copy)]
+pub struct Sections<'a> {
+    part: &'a PartReader,
+    first: usize,
+    entries: &'a [TocEntry],
+}
+
+impl<'a> Sections<'a> {
+    /// Their rows of the table, by chunk; chunks without the section are absent.
+    pub fn entries(&self) -> &'a [TocEntry] {
+        self.entries
+    }
+
+    /// The part they are in.
+    pub fn part(&self) -> &'a PartReader {
+        self.part
+    }
+
+    fn position(&self, chunk: u16) -> Option<usize> {
+        // Most columns have a section in every chunk.
+        match self.entries.get(usize::from(chunk)) {
+            Some(entry) if entry.chunk == chunk => Some(usize::from(chunk)),
+            _ => self.entries.binary_search_by_key(&chunk, |e| e.chunk).ok(),
+        }
+    }
+
+    /// The row of the table for `chunk` of the range.
+    pub fn entry(&self, chunk: u16) -> Option<&'a TocEntry> {
+        self.position(chunk).map(|position| &self.entries[position])
+    }
+
+    /// The bytes for `chunk` of the range, verified on first use; `None` where there is no such section.
+    pub fn bytes(&self, chunk: u16) -> Result<Option<&'a [u8]>> {
+        self.position(chunk).map(|position| self.part.section_at(self.first + position)).transpose()
+    }
+}
