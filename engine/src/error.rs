@@ -1,6 +1,7 @@
 //! Everything that can go wrong between a predicate and its members.
 
 use crate::batch::Place;
+use crate::transfer::Format;
 
 /// An error of the engine.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +41,8 @@ pub enum Error {
 fn describe_place(place: &Option<Place>, column: &Option<String>, value: &Option<String>) -> String {
     let mut text = String::new();
     if let Some(place) = place {
-        text += &format!("{}, line {}: ", place.file, place.line);
+        let is_parquet = Format::of_path(place.file.as_ref()) == Some(Format::Parquet);
+        text += &format!("{}, {} {}: ", place.file, if is_parquet { "row" } else { "line" }, place.line);
     }
     if let Some(column) = column {
         text += &format!("column \"{column}\": ");

@@ -276,7 +276,6 @@ pub(super) fn schema(path: &Path) -> Result<SchemaRef> {
     Ok(metadata(path, ArrowReaderOptions::new())?.schema().clone())
 }
 
-
 fn check_types(path: &Path, schema: &Schema, mapping: &Mapping, targets: &[Target]) -> Result<()> {
     for (field, target) in schema.fields().iter().zip(mapping) {
         let Some(target) = target.map(|target| &targets[target]) else { continue };
