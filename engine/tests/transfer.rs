@@ -1,5 +1,7 @@
 //! Files in: every type through CSV and Parquet, the exact words of refusals, and where rows came from.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "transfer/csv.rs"]
 mod csv;
 #[path = "transfer/infer.rs"]

@@ -32,8 +32,8 @@ impl Evidence {
     pub(super) fn see(&mut self, value: &[u8]) {
         self.values += 1;
         let text = value.trim_ascii();
-        let is_word = |word: &&str| text.eq_ignore_ascii_case(word.as_bytes());
-        self.words_of_booleans += u64::from(["true", "false", "t", "f"].iter().any(|word| is_word(&word)));
+        let is_word = |word: &str| text.eq_ignore_ascii_case(word.as_bytes());
+        self.words_of_booleans += u64::from(["true", "false", "t", "f"].into_iter().any(is_word));
         self.see_number(text);
         for (taken, data_type) in self.taken.iter_mut().zip(TRIED) {
             // Once refused it is out, so the costly parsers are mostly skipped.

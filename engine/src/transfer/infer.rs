@@ -38,6 +38,31 @@ pub struct Ambiguity {
     pub choices: Vec<DataType>,
 }
 
+impl Inference {
+    /// Makes a column the key and returns its index: it refuses NULL, and a narrow integer becomes BIGINT, the type
+    /// that integer keys have. An error where there is no such column or its type cannot be a key.
+    pub fn set_key(&mut self, name: &str) -> Result<usize> {
+        let Some(index) = self.columns.iter().position(|column| column.name == name) else {
+            let names = self.columns.iter().map(|column| column.name.as_str());
+            let hint = mapping::closest(name, names).map(|close| format!(", did you mean {close:?}?"));
+            let hint = hint.unwrap_or_default();
+            return Err(Error::Invalid(format!("the key {name:?} is no column of the files{hint}")));
+        };
+        let column = &mut self.columns[index];
+        column.data_type = match column.data_type {
+            integer if integer.is_integer() => DataType::BigInt,
+            DataType::Text => DataType::Text,
+            other => {
+                let refusal =
+                    format!("column {name:?} is {other} and cannot be the key, which is BIGINT or TEXT");
+                return Err(Error::Invalid(refusal));
+            }
+        };
+        column.nullable = false;
+        Ok(index)
+    }
+}
+
 /// A column so far: its name, its type, what is unclear about it.
 type Found = (String, DataType, Option<Ambiguity>);
 

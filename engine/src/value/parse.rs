@@ -57,11 +57,11 @@ pub(crate) fn code(text: &[u8], data_type: DataType) -> Result<i64, Reason> {
                 Err("has a time zone, which a TIMESTAMP does not keep (make the column TIMESTAMPTZ)".into())
             }
         },
-        DataType::TimestampTz => match timestamp(text, "TIMESTAMPTZ")? {
-            (micros, zone_seconds) => micros
-                .checked_sub(zone_seconds.unwrap_or(0) * MICROS_PER_SECOND)
-                .ok_or_else(|| out_of_range("TIMESTAMPTZ")),
-        },
+        DataType::TimestampTz => {
+            let (micros, zone_seconds) = timestamp(text, "TIMESTAMPTZ")?;
+            let east_micros = zone_seconds.unwrap_or(0) * MICROS_PER_SECOND;
+            micros.checked_sub(east_micros).ok_or_else(|| out_of_range("TIMESTAMPTZ"))
+        }
         DataType::Boolean | DataType::Text | DataType::TextArray => unreachable!("{data_type} has no codes"),
     }
 }

@@ -77,6 +77,20 @@ fn names_come_from_the_options_or_are_numbered() {
 }
 
 #[test]
+fn a_key_is_a_bigint_or_a_text_and_never_null() {
+    let files = Files::new();
+    let file = files.write("a.csv", "id,name,spend\n1,x,0.5\n");
+    let mut inference = infer(&[file], &ReadOptions::default(), &[]).unwrap();
+    assert_eq!(inference.set_key("id").unwrap(), 0);
+    assert_eq!((inference.columns[0].data_type, inference.columns[0].nullable), (DataType::BigInt, false));
+    assert_eq!(inference.set_key("name").unwrap(), 1);
+    let words = "column \"spend\" is DECIMAL(1,1) and cannot be the key, which is BIGINT or TEXT";
+    assert_eq!(inference.set_key("spend").unwrap_err().to_string(), words);
+    let words = "the key \"nam\" is no column of the files, did you mean \"name\"?";
+    assert_eq!(inference.set_key("nam").unwrap_err().to_string(), words);
+}
+
+#[test]
 fn parquet_states_its_types() {
     let files = Files::new();
     let one = write_parquet(
