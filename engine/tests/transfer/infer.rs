@@ -51,7 +51,7 @@ fn csv_is_judged_by_its_rows() {
     assert!(inference.ambiguities.iter().all(|a| types(&inference).contains(&(&a.column, a.choices[0]))));
     let decided = [("zip", DataType::Text), ("flag", DataType::Boolean), ("none", DataType::Date)];
     let decided: Vec<(String, DataType)> = decided.map(|(name, t)| (name.to_owned(), t)).to_vec();
-    let inference = infer(&[one.clone()], &ReadOptions::default(), &decided).unwrap();
+    let inference = infer(std::slice::from_ref(&one), &ReadOptions::default(), &decided).unwrap();
     assert_eq!(inference.ambiguities.len(), 1);
     assert_eq!(inference.columns[3].data_type, DataType::Boolean);
     let error = infer(&[one], &ReadOptions::default(), &[("zipp".to_owned(), DataType::Text)]).unwrap_err();
@@ -64,7 +64,7 @@ fn names_come_from_the_options_or_are_numbered() {
     let files = Files::new();
     let file = files.write("a.csv", "1,x\n");
     let options = ReadOptions { header: false, ..ReadOptions::default() };
-    let inference = infer(&[file.clone()], &options, &[]).unwrap();
+    let inference = infer(std::slice::from_ref(&file), &options, &[]).unwrap();
     assert_eq!(inference.columns.iter().map(|c| &c.name[..]).collect::<Vec<_>>(), ["column1", "column2"]);
     let options = ReadOptions {
         columns: Some(vec!["id".to_owned(), "b".to_owned()]),
