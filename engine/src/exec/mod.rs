@@ -182,7 +182,7 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
         for chunk in chunks {
             self.cancel.check()?;
             let mask = match self.mask {
-                Some(mask) => match mask_of(mask, chunk) {
+                Some(mask) => match mask_of(mask, chunk, self.plan.table.chunk_rows(chunk)) {
                     Some(words) => Some(words),
                     None => continue,
                 },
@@ -204,12 +204,12 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
     }
 }
 
-/// A mask's members in a chunk, if it has any.
-fn mask_of(mask: &RoaringBitmap, chunk: u32) -> Option<Box<Words>> {
+/// A mask's members in a chunk of some rows, if it has any. Ordinals beyond the last row are nobody.
+fn mask_of(mask: &RoaringBitmap, chunk: u32, rows: usize) -> Option<Box<Words>> {
     let mut words = Box::new([0u64; BITSET_WORDS]);
     let mut any = false;
     let first = chunk << 16;
-    for ordinal in mask.range(first..=first | 0xffff) {
+    for ordinal in mask.range(first..=first + (rows as u32 - 1)) {
         words[(ordinal & 0xffff) as usize / 64] |= 1 << (ordinal % 64);
         any = true;
     }
