@@ -27,7 +27,10 @@ use muster_engine::control::Cancel;
 use muster_engine::database::Mode;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use random::Random;
+use std::cell::{Cell, RefCell};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::Once;
 
 /// One test: a table and the questions it is asked.
 struct Run {
@@ -95,7 +98,8 @@ fn ask(phase: &str, database: &Database, table: &Table, run: &Run, seed: u64) {
     };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let questions = question::questions(table, &mut random);
-    let result = runner.run(&questions, |question| subject.check(&question).map_err(TestCaseError::fail));
+    let result =
+        runner.run(&questions, |question| quietly(|| subject.check(&question)).map_err(TestCaseError::fail));
     match result {
         Ok(()) => {}
         Err(TestError::Fail(reason, question)) => {
@@ -103,6 +107,28 @@ fn ask(phase: &str, database: &Database, table: &Table, run: &Run, seed: u64) {
         }
         Err(TestError::Abort(reason)) => panic!("seed {seed}, {phase}: given up: {reason}"),
     }
+}
+
+thread_local! {
+    /// While questions are asked: the last panic of this thread, which is one wrong answer among many, not the last word.
+    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    static ASKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes a panic an error that says where. Shrinking panics a hundred times over; only the last is worth printing.
+fn quietly(check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| match ASKING.get() {
+            true => LAST_PANIC.set(Some(info.to_string())),
+            false => loud(info),
+        }));
+    });
+    ASKING.set(true);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(check));
+    ASKING.set(false);
+    result.unwrap_or_else(|_| Err(LAST_PANIC.take().unwrap_or_else(|| "a panic on another thread".into())))
 }
 
 #[test]
