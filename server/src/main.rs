@@ -1,2 +1,72 @@
-//! x
-fn main() {}
+//! The binary `muster`: one program to make, fill, ask and measure a MusterDB database.
+//!
+//! ```text
+//! main (arguments, exit code) ─ cmd::{demo, shell, import, generate, bench} ─ musterdb, muster-engine
+//! ```
+//!
+//! Answers go to stdout, everything else (errors, progress, questions) to stderr. Exit code 0 is success, 1 a failure
+//! (`error: …` says which), 2 wrong usage, 130 Ctrl-C. A closed pipe ends the program quietly.
+
+mod cmd;
+mod failure;
+mod figures;
+mod interrupt;
+mod output;
+mod population;
+mod progress;
+mod questions;
+
+use clap::{Parser, Subcommand};
+use failure::{Failure, Result};
+use std::io::{BufWriter, Write};
+use std::process::ExitCode;
+
+/// MusterDB says who belongs to an audience: exactly, and in milliseconds for 100 million members.
+#[derive(Parser)]
+#[command(name = "muster", version, about, long_about = None, arg_required_else_help = true)]
+#[command(after_help = "Begin with:
+  muster demo                                      a population, some questions, and their times
+  muster import ./db people people.csv --key id    your own members
+  muster shell ./db                                ask them")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(cmd::demo::Arguments),
+    Shell(cmd::shell::Arguments),
+    Import(cmd::import::Arguments),
+    Generate(cmd::generate::Arguments),
+    Bench(cmd::bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments.command) {
+        Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Err(Failure::Message(message)) => fail(&format!("error: {message}")),
+        Err(Failure::Rendered(text)) => fail(&text),
+    }
+}
+
+fn fail(text: &str) -> ExitCode {
+    // Where stderr is closed as well, the exit code has to say it all.
+    let _ = writeln!(std::io::stderr(), "{text}");
+    ExitCode::FAILURE
+}
+
+fn run(command: &Command) -> Result<()> {
+    interrupt::listen()?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    match command {
+        Command::Demo(arguments) => cmd::demo::run(arguments, &mut out),
+        Command::Shell(arguments) => cmd::shell::run(arguments, &mut out),
+        Command::Import(arguments) => cmd::import::run(arguments, &mut out),
+        Command::Generate(arguments) => cmd::generate::run(arguments, &mut out),
+        Command::Bench(arguments) => cmd::bench::run(arguments, &mut out),
+    }?;
+    out.flush()?;
+    Ok(())
+}

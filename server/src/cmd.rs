@@ -1,0 +1,7 @@
+//! The subcommands, one module each.
+
+pub(crate) mod bench;
+pub(crate) mod demo;
+pub(crate) mod generate;
+pub(crate) mod import;
+pub(crate) mod shell;

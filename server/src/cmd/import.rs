@@ -1,0 +1,257 @@
+//! `muster import`: files into a table. A new table's columns are inferred, shown, and asked about where the files do
+//! not settle them; nothing is guessed silently.
+
+mod types;
+
+use crate::failure::{Failure, Result};
+use crate::figures::{duration, thousands};
+use crate::interrupt;
+use crate::progress::Bar;
+use muster_engine::batch::RowSource;
+use muster_engine::database::{Database, ImportReport, Mode};
+use muster_engine::schema::{ColumnSpec, TableSchema};
+use muster_engine::transfer::{Ambiguity, Format, ReadOptions, Target, infer, open_source};
+use muster_engine::{Cancel, DataType};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Imports CSV (.gz too) or Parquet files into a table: all rows, or none where one is refused.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  muster import ./db households households.csv --key household_id
+  muster import ./db products products.csv.gz --key product_id --types manufacturer_id=BIGINT,package_size=TEXT
+  muster import ./db members part-*.parquet --key id
+  muster import ./db edits edits.csv --rename user=user_name --yes
+
+Where the table is new its columns are inferred and printed. Where a type is ambiguous you are asked; away from a
+terminal the import stops and says which --types settles it, or takes the safe choice with --yes.")]
+pub(crate) struct Arguments {
+    /// The database's directory; created where there is none
+    dir: PathBuf,
+    /// The table
+    table: String,
+    /// CSV or Parquet files, imported in this order
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// The column that identifies a row (BIGINT or TEXT), for a new table
+    #[arg(long, value_name = "COLUMN")]
+    key: Option<String>,
+    /// The types of a new table's columns: column=TYPE,… by their names in the table
+    #[arg(long, value_name = "COLUMN=TYPE,…", value_parser = types::decided)]
+    types: Vec<types::Decided>,
+    /// The files' format, where their names do not say
+    #[arg(long, value_enum)]
+    format: Option<FileFormat>,
+    /// CSV: what separates fields
+    #[arg(long, value_name = "CHAR", default_value = ",", value_parser = delimiter)]
+    delimiter: u8,
+    /// CSV: the first line is a row, not names (a new table's columns are then called column1, column2, …)
+    #[arg(long)]
+    no_header: bool,
+    /// CSV: the unquoted field that means NULL
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    null: String,
+    /// A column that gets another name in the table; may be given several times
+    #[arg(long, value_name = "FILE_NAME=NAME", value_parser = rename)]
+    rename: Vec<(String, String)>,
+    /// A column of the files to leave out; may be given several times
+    #[arg(long, value_name = "COLUMN")]
+    skip: Vec<String>,
+    /// Take the safe choice where a type is ambiguous
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum FileFormat {
+    Csv,
+    Parquet,
+}
+
+fn delimiter(text: &str) -> std::result::Result<u8, String> {
+    match text.as_bytes() {
+        [byte] if byte.is_ascii() => Ok(*byte),
+        _ if text == "\\t" || text == "tab" => Ok(b'\t'),
+        _ => Err("expected one ASCII character, or tab".into()),
+    }
+}
+
+fn rename(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.to_owned(), to.to_owned())),
+        _ => Err("expected name-in-file=name-in-table".into()),
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
+    let options = ReadOptions {
+        format: arguments.format.map(|format| match format {
+            FileFormat::Csv => Format::Csv,
+            FileFormat::Parquet => Format::Parquet,
+        }),
+        header: !arguments.no_header,
+        delimiter: arguments.delimiter,
+        null: arguments.null.clone(),
+        rename: arguments.rename.clone(),
+        skip: arguments.skip.clone(),
+        ..ReadOptions::default()
+    };
+    // A directory that does not exist is created only once it is clear that there is something to import.
+    let existing = match arguments.dir.exists() {
+        true => Some(Database::open(&arguments.dir, Mode::ReadWrite)?),
+        false => None,
+    };
+    let schema = existing.as_ref().and_then(|database| database.snapshot().table_named(&arguments.table));
+    let started;
+    let report = match (existing, schema) {
+        (Some(database), Some(schema)) => {
+            started = Instant::now();
+            into_existing(arguments, &options, &database, &schema)?
+        }
+        (existing, _) => {
+            let (columns, key) = proposed(arguments, &options)?;
+            write!(out, "{}", create_table(&arguments.table, &columns, key))?;
+            out.flush()?;
+            let targets = Target::of_specs(&columns, key);
+            let (delivered, mut source) = open_source(&arguments.files, &options, &targets)?;
+            let columns: Vec<ColumnSpec> = delivered.iter().map(|i| columns[*i].clone()).collect();
+            let key = key.and_then(|key| delivered.iter().position(|i| *i == key));
+            let database = match existing {
+                Some(database) => database,
+                None => Database::open(&arguments.dir, Mode::ReadWrite)?,
+            };
+            started = Instant::now();
+            watched(&arguments.table, source.as_mut(), |source, cancel, show| {
+                database.create_and_import(&arguments.table, &columns, key, source, cancel, show)
+            })?
+        }
+    };
+    let took = duration(started.elapsed());
+    writeln!(out, "{} rows imported into {} in {took}", thousands(report.rows), arguments.table)?;
+    Ok(())
+}
+
+fn into_existing(
+    arguments: &Arguments,
+    options: &ReadOptions,
+    database: &Database,
+    schema: &TableSchema,
+) -> Result<ImportReport> {
+    let table = &arguments.table;
+    if arguments.key.is_some() || !arguments.types.is_empty() {
+        let message = format!(
+            "table \"{table}\" exists already: its key and types are given (leave out --key and --types)"
+        );
+        return Err(Failure::new(message));
+    }
+    let (delivered, mut source) = open_source(&arguments.files, options, &Target::of_table(schema))?;
+    let columns: Vec<_> = delivered.into_iter().map(|target| schema.columns[target].id).collect();
+    watched(table, source.as_mut(), |source, cancel, show| {
+        database.import(schema.id, &columns, source, cancel, show)
+    })
+}
+
+/// Runs an import with a bar, cancelled by Ctrl-C.
+fn watched(
+    table: &str,
+    source: &mut dyn RowSource,
+    import: impl FnOnce(
+        &mut dyn RowSource,
+        &Cancel,
+        &mut dyn FnMut(muster_engine::control::Progress),
+    ) -> muster_engine::Result<ImportReport>,
+) -> Result<ImportReport> {
+    let (bar, cancel) = (Bar::new(table), Cancel::default());
+    Ok(interrupt::cancels(&cancel, || import(source, &cancel, &mut |progress| bar.show(progress)))?)
+}
+
+/// The columns of a new table and its key, after all questions are settled.
+fn proposed(arguments: &Arguments, options: &ReadOptions) -> Result<(Vec<ColumnSpec>, Option<usize>)> {
+    let mut decided: Vec<(String, DataType)> =
+        arguments.types.iter().flat_map(|decided| decided.0.clone()).collect();
+    let inference = infer(&arguments.files, options, &decided)?;
+    if !inference.ambiguities.is_empty() && !arguments.yes {
+        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+            return Err(Failure::Message(unsettled(&inference.ambiguities)));
+        }
+        for ambiguity in &inference.ambiguities {
+            decided.push((ambiguity.column.clone(), ask(ambiguity)?));
+        }
+    }
+    let mut columns = inference.columns;
+    for (name, data_type) in decided {
+        if let Some(column) = columns.iter_mut().find(|column| column.name == name) {
+            column.data_type = data_type;
+        }
+    }
+    let Some(key) = &arguments.key else { return Ok((columns, None)) };
+    let Some(index) = columns.iter().position(|column| column.name == *key) else {
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        return Err(Failure::new(format!(
+            "no column \"{key}\" to be the key; there are {}",
+            names.join(", ")
+        )));
+    };
+    let column = &mut columns[index];
+    column.nullable = false;
+    // Keys are BIGINT or TEXT. A narrower integer loses nothing; anything else must be stated.
+    match column.data_type {
+        DataType::SmallInt | DataType::Integer => column.data_type = DataType::BigInt,
+        DataType::BigInt | DataType::Text => {}
+        other => {
+            let message = format!(
+                "a key is BIGINT or TEXT, and \"{key}\" is {other} (--types {key}=TEXT keeps it as text)"
+            );
+            return Err(Failure::new(message));
+        }
+    }
+    Ok((columns, Some(index)))
+}
+
+/// What stops an import away from a terminal: every question, and the option that answers them.
+fn unsettled(ambiguities: &[Ambiguity]) -> String {
+    let mut text = "the files do not settle the types of all columns".to_owned();
+    for ambiguity in ambiguities {
+        let choices: Vec<String> = ambiguity.choices.iter().map(ToString::to_string).collect();
+        text += &format!("\n  {}: {} ({})", ambiguity.column, ambiguity.question, choices.join(" or "));
+    }
+    let safe = |ambiguity: &Ambiguity| {
+        ambiguity.choices.first().map(|choice| format!("{}={}", ambiguity.column, types::compact(*choice)))
+    };
+    let safe: Vec<String> = ambiguities.iter().filter_map(safe).collect();
+    text + &format!("\nState them, e.g. --types '{}', or take these safe choices with --yes", safe.join(","))
+}
+
+/// Asks on the terminal; an empty answer is the first choice.
+fn ask(ambiguity: &Ambiguity) -> Result<DataType> {
+    loop {
+        eprintln!("{}: {}", ambiguity.column, ambiguity.question);
+        for (i, choice) in ambiguity.choices.iter().enumerate() {
+            eprintln!("  {} {choice}{}", i + 1, if i == 0 { " (Enter)" } else { "" });
+        }
+        eprint!("Which? ");
+        let mut answer = String::new();
+        if std::io::stdin().read_line(&mut answer)? == 0 {
+            return Err(Failure::new("no answer; nothing changed"));
+        }
+        let number = if answer.trim().is_empty() { Ok(1) } else { answer.trim().parse::<usize>() };
+        let by_number = number.ok().and_then(|n| ambiguity.choices.get(n.wrapping_sub(1)).copied());
+        if let Some(choice) = by_number.or_else(|| types::parse(&answer).ok()) {
+            return Ok(choice);
+        }
+    }
+}
+
+/// The table as the statement that creates it.
+fn create_table(table: &str, columns: &[ColumnSpec], key: Option<usize>) -> String {
+    let names: Vec<String> = columns.iter().map(|column| types::identifier(&column.name)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let line = |(i, name): (usize, &String)| {
+        let of_key = if key == Some(i) { " PRIMARY KEY" } else { "" };
+        format!("  {name:width$} {}{of_key}", columns[i].data_type)
+    };
+    let lines: Vec<String> = names.iter().enumerate().map(line).collect();
+    format!("CREATE TABLE {} (\n{}\n);\n", types::identifier(table), lines.join(",\n"))
+}
