@@ -66,7 +66,7 @@ pub(crate) fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
         return Err(Error::query(QueryErrorKind::Limit, None, message).advise(advice));
     }
     let mut locator = Locator { rest: sql, line: 1, column: 1, byte: 0 };
-    let mut tokens = Vec::with_capacity(sql.len() / 4 + 8);
+    let mut tokens = Vec::with_capacity((sql.len() / 4 + 8).min(1 << 16));
     Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize_with_location_into_buf_with_mapper(&mut tokens, |mut token| {
             token.span.start = locator.bytes(token.span.start);

@@ -127,3 +127,6 @@ fn word_at(sql: &str, start: usize) -> Span {
     let length = if word > 0 { word } else { rest.chars().next().map_or(0, char::len_utf8) };
     Span { start: start.min(sql.len()), end: start.min(sql.len()) + length }
 }
+
+#[cfg(test)]
+mod tests;
