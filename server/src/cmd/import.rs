@@ -171,7 +171,7 @@ fn watched(
 fn proposed(arguments: &Arguments, options: &ReadOptions) -> Result<(Vec<ColumnSpec>, Option<usize>)> {
     let mut decided: Vec<(String, DataType)> =
         arguments.types.iter().flat_map(|decided| decided.0.clone()).collect();
-    let inference = infer(&arguments.files, options, &decided)?;
+    let mut inference = infer(&arguments.files, options, &decided)?;
     if !inference.ambiguities.is_empty() && !arguments.yes {
         if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
             return Err(Failure::Message(unsettled(&inference.ambiguities)));
@@ -180,34 +180,16 @@ fn proposed(arguments: &Arguments, options: &ReadOptions) -> Result<(Vec<ColumnS
             decided.push((ambiguity.column.clone(), ask(ambiguity)?));
         }
     }
-    let mut columns = inference.columns;
     for (name, data_type) in decided {
-        if let Some(column) = columns.iter_mut().find(|column| column.name == name) {
+        if let Some(column) = inference.columns.iter_mut().find(|column| column.name == name) {
             column.data_type = data_type;
         }
     }
-    let Some(key) = &arguments.key else { return Ok((columns, None)) };
-    let Some(index) = columns.iter().position(|column| column.name == *key) else {
-        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        return Err(Failure::new(format!(
-            "no column \"{key}\" to be the key; there are {}",
-            names.join(", ")
-        )));
+    let key = match &arguments.key {
+        Some(key) => Some(inference.set_key(key)?),
+        None => None,
     };
-    let column = &mut columns[index];
-    column.nullable = false;
-    // Keys are BIGINT or TEXT. A narrower integer loses nothing; anything else must be stated.
-    match column.data_type {
-        DataType::SmallInt | DataType::Integer => column.data_type = DataType::BigInt,
-        DataType::BigInt | DataType::Text => {}
-        other => {
-            let message = format!(
-                "a key is BIGINT or TEXT, and \"{key}\" is {other} (--types {key}=TEXT keeps it as text)"
-            );
-            return Err(Failure::new(message));
-        }
-    }
-    Ok((columns, Some(index)))
+    Ok((inference.columns, key))
 }
 
 /// What stops an import away from a terminal: every question, and the option that answers them.
