@@ -4,4 +4,6 @@ pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod generate;
 pub(crate) mod import;
+pub(crate) mod inspect;
 pub(crate) mod shell;
+pub(crate) mod verify;

@@ -1,7 +1,7 @@
 //! The binary `muster`: one program to make, fill, ask and measure a MusterDB database.
 //!
 //! ```text
-//! main (arguments, exit code) ─ cmd::{demo, shell, import, generate, bench} ─ musterdb, muster-engine
+//! main (arguments, exit code) ─ cmd::{demo, shell, import, generate, bench, inspect, verify} ─ musterdb, muster-engine
 //! ```
 //!
 //! Answers go to stdout, everything else (errors, progress, questions) to stderr. Exit code 0 is success, 1 a failure
@@ -40,6 +40,8 @@ enum Command {
     Import(cmd::import::Arguments),
     Generate(cmd::generate::Arguments),
     Bench(cmd::bench::Arguments),
+    Inspect(cmd::inspect::Arguments),
+    Verify(cmd::verify::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +68,8 @@ fn run(command: &Command) -> Result<()> {
         Command::Import(arguments) => cmd::import::run(arguments, &mut out),
         Command::Generate(arguments) => cmd::generate::run(arguments, &mut out),
         Command::Bench(arguments) => cmd::bench::run(arguments, &mut out),
+        Command::Inspect(arguments) => cmd::inspect::run(arguments, &mut out),
+        Command::Verify(arguments) => cmd::verify::run(arguments, &mut out),
     }?;
     out.flush()?;
     Ok(())

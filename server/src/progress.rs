@@ -1,4 +1,4 @@
-//! The progress bar of imports and generators: rows, rate, time to go. Only on a terminal, and on stderr.
+//! The progress bar of imports, generators and verification: how much, rate, time to go. Only on a terminal, and on stderr.
 
 use crate::figures::thousands;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

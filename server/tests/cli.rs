@@ -101,7 +101,7 @@ fn wrong_usage_ends_with_two_and_help_with_zero() {
     fails(directory.path(), 2, &["generate", "1000"]);
     fails(directory.path(), 2, &["generate", "1000", "--into", "db", "--tags", "zipf:x"]);
     fails(directory.path(), 2, &["shell", "db", "--now", "yesterday"]);
-    for command in ["demo", "shell", "import", "generate", "bench"] {
+    for command in ["demo", "shell", "import", "generate", "bench", "inspect", "verify"] {
         assert!(ok(directory.path(), &[command, "--help"]).contains("Usage"), "{command}");
     }
     assert!(fails(directory.path(), 1, &["bench", "nowhere"]).starts_with("error: "));
@@ -273,4 +273,35 @@ fn the_demo_asks_its_population_and_asks_it_again() {
     assert!(first.contains("muster shell ./muster-demo") && first.contains("20,000 members"), "{first}");
     let second = ok(directory.path(), &["demo", "--members", "20000"]);
     assert!(second.contains("is there already, with 20,000 members"), "{second}");
+}
+
+#[test]
+fn inspect_shows_what_there_is_and_verify_finds_a_flipped_byte() {
+    let people = people();
+    let shown = ok(people.path(), &["inspect", "db"]);
+    assert!(shown.contains("people: 3 rows") && shown.contains("DECIMAL(12,2)"), "{shown}");
+    let report: serde_json::Value =
+        serde_json::from_str(&ok(people.path(), &["inspect", "db", "--json"])).unwrap();
+    let city = &report["tables"][0]["columns"][1];
+    assert_eq!((city["name"].as_str(), city["cardinality"].as_u64()), (Some("city"), Some(2)));
+    assert!(fails(people.path(), 1, &["inspect", "db", "nobody"]).contains("unknown table"));
+    assert!(ok(people.path(), &["verify", "db"]).starts_with("ok: "));
+    // Any byte of any part: the first one, one in the middle, the last one.
+    let part = std::fs::read_dir(people.path().join("db"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .max_by_key(|path| path.metadata().unwrap().len())
+        .unwrap();
+    let sound = std::fs::read(&part).unwrap();
+    for at in [0, sound.len() / 2, sound.len() - 1] {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1;
+        std::fs::remove_file(&part).unwrap();
+        std::fs::write(&part, damaged).unwrap();
+        let err = fails(people.path(), 1, &["verify", "db"]);
+        assert!(
+            err.starts_with("error: ") && err.contains(part.file_name().unwrap().to_str().unwrap()),
+            "{err}"
+        );
+    }
 }
