@@ -1,5 +1,7 @@
 //! Drives the built binary as its users do: arguments, pipes, files, exit codes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
