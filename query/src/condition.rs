@@ -1,227 +1,85 @@
-//! Conditions and terms: sqlparser's expressions to ours, chains made flat, constants folded.
+//! Conditions and terms: precedence climbing over the tokens.
+//!
+//! One function, [`expression`], reads both, for only what follows tells `(a)` of `(a) = 1` from `(a)` of `(a) AND b`.
+//! Chains of AND and OR are gathered into one node each and arithmetic is folded as it is read, so recursion is as deep
+//! as the nesting that [`crate::dialect`] has limited: two small frames a level.
 
 use crate::constant::{self, Operator};
-use crate::ddl;
-use crate::dialect::{TAKEN_LIST, span_of};
+use crate::cursor::{Cursor, is_reserved, is_text};
 use crate::error::{Error, QueryErrorKind, Result, Span};
-use crate::interval;
-use crate::lower::column;
-use crate::statement::{Condition, Constant, Is, SetOp, Term, TermKind};
-use muster_engine::predicate::{CompareOp, Interval};
+use crate::statement::{Condition, Constant, Function, Is, SetOp, Term, TermKind};
+use crate::{grammar, interval, types};
+use muster_engine::predicate::CompareOp;
+use muster_engine::schema::DataType;
 use muster_engine::value::Value;
-use sqlparser::ast::{self, BinaryOperator, Expr, Spanned, UnaryOperator};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::Token;
 
 /// What a condition may be, for messages.
-const CONDITIONS: &str =
+pub(crate) const CONDITIONS: &str =
     "a condition compares a column with a constant: =, <>, <, <=, >, >=, BETWEEN, IN, IS NULL, = ANY, @>, &&";
 
-/// The state of one statement's lowering.
-pub(crate) struct Lowering<'a> {
-    lists: Vec<Vec<Term>>,
-    sql: &'a str,
+/// How tightly operators bind, as in PostgreSQL's table of precedence.
+mod binding {
+    pub(super) const NONE: u8 = 0;
+    pub(super) const OR: u8 = 10;
+    pub(super) const AND: u8 = 20;
+    pub(super) const NOT: u8 = 30;
+    pub(super) const IS: u8 = 40;
+    pub(super) const COMPARE: u8 = 50;
+    pub(super) const BETWEEN: u8 = 60;
+    pub(super) const SETS: u8 = 70;
+    pub(super) const SUM: u8 = 80;
+    pub(super) const PRODUCT: u8 = 90;
+    pub(super) const SIGN: u8 = 100;
+    pub(super) const CAST: u8 = 110;
 }
 
-impl<'a> Lowering<'a> {
-    /// `lists` are the long IN lists, by the number of their placeholder.
-    pub(crate) fn new(lists: Vec<Vec<Term>>, sql: &'a str) -> Lowering<'a> {
-        Lowering { lists, sql }
-    }
+/// What has been read: a value, or a truth.
+enum Node {
+    Term(Term),
+    Condition(Condition, Span),
+}
 
-    /// Lowers a condition. `within` is the span to blame where sqlparser knows none.
-    pub(crate) fn condition(&mut self, expr: Expr, within: Span) -> Result<Condition> {
-        // Only the parts that are no chain recurse, and their depth was limited with the tokens'.
-        match expr {
-            Expr::BinaryOp { op: BinaryOperator::And, .. } => {
-                Ok(Condition::And(self.chain(expr, &BinaryOperator::And, within)?))
-            }
-            Expr::BinaryOp { op: BinaryOperator::Or, .. } => {
-                Ok(Condition::Or(self.chain(expr, &BinaryOperator::Or, within)?))
-            }
-            Expr::Nested(inner) => self.condition(*inner, within),
-            Expr::UnaryOp { op: UnaryOperator::Not, expr } => Ok(not(self.condition(*expr, within)?)),
-            Expr::BinaryOp { left, op, right } => self.binary(*left, op, *right, within),
-            Expr::Between { expr, negated, low, high } => {
-                let term = self.term(*expr, within)?;
-                let (low, high) = (self.term(*low, within)?, self.term(*high, within)?);
-                let between = Condition::And(vec![
-                    Condition::Compare { left: term.clone(), op: CompareOp::Ge, right: low },
-                    Condition::Compare { left: term, op: CompareOp::Le, right: high },
-                ]);
-                Ok(if negated { not(between) } else { between })
-            }
-            Expr::InList { expr, list, negated } => {
-                let left = self.term(*expr, within)?;
-                let list = match taken_list(&list) {
-                    Some(number) => self.lists.get_mut(number).map(std::mem::take).unwrap_or_default(),
-                    None => {
-                        list.into_iter().map(|item| self.term(item, left.span)).collect::<Result<Vec<_>>>()?
-                    }
-                };
-                let found = Condition::In { left, list };
-                Ok(if negated { not(found) } else { found })
-            }
-            Expr::IsNull(expr) => self.is(*expr, Is::Null, false, within),
-            Expr::IsNotNull(expr) => self.is(*expr, Is::Null, true, within),
-            Expr::IsTrue(expr) => self.is(*expr, Is::True, false, within),
-            Expr::IsNotTrue(expr) => self.is(*expr, Is::True, true, within),
-            Expr::IsFalse(expr) => self.is(*expr, Is::False, false, within),
-            Expr::IsNotFalse(expr) => self.is(*expr, Is::False, true, within),
-            Expr::IsUnknown(expr) => self.is(*expr, Is::Unknown, false, within),
-            Expr::IsNotUnknown(expr) => self.is(*expr, Is::Unknown, true, within),
-            Expr::AnyOp { left, compare_op, right, is_some: _ } => {
-                self.quantified(*left, compare_op, false, *right, within)
-            }
-            Expr::AllOp { left, compare_op, right } => {
-                self.quantified(*left, compare_op, true, *right, within)
-            }
-            other => self.term(other, within).map(Condition::Term),
+/// Reads a condition.
+pub(crate) fn condition(cursor: &mut Cursor) -> Result<Condition> {
+    expression(cursor, binding::NONE)?.condition()
+}
+
+/// Reads a column, a constant or an array.
+pub(crate) fn term(cursor: &mut Cursor) -> Result<Term> {
+    expression(cursor, binding::COMPARE)?.term()
+}
+
+impl Node {
+    fn span(&self) -> Span {
+        match self {
+            Node::Term(term) => term.span,
+            Node::Condition(_, span) => *span,
         }
     }
 
-    /// The terms of `a op b op c …`, which sqlparser nests to the left, in order.
-    fn chain(&mut self, expr: Expr, operator: &BinaryOperator, within: Span) -> Result<Vec<Condition>> {
-        let mut terms = Vec::new();
-        let mut rest = expr;
-        let first = loop {
-            match rest {
-                Expr::BinaryOp { left, op, right } if op == *operator => {
-                    terms.push(*right);
-                    rest = *left;
-                }
-                first => break first,
-            }
-        };
-        terms.push(first);
-        terms.into_iter().rev().map(|term| self.condition(term, within)).collect()
-    }
-
-    fn binary(&mut self, left: Expr, op: BinaryOperator, right: Expr, within: Span) -> Result<Condition> {
-        let set = match op {
-            BinaryOperator::AtArrow => Some(SetOp::Contains),
-            BinaryOperator::ArrowAt => Some(SetOp::ContainedBy),
-            BinaryOperator::PGOverlap => Some(SetOp::Overlaps),
-            _ => None,
-        };
-        let compare = compare_op(&op);
-        if set.is_none() && compare.is_none() {
-            // Arithmetic is a constant, and refused as a condition by the binder; the rest is refused here.
-            let whole = Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
-            return self.term(whole, within).map(Condition::Term);
-        }
-        let (left, right) = (self.term(left, within)?, self.term(right, within)?);
-        Ok(match (set, compare) {
-            (Some(op), _) => Condition::Sets { left, op, right },
-            (_, Some(op)) => Condition::Compare { left, op, right },
-            _ => unreachable!("one of them was found above"),
-        })
-    }
-
-    fn quantified(
-        &mut self,
-        left: Expr,
-        op: BinaryOperator,
-        all: bool,
-        right: Expr,
-        within: Span,
-    ) -> Result<Condition> {
-        let left = self.term(left, within)?;
-        let right = self.term(right, left.span)?;
-        match compare_op(&op) {
-            Some(op) => Ok(Condition::Quantified { left, op, all, right }),
-            None => Err(Error::unsupported(left.span.to(right.span), format!("{op} ANY is not supported"))
-                .advise(CONDITIONS)),
+    fn condition(self) -> Result<Condition> {
+        match self {
+            Node::Condition(condition, _) => Ok(condition),
+            Node::Term(term) => Ok(Condition::Term(term)),
         }
     }
 
-    fn is(&mut self, expr: Expr, what: Is, negated: bool, within: Span) -> Result<Condition> {
-        let span = span_of(expr.span()).unwrap_or(within);
-        let inner = self.condition(expr, within)?;
-        let Condition::Term(term) = inner else {
-            return Err(Error::unsupported(span, "IS asks about a column here, not about a condition")
-                .advise("write column IS NULL"));
-        };
-        let is = Condition::Is { term, what };
-        Ok(if negated { not(is) } else { is })
+    fn term(self) -> Result<Term> {
+        match self {
+            Node::Term(term) => Ok(term),
+            Node::Condition(_, span) => {
+                Err(Error::query(QueryErrorKind::Type, span, "expected a value, found a condition")
+                    .advise("put AND or OR between comparisons, and parentheses around NOT"))
+            }
+        }
     }
 
-    /// Lowers a column, a constant or an array of constants; folds arithmetic.
-    pub(crate) fn term(&mut self, expr: Expr, within: Span) -> Result<Term> {
-        let span = span_of(expr.span()).unwrap_or(within);
-        let constant = match expr {
-            Expr::Nested(inner) => return self.term(*inner, within),
-            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
-                return Ok(Term { kind: TermKind::Column(column(expr, within)?), span });
-            }
-            Expr::Value(value) => literal(value.value, span)?,
-            Expr::TypedString(typed) => {
-                let data_type = ddl::data_type(&typed.data_type, span)?;
-                let text = match typed.value.value {
-                    ast::Value::SingleQuotedString(text) => text,
-                    _ => return Err(Error::syntax(span, "expected a text in single quotes")),
-                };
-                constant::typed(&text, data_type, span)?
-            }
-            Expr::Interval(interval) => self.interval(interval, span)?,
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
-                let operand = self.constant(*expr, span)?;
-                return Ok(Term {
-                    kind: TermKind::Constant(constant::negate(operand, span)?),
-                    span: self.with_sign(span),
-                });
-            }
-            Expr::UnaryOp { op: UnaryOperator::Plus, expr } => self.constant(*expr, span)?,
-            Expr::BinaryOp { .. } => self.arithmetic(expr, span)?,
-            Expr::Cast {
-                kind: ast::CastKind::Cast | ast::CastKind::DoubleColon,
-                expr,
-                data_type,
-                array: false,
-                format: None,
-            } => {
-                let data_type = ddl::data_type(&data_type, span)?;
-                let inner = self.term(*expr, span)?;
-                match inner.kind {
-                    TermKind::Constant(constant) => constant::cast(constant, data_type, span)?,
-                    TermKind::Array(_) if data_type == muster_engine::DataType::TextArray => {
-                        return Ok(inner);
-                    }
-                    _ => {
-                        return Err(Error::unsupported(span, "a cast of a column is not supported")
-                            .advise("compare the column as it is; texts are read as the column's type"));
-                    }
-                }
-            }
-            Expr::Array(array) => {
-                let items =
-                    array.elem.into_iter().map(|item| self.term(item, span)).collect::<Result<Vec<_>>>()?;
-                let span = items.iter().map(|item| item.span).fold(span, Span::to);
-                return Ok(Term { kind: TermKind::Array(items), span });
-            }
-            Expr::Function(function) => now(&function, span)?,
-            other => {
-                let text = self.sql.get(span.start..span.end).unwrap_or("");
-                let what = if text.is_empty() || text.len() > 60 || span == within {
-                    "this expression".to_owned()
-                } else {
-                    format!("the expression at {text}")
-                };
-                drop(other);
-                return Err(Error::unsupported(span, format!("{what} is not supported")).advise(CONDITIONS));
-            }
-        };
-        Ok(Term { kind: TermKind::Constant(constant), span })
-    }
-
-    /// sqlparser's span of `-5` begins at the 5.
-    fn with_sign(&self, span: Span) -> Span {
-        let before = self.sql.get(..span.start).unwrap_or("").trim_end();
-        if before.ends_with('-') { Span { start: before.len() - 1, end: span.end } } else { span }
-    }
-
-    fn constant(&mut self, expr: Expr, within: Span) -> Result<Constant> {
-        let term = self.term(expr, within)?;
+    fn constant(self) -> Result<(Constant, Span)> {
+        let term = self.term()?;
         match term.kind {
-            TermKind::Constant(constant) => Ok(constant),
+            TermKind::Constant(constant) => Ok((constant, term.span)),
             TermKind::Column(_) => {
                 Err(Error::unsupported(term.span, "arithmetic on a column is not supported")
                     .advise("move it to the constant's side: column > 100 - 5 instead of column + 5 > 100"))
@@ -231,144 +89,420 @@ impl<'a> Lowering<'a> {
             }
         }
     }
+}
 
-    /// `a + b - c …`, nested to the left, folded from the left.
-    fn arithmetic(&mut self, expr: Expr, within: Span) -> Result<Constant> {
-        let mut operations = Vec::new();
-        let mut rest = expr;
-        let first = loop {
-            match rest {
-                Expr::BinaryOp { left, op, right } => {
-                    let span = span_of(right.span()).unwrap_or(within);
-                    let operator = match op {
-                        BinaryOperator::Plus => Operator::Plus,
-                        BinaryOperator::Minus => Operator::Minus,
-                        BinaryOperator::Multiply => Operator::Multiply,
-                        BinaryOperator::Divide => Operator::Divide,
-                        other => {
-                            let whole = span_of(left.span()).map_or(span, |left| left.to(span));
-                            return Err(operator_refused(&other, whole));
-                        }
-                    };
-                    operations.push((operator, *right, span));
-                    rest = *left;
-                }
-                first => break first,
+fn constant_node(constant: Constant, span: Span) -> Node {
+    Node::Term(Term { kind: TermKind::Constant(constant), span })
+}
+
+/// Reads what binds more tightly than `min`.
+fn expression(cursor: &mut Cursor, min: u8) -> Result<Node> {
+    let mut left = prefix(cursor)?;
+    while let Some(operator) = infix(cursor).filter(|operator| operator.binding() > min) {
+        left = match operator {
+            Infix::And | Infix::Or => {
+                cursor.take();
+                let right = expression(cursor, operator.binding())?;
+                joined(left, operator, right)?
+            }
+            Infix::Arithmetic(arithmetic) => {
+                cursor.take();
+                let right = expression(cursor, operator.binding())?;
+                let ((a, start), (b, end)) = (left.constant()?, right.constant()?);
+                let span = start.to(end);
+                constant_node(constant::fold(a, arithmetic, b, span)?, span)
+            }
+            Infix::Compare(op) => {
+                cursor.take();
+                compare(cursor, left, op)?
+            }
+            Infix::Sets(op) => {
+                cursor.take();
+                let (left, right) = (left.term()?, expression(cursor, operator.binding())?.term()?);
+                let span = left.span.to(right.span);
+                Node::Condition(Condition::Sets { left, op, right }, span)
+            }
+            Infix::Between => between(cursor, left)?,
+            Infix::In => in_list(cursor, left)?,
+            Infix::Is => is(cursor, left)?,
+            Infix::Cast => {
+                cursor.take();
+                let (data_type, span) = types::data_type(cursor)?;
+                let span = left.span().to(span);
+                cast(left, data_type, span)?
             }
         };
-        let start = span_of(first.span()).unwrap_or(within);
-        let mut folded = self.constant(first, within)?;
-        for (operator, right, span) in operations.into_iter().rev() {
-            let right = self.constant(right, span)?;
-            folded = constant::fold(folded, operator, right, start.to(span))?;
-        }
-        Ok(folded)
     }
-
-    fn interval(&mut self, parsed: ast::Interval, span: Span) -> Result<Constant> {
-        let text = match *parsed.value {
-            Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) => text,
-            Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) => digits,
-            _ => {
-                return Err(Error::syntax(span, "expected a text in single quotes after INTERVAL")
-                    .advise("INTERVAL '30 days'"));
-            }
-        };
-        if parsed.last_field.is_some()
-            || parsed.leading_precision.is_some()
-            || parsed.fractional_seconds_precision.is_some()
-        {
-            return Err(Error::unsupported(span, "this form of INTERVAL is not supported")
-                .advise("INTERVAL '1 month 3 days'"));
-        }
-        let field = parsed.leading_field.map(|field| field.to_string());
-        interval::parse(&text, field.as_deref()).map(Constant::Interval).map_err(|reason| {
-            Error::query(QueryErrorKind::Value, span, format!("{text:?} is no INTERVAL: {reason}"))
-        })
-    }
+    Ok(left)
 }
 
-fn not(condition: Condition) -> Condition {
-    Condition::Not(Box::new(condition))
+/// What can follow a term or condition.
+#[derive(Clone, Copy)]
+enum Infix {
+    Or,
+    And,
+    Is,
+    Compare(CompareOp),
+    Between,
+    In,
+    Sets(SetOp),
+    Arithmetic(Operator),
+    Cast,
 }
 
-fn taken_list(list: &[Expr]) -> Option<usize> {
-    match list {
-        [Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), .. })] => {
-            name.strip_prefix(TAKEN_LIST)?.parse().ok()
+impl Infix {
+    fn binding(self) -> u8 {
+        match self {
+            Infix::Or => binding::OR,
+            Infix::And => binding::AND,
+            Infix::Is => binding::IS,
+            Infix::Compare(_) => binding::COMPARE,
+            Infix::Between | Infix::In => binding::BETWEEN,
+            Infix::Sets(_) => binding::SETS,
+            Infix::Arithmetic(Operator::Plus | Operator::Minus) => binding::SUM,
+            Infix::Arithmetic(Operator::Multiply | Operator::Divide) => binding::PRODUCT,
+            Infix::Cast => binding::CAST,
         }
-        _ => None,
     }
 }
 
-fn compare_op(op: &BinaryOperator) -> Option<CompareOp> {
-    Some(match op {
-        BinaryOperator::Eq => CompareOp::Eq,
-        BinaryOperator::NotEq => CompareOp::Ne,
-        BinaryOperator::Lt => CompareOp::Lt,
-        BinaryOperator::LtEq => CompareOp::Le,
-        BinaryOperator::Gt => CompareOp::Gt,
-        BinaryOperator::GtEq => CompareOp::Ge,
+/// The operator ahead, if one is.
+fn infix(cursor: &Cursor) -> Option<Infix> {
+    Some(match cursor.peek() {
+        Token::Word(word) => match word.keyword {
+            Keyword::OR => Infix::Or,
+            Keyword::AND => Infix::And,
+            Keyword::IS => Infix::Is,
+            Keyword::BETWEEN => Infix::Between,
+            Keyword::IN => Infix::In,
+            Keyword::NOT => match crate::dialect::keyword(cursor.peek_nth(1)) {
+                Keyword::BETWEEN => Infix::Between,
+                Keyword::IN => Infix::In,
+                _ => return None,
+            },
+            _ => return None,
+        },
+        Token::Eq => Infix::Compare(CompareOp::Eq),
+        Token::Neq => Infix::Compare(CompareOp::Ne),
+        Token::Lt => Infix::Compare(CompareOp::Lt),
+        Token::LtEq => Infix::Compare(CompareOp::Le),
+        Token::Gt => Infix::Compare(CompareOp::Gt),
+        Token::GtEq => Infix::Compare(CompareOp::Ge),
+        Token::AtArrow => Infix::Sets(SetOp::Contains),
+        Token::ArrowAt => Infix::Sets(SetOp::ContainedBy),
+        Token::Overlap => Infix::Sets(SetOp::Overlaps),
+        Token::Plus => Infix::Arithmetic(Operator::Plus),
+        Token::Minus => Infix::Arithmetic(Operator::Minus),
+        Token::Mul => Infix::Arithmetic(Operator::Multiply),
+        Token::Div => Infix::Arithmetic(Operator::Divide),
+        Token::DoubleColon => Infix::Cast,
         _ => return None,
     })
 }
 
-fn operator_refused(op: &BinaryOperator, span: Span) -> Error {
-    match op {
-        BinaryOperator::And | BinaryOperator::Or => {
-            Error::query(QueryErrorKind::Type, span, "expected a value, found a condition")
+/// Gathers a chain: `a OR b OR c` becomes one node of three.
+fn joined(left: Node, operator: Infix, right: Node) -> Result<Node> {
+    let span = left.span().to(right.span());
+    let right = right.condition()?;
+    let joined = match (operator, left.condition()?) {
+        (Infix::And, Condition::And(mut terms)) => {
+            terms.push(right);
+            Condition::And(terms)
         }
-        op if compare_op(op).is_some() => {
-            Error::query(QueryErrorKind::Type, span, "expected a value, found a comparison")
-                .advise("put AND or OR between comparisons, and parentheses around NOT")
+        (Infix::And, first) => Condition::And(vec![first, right]),
+        (_, Condition::Or(mut terms)) => {
+            terms.push(right);
+            Condition::Or(terms)
         }
-        op => Error::unsupported(span, format!("the operator {op} is not supported")).advise(CONDITIONS),
+        (_, first) => Condition::Or(vec![first, right]),
+    };
+    Ok(Node::Condition(joined, span))
+}
+
+/// After the operator of a comparison.
+fn compare(cursor: &mut Cursor, left: Node, op: CompareOp) -> Result<Node> {
+    let left = left.term()?;
+    let all = cursor.keyword() == Keyword::ALL;
+    if all || matches!(cursor.keyword(), Keyword::ANY | Keyword::SOME) {
+        cursor.take();
+        cursor.expect(&Token::LParen)?;
+        let right = term(cursor)?;
+        cursor.expect(&Token::RParen)?;
+        let span = left.span.to(cursor.last_span());
+        return Ok(Node::Condition(Condition::Quantified { left, op, all, right }, span));
+    }
+    let right = expression(cursor, binding::COMPARE)?.term()?;
+    let span = left.span.to(right.span);
+    if matches!(infix(cursor), Some(Infix::Compare(_))) {
+        return Err(Error::syntax(cursor.span(), "a comparison cannot follow a comparison")
+            .advise("put AND between them: 1 < a AND a < 5"));
+    }
+    Ok(Node::Condition(Condition::Compare { left, op, right }, span))
+}
+
+/// `[NOT] BETWEEN low AND high`
+fn between(cursor: &mut Cursor, left: Node) -> Result<Node> {
+    let negated = cursor.eat_keyword(Keyword::NOT);
+    cursor.expect_keyword(Keyword::BETWEEN)?;
+    let left = left.term()?;
+    let low = expression(cursor, binding::BETWEEN)?.term()?;
+    cursor.expect_keyword(Keyword::AND)?;
+    let high = expression(cursor, binding::BETWEEN)?.term()?;
+    let span = left.span.to(high.span);
+    let between = Condition::And(vec![
+        Condition::Compare { left: left.clone(), op: CompareOp::Ge, right: low },
+        Condition::Compare { left, op: CompareOp::Le, right: high },
+    ]);
+    Ok(Node::Condition(negate(between, negated), span))
+}
+
+/// `[NOT] IN (constant, …)`
+fn in_list(cursor: &mut Cursor, left: Node) -> Result<Node> {
+    let negated = cursor.eat_keyword(Keyword::NOT);
+    cursor.expect_keyword(Keyword::IN)?;
+    let left = left.term()?;
+    cursor.expect(&Token::LParen)?;
+    let list = terms(cursor, &Token::RParen)?;
+    let span = left.span.to(cursor.last_span());
+    if list.is_empty() {
+        return Err(Error::syntax(span, "expected a constant in the list of IN"));
+    }
+    Ok(Node::Condition(negate(Condition::In { left, list }, negated), span))
+}
+
+/// Terms up to the closing token, which is passed.
+fn terms(cursor: &mut Cursor, close: &Token) -> Result<Vec<Term>> {
+    let mut terms = Vec::new();
+    if cursor.eat(close) {
+        return Ok(terms);
+    }
+    loop {
+        terms.push(term(cursor)?);
+        if !cursor.eat(&Token::Comma) {
+            break;
+        }
+    }
+    if *cursor.peek() != *close {
+        return Err(cursor.expected(&format!("',' or '{close}'")));
+    }
+    cursor.take();
+    Ok(terms)
+}
+
+/// `IS [NOT] NULL | TRUE | FALSE | UNKNOWN`
+fn is(cursor: &mut Cursor, left: Node) -> Result<Node> {
+    cursor.expect_keyword(Keyword::IS)?;
+    let negated = cursor.eat_keyword(Keyword::NOT);
+    let what = match cursor.keyword() {
+        Keyword::NULL => Is::Null,
+        Keyword::TRUE => Is::True,
+        Keyword::FALSE => Is::False,
+        Keyword::UNKNOWN => Is::Unknown,
+        _ => return Err(cursor.expected("NULL, TRUE, FALSE or UNKNOWN after IS")),
+    };
+    cursor.take();
+    match left {
+        Node::Term(term) => {
+            let span = term.span.to(cursor.last_span());
+            Ok(Node::Condition(negate(Condition::Is { term, what }, negated), span))
+        }
+        Node::Condition(_, span) => {
+            Err(Error::unsupported(span, "IS asks about a column here, not about a condition")
+                .advise("write column IS NULL"))
+        }
     }
 }
 
-fn literal(value: ast::Value, span: Span) -> Result<Constant> {
-    Ok(match value {
-        ast::Value::Number(digits, false) => constant::number(&digits, false, span)?,
-        ast::Value::SingleQuotedString(text)
-        | ast::Value::EscapedStringLiteral(text)
-        | ast::Value::UnicodeStringLiteral(text) => Constant::Unknown(text),
-        ast::Value::DollarQuotedString(text) => Constant::Unknown(text.value),
-        ast::Value::Boolean(boolean) => Constant::Value(Value::Boolean(boolean)),
-        ast::Value::Null => Constant::Null,
-        ast::Value::Placeholder(name) => {
-            return Err(Error::unsupported(span, format!("the parameter {name} is not supported"))
-                .advise("write the value out"));
-        }
-        _ => {
-            return Err(Error::unsupported(span, "this kind of literal is not supported")
-                .advise("write 'text' or a number"));
-        }
-    })
+fn negate(condition: Condition, negated: bool) -> Condition {
+    if negated { Condition::Not(Box::new(condition)) } else { condition }
 }
 
-/// `now()`, `current_timestamp`, `current_date`: the only functions of a condition.
-fn now(function: &ast::Function, span: Span) -> Result<Constant> {
-    let name = function.name.to_string().to_lowercase();
-    let bare = match &function.args {
-        ast::FunctionArguments::None => true,
-        ast::FunctionArguments::List(list) => list.args.is_empty() && list.clauses.is_empty(),
-        ast::FunctionArguments::Subquery(_) => false,
-    };
-    let called = !matches!(function.args, ast::FunctionArguments::None);
-    match (name.as_str(), bare, called) {
-        ("now" | "transaction_timestamp" | "statement_timestamp", true, true)
-        | ("current_timestamp", true, false) => {
-            Ok(Constant::Now { offsets: Vec::<Interval>::new(), date: false, is_date: false })
+/// Reads what stands before operators: NOT, a sign, parentheses, a column, a constant.
+fn prefix(cursor: &mut Cursor) -> Result<Node> {
+    let start = cursor.span();
+    match cursor.peek() {
+        Token::Number(..) => {
+            let Token::Number(digits, _) = cursor.take() else { return Err(cursor.expected("a number")) };
+            Ok(constant_node(constant::number(&digits, false, start)?, start))
         }
-        ("current_date", true, false) => Ok(Constant::Now { offsets: Vec::new(), date: true, is_date: true }),
-        (name, _, false) => Err(Error::unsupported(span, format!("{name} is a keyword"))
-            .advise(format!("write \"{name}\" in double quotes if it is a column"))),
-        (name, ..) if crate::statement::Function::named(name).is_some() => Err(Error::query(
-            QueryErrorKind::Grouping,
-            span,
-            format!("the aggregate {name} cannot stand in WHERE"),
-        )),
-        (name, ..) => Err(Error::unsupported(span, format!("the function {name} is not supported"))
-            .advise("the functions of a condition are now(), current_date and current_timestamp")),
+        Token::LParen => {
+            cursor.take();
+            let inner = expression(cursor, binding::NONE)?;
+            if *cursor.peek() != Token::RParen {
+                return Err(cursor.expected("an operator or ')'"));
+            }
+            cursor.take();
+            let span = start.to(cursor.last_span());
+            Ok(match inner {
+                Node::Term(term) => Node::Term(Term { span, ..term }),
+                Node::Condition(condition, _) => Node::Condition(condition, span),
+            })
+        }
+        Token::Minus | Token::Plus => sign(cursor, start),
+        Token::Word(word) if word.keyword == Keyword::NOT => not(cursor, start),
+        Token::Word(_) => word(cursor, start),
+        Token::Placeholder(name) => {
+            let message = format!("the parameter {name} is not supported");
+            Err(Error::unsupported(start, message).advise("write the value out"))
+        }
+        token if is_text(token) => {
+            let (text, span) = cursor.text("a text")?;
+            Ok(constant_node(Constant::Unknown(text), span))
+        }
+        _ => Err(cursor.expected("an expression").advise(CONDITIONS)),
+    }
+}
+
+/// NOTs in a row, counted instead of nested.
+fn not(cursor: &mut Cursor, start: Span) -> Result<Node> {
+    let mut nots = 0;
+    while cursor.eat_keyword(Keyword::NOT) {
+        nots += 1;
+    }
+    let inner = expression(cursor, binding::NOT)?;
+    let span = start.to(inner.span());
+    // Three NOTs are one: Kleene's NOT undoes itself.
+    Ok(Node::Condition(negate(inner.condition()?, nots % 2 == 1), span))
+}
+
+/// Signs in a row, counted instead of nested.
+fn sign(cursor: &mut Cursor, start: Span) -> Result<Node> {
+    let mut minuses = 0;
+    loop {
+        if cursor.eat(&Token::Minus) {
+            minuses += 1;
+        } else if !cursor.eat(&Token::Plus) {
+            break;
+        }
+    }
+    if let (true, Token::Number(..)) = (minuses == 1, cursor.peek())
+        && *cursor.peek_nth(1) != Token::DoubleColon
+    {
+        // One literal, so that the least BIGINT can be written.
+        let Token::Number(digits, _) = cursor.take() else { return Err(cursor.expected("a number")) };
+        let span = start.to(cursor.last_span());
+        return Ok(constant_node(constant::number(&digits, true, span)?, span));
+    }
+    let (mut value, end) = expression(cursor, binding::SIGN)?.constant()?;
+    let span = start.to(end);
+    for _ in 0..minuses {
+        value = constant::negate(value, span)?;
+    }
+    Ok(constant_node(value, span))
+}
+
+/// What begins with a word: a keyword's constant, a function, a column.
+fn word(cursor: &mut Cursor, start: Span) -> Result<Node> {
+    let text_follows = is_text(cursor.peek_nth(1));
+    let call_follows = *cursor.peek_nth(1) == Token::LParen;
+    let simple = match cursor.keyword() {
+        Keyword::NULL => Some(Constant::Null),
+        Keyword::TRUE => Some(Constant::Value(Value::Boolean(true))),
+        Keyword::FALSE => Some(Constant::Value(Value::Boolean(false))),
+        Keyword::CURRENT_DATE => Some(now(true)),
+        Keyword::CURRENT_TIMESTAMP => Some(now(false)),
+        _ => None,
+    };
+    if let Some(constant) = simple {
+        cursor.take();
+        return Ok(constant_node(constant, start));
+    }
+    match cursor.keyword() {
+        Keyword::INTERVAL if text_follows => interval(cursor, start),
+        Keyword::ARRAY => {
+            cursor.take();
+            cursor.expect(&Token::LBracket)?;
+            let items = terms(cursor, &Token::RBracket)?;
+            Ok(Node::Term(Term { kind: TermKind::Array(items), span: start.to(cursor.last_span()) }))
+        }
+        Keyword::CAST if call_follows => {
+            cursor.take();
+            cursor.take();
+            let inner = expression(cursor, binding::NONE)?;
+            cursor.expect_keyword(Keyword::AS)?;
+            let (data_type, _) = types::data_type(cursor)?;
+            cursor.expect(&Token::RParen)?;
+            cast(inner, data_type, start.to(cursor.last_span()))
+        }
+        Keyword::DATE | Keyword::TIMESTAMP | Keyword::TIMESTAMPTZ if text_follows || zoned(cursor) => {
+            let (data_type, _) = types::data_type(cursor)?;
+            let (text, end) = cursor.text("a text in single quotes")?;
+            let span = start.to(end);
+            Ok(constant_node(constant::typed(&text, data_type, span)?, span))
+        }
+        _ if call_follows => call(cursor, start),
+        reserved if is_reserved(reserved) => {
+            let error = cursor.expected("an expression");
+            let Token::Word(word) = cursor.peek() else { return Err(error) };
+            let advice =
+                format!("write \"{}\" in double quotes if it is a column", word.value.to_lowercase());
+            Err(error.advise(advice))
+        }
+        _ => {
+            let column = grammar::column(cursor, "an expression")?;
+            let span = start.to(cursor.last_span());
+            if *cursor.peek() == Token::LBracket {
+                return Err(Error::unsupported(cursor.span(), "an element of an array is not supported")
+                    .advise("'vip' = ANY(tags) asks for a tag wherever it stands"));
+            }
+            Ok(Node::Term(Term { kind: TermKind::Column(column), span }))
+        }
+    }
+}
+
+/// True before `TIMESTAMP WITH TIME ZONE '…'`.
+fn zoned(cursor: &Cursor) -> bool {
+    crate::dialect::keyword(cursor.peek_nth(2)) == Keyword::TIME
+}
+
+fn now(is_date: bool) -> Constant {
+    Constant::Now { offsets: Vec::new(), date: is_date, is_date }
+}
+
+/// `now()`: the only function of a condition.
+fn call(cursor: &mut Cursor, start: Span) -> Result<Node> {
+    let Token::Word(word) = cursor.take() else { return Err(cursor.expected("a function")) };
+    let name = word.value.to_lowercase();
+    if Function::named(&name).is_some() {
+        let message = format!("the aggregate {name} cannot stand in WHERE");
+        return Err(Error::query(QueryErrorKind::Grouping, start, message));
+    }
+    if !matches!(name.as_str(), "now" | "transaction_timestamp" | "statement_timestamp") {
+        return Err(Error::unsupported(start, format!("the function {name} is not supported"))
+            .advise("the functions of a condition are now(), current_date and current_timestamp"));
+    }
+    cursor.expect(&Token::LParen)?;
+    cursor.expect(&Token::RParen)?;
+    Ok(constant_node(now(false), start.to(cursor.last_span())))
+}
+
+/// `INTERVAL 'text' [unit]`
+fn interval(cursor: &mut Cursor, start: Span) -> Result<Node> {
+    cursor.take();
+    let (text, end) = cursor.text("a text in single quotes")?;
+    let mut span = start.to(end);
+    let field = match cursor.peek() {
+        Token::Word(word) if word.quote_style.is_none() && interval::is_unit(&word.value) => {
+            Some(word.value.clone())
+        }
+        _ => None,
+    };
+    if field.is_some() {
+        cursor.take();
+        span = start.to(cursor.last_span());
+    }
+    let parsed = interval::parse(&text, field.as_deref()).map_err(|reason| {
+        Error::query(QueryErrorKind::Value, span, format!("{text:?} is no INTERVAL: {reason}"))
+    })?;
+    Ok(constant_node(Constant::Interval(parsed), span))
+}
+
+fn cast(inner: Node, data_type: DataType, span: Span) -> Result<Node> {
+    let inner = inner.term()?;
+    match inner.kind {
+        TermKind::Constant(constant) => Ok(constant_node(constant::cast(constant, data_type, span)?, span)),
+        TermKind::Array(_) if data_type == DataType::TextArray => Ok(Node::Term(Term { span, ..inner })),
+        _ => Err(Error::unsupported(span, "a cast of a column is not supported")
+            .advise("compare the column as it is; texts are read as the column's type")),
     }
 }

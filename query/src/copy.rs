@@ -1,127 +1,107 @@
 //! `COPY table [(columns)] FROM 'file' [, …] [[WITH] (FORMAT parquet|csv, HEADER [bool], DELIMITER ',', NULL '')]`
 
-use crate::ddl::{current_span, expect, expect_keyword, expected, name};
-use crate::dialect::span_of;
-use crate::error::{Error, QueryErrorKind, Result, Span};
+use crate::cursor::Cursor;
+use crate::error::{Error, QueryErrorKind, Result};
 use crate::statement::{CopyFormat, CopyFrom, Statement};
 use sqlparser::keywords::Keyword;
-use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 const OPTIONS: &str = "the options are FORMAT csv or parquet, HEADER, DELIMITER ',' and NULL 'text'";
 
 /// Reads the statement; the files are looked at when it is executed.
-pub(crate) fn copy_from(parser: &mut Parser<'_>, _sql: &str) -> Result<Statement> {
-    parser.next_token();
-    let table = name(parser, "a table name")?;
+pub(crate) fn copy_from(cursor: &mut Cursor) -> Result<Statement> {
+    cursor.expect_keyword(Keyword::COPY)?;
+    let table = cursor.table_name()?;
     let mut columns = Vec::new();
-    if parser.consume_token(&Token::LParen) {
+    if cursor.eat(&Token::LParen) {
         loop {
-            columns.push(name(parser, "a column name")?);
-            if !parser.consume_token(&Token::Comma) {
+            columns.push(cursor.name("a column name")?);
+            if !cursor.eat(&Token::Comma) {
                 break;
             }
         }
-        expect(parser, &Token::RParen)?;
+        cursor.expect(&Token::RParen)?;
     }
-    if parser.peek_keyword(Keyword::TO) {
-        return Err(Error::unsupported(current_span(parser), "COPY … TO is not supported"));
+    if cursor.keyword() == Keyword::TO {
+        return Err(Error::unsupported(cursor.span(), "COPY … TO is not supported"));
     }
-    expect_keyword(parser, Keyword::FROM)?;
-    let mut files = vec![text(parser, "the name of a file in single quotes")?];
-    while parser.consume_token(&Token::Comma) {
-        files.push(text(parser, "the name of a file in single quotes")?);
+    cursor.expect_keyword(Keyword::FROM)?;
+    let mut files = vec![cursor.text("the name of a file in single quotes")?];
+    while cursor.eat(&Token::Comma) {
+        files.push(cursor.text("the name of a file in single quotes")?);
     }
     let mut copy =
         CopyFrom { table, columns, files, format: None, header: None, delimiter: None, null: None };
-    let with = parser.parse_keyword(Keyword::WITH);
-    if with || parser.peek_token_ref().token == Token::LParen {
-        expect(parser, &Token::LParen)?;
+    if cursor.eat_keyword(Keyword::WITH) || *cursor.peek() == Token::LParen {
+        cursor.expect(&Token::LParen)?;
         loop {
-            option(parser, &mut copy)?;
-            if !parser.consume_token(&Token::Comma) {
+            option(cursor, &mut copy)?;
+            if !cursor.eat(&Token::Comma) {
                 break;
             }
         }
-        expect(parser, &Token::RParen)?;
+        cursor.expect(&Token::RParen)?;
     }
     Ok(Statement::Copy(copy))
 }
 
-fn option(parser: &mut Parser<'_>, copy: &mut CopyFrom) -> Result<()> {
-    let span = current_span(parser);
-    let word = word(parser, "an option")?;
-    match word.as_str() {
+fn option(cursor: &mut Cursor, copy: &mut CopyFrom) -> Result<()> {
+    let span = cursor.span();
+    let option = word(cursor, "an option")?;
+    let value_span = cursor.span();
+    match option.as_str() {
         "format" => {
-            let span = current_span(parser);
-            copy.format = Some(match self::word(parser, "csv or parquet")?.as_str() {
+            copy.format = Some(match word(cursor, "csv or parquet")?.as_str() {
                 "csv" => CopyFormat::Csv,
                 "parquet" => CopyFormat::Parquet,
                 other => {
-                    let error = Error::unsupported(span, format!("the format {other} is not supported"));
+                    let error =
+                        Error::unsupported(value_span, format!("the format {other} is not supported"));
                     return Err(error.advise("FORMAT is csv or parquet"));
                 }
             });
         }
+        "header" if matches!(cursor.peek(), Token::Comma | Token::RParen) => copy.header = Some(true),
         "header" => {
-            let bare = matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen);
-            let span = current_span(parser);
-            copy.header = Some(
-                match if bare { "true".to_owned() } else { self::word(parser, "true or false")? }.as_str() {
-                    "true" | "on" | "1" => true,
-                    "false" | "off" | "0" => false,
-                    other => {
-                        return Err(Error::syntax(
-                            span,
-                            format!("expected true or false after HEADER, found {other}"),
-                        ));
-                    }
-                },
-            );
+            copy.header = Some(match word(cursor, "true or false")?.as_str() {
+                "true" | "on" | "1" => true,
+                "false" | "off" | "0" => false,
+                other => {
+                    let message = format!("expected true or false after HEADER, found {other}");
+                    return Err(Error::syntax(value_span, message));
+                }
+            });
         }
         "delimiter" => {
-            let (delimiter, span) = text(parser, "one letter in single quotes")?;
+            let (delimiter, span) = cursor.text("one letter in single quotes")?;
             copy.delimiter = Some(match (delimiter.as_str(), delimiter.as_bytes()) {
                 ("\\t", _) => b'\t',
                 (_, [byte]) if !matches!(byte, b'"' | b'\n' | b'\r') && byte.is_ascii() => *byte,
                 _ => {
-                    let error = Error::query(
-                        QueryErrorKind::Value,
-                        span,
-                        "a delimiter is one ASCII letter, no quote and no line end",
-                    );
+                    let message = "a delimiter is one ASCII letter, no quote and no line end";
+                    let error = Error::query(QueryErrorKind::Value, span, message);
                     return Err(error.advise("write DELIMITER ';' or DELIMITER E'\\t'"));
                 }
             });
         }
-        "null" => copy.null = Some(text(parser, "a text in single quotes")?.0),
+        "null" => copy.null = Some(cursor.text("a text in single quotes")?.0),
         other => {
-            return Err(
-                Error::unsupported(span, format!("the option {other} is not supported")).advise(OPTIONS)
-            );
+            let message = format!("the option {other} is not supported");
+            return Err(Error::unsupported(span, message).advise(OPTIONS));
         }
     }
     Ok(())
 }
 
-fn word(parser: &mut Parser<'_>, what: &str) -> Result<String> {
-    let word = match &parser.peek_token_ref().token {
+fn word(cursor: &mut Cursor, what: &str) -> Result<String> {
+    match cursor.peek() {
+        Token::Word(_) | Token::Number(..) | Token::SingleQuotedString(_) => {}
+        _ => return Err(cursor.expected(what).advise(OPTIONS)),
+    }
+    Ok(match cursor.take() {
         Token::Word(word) => word.value.to_lowercase(),
-        Token::Number(digits, _) => digits.clone(),
+        Token::Number(digits, _) => digits,
         Token::SingleQuotedString(text) => text.to_lowercase(),
-        _ => return Err(expected(parser, what).advise(OPTIONS)),
-    };
-    parser.next_token();
-    Ok(word)
-}
-
-fn text(parser: &mut Parser<'_>, what: &str) -> Result<(String, Span)> {
-    let next = parser.peek_token_ref();
-    let span = span_of(next.span).unwrap_or(Span { start: 0, end: 0 });
-    let text = match &next.token {
-        Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => text.clone(),
-        _ => return Err(expected(parser, what)),
-    };
-    parser.next_token();
-    Ok((text, span))
+        _ => String::new(),
+    })
 }

@@ -6,6 +6,11 @@ use muster_engine::predicate::Interval;
 const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
 const MICROS_PER_HOUR: i64 = 60 * MICROS_PER_MINUTE;
 
+/// True for the names of units.
+pub(crate) fn is_unit(name: &str) -> bool {
+    unit(name).is_some()
+}
+
 /// What a unit counts.
 #[derive(Clone, Copy)]
 enum Unit {

@@ -55,8 +55,8 @@
 //! # How a statement flows
 //!
 //! ```text
-//! text ─ dialect (tokens, limits) ─ parse ─ lower, condition (our statement) ─ bind (ids, types) ─ select ─ engine
-//!        one &str                   sqlparser's tree, dropped at once          Predicate           sinks    Outcome
+//! text ─ dialect (tokens, limits) ─ parse: grammar, condition, ddl, copy ─ bind (ids, types) ─ select ─ engine
+//!                                   our statement, constants folded         Predicate           sinks    Outcome
 //! ```
 //!
 //! Errors carry the place in the text: [`Error::render`] draws it, `unknown column "cty", did you mean "city"?`.
@@ -66,11 +66,12 @@ mod bind;
 mod condition;
 mod constant;
 mod copy;
+mod cursor;
 mod ddl;
 mod dialect;
 mod error;
+mod grammar;
 mod interval;
-mod lower;
 mod order;
 mod outcome;
 mod parse;
@@ -80,6 +81,7 @@ mod select;
 mod session;
 mod statement;
 mod suggest;
+mod types;
 
 pub use dialect::{DEPTH_MAX, LIST_ITEMS_MAX, OPERATORS_MAX, STATEMENT_BYTES_MAX, TERMS_MAX};
 pub use error::{Error, QueryErrorKind, Result, Span};

@@ -1,7 +1,7 @@
 //! What SQL has and this version does not answer, told at the keyword that asks for it.
 //!
 //! A table of keywords, checked on the tokens before anything is parsed, so that the span is exact and the message
-//! says what to write instead. What has no keyword of its own is refused in [`crate::lower`].
+//! says what to write instead. What has no keyword of its own is refused in the grammar.
 
 use crate::dialect::{keyword, span_of};
 use crate::error::{Error, Result};
@@ -47,6 +47,8 @@ pub(crate) fn check_keyword(tokens: &[TokenWithSpan], at: usize) -> Result<()> {
 }
 
 fn follows_call(tokens: &[TokenWithSpan], at: usize) -> bool {
-    // Earlier tokens were moved on and stand here as EOF; what follows tells a clause from a column of the name.
-    at > 0 && tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen)
+    // A column may have the name: it is a clause only between two parentheses.
+    at > 0
+        && tokens[at - 1].token == Token::RParen
+        && tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen)
 }

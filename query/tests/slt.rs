@@ -3,6 +3,8 @@
 //! `$DIR` in a chapter is the directory of its database and of the CSV files below; `now()` is 2026-03-31 12:00 UTC.
 //! Run one chapter with `cargo test -p musterdb --test slt chapter_name`.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use musterdb::{Database, Outcome, Session, Value};
 use sqllogictest::{DBOutput, DefaultColumnType, Runner};
 use std::path::Path;
