@@ -7,7 +7,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let file = directory.path().join("members.csv");
-//! std::fs::write(&file, "id,city,spend,tags\n1,Kyoto,120.50,{vip}\n2,Lima,,{}\n3,Lima,9.99,{vip,new}\n")?;
+//! std::fs::write(&file, "id,city,spend,tags\n1,Kyoto,120.50,{vip}\n2,Lima,,{}\n3,Lima,9.99,{vip}\n")?;
 //!
 //! let db = musterdb::Database::open(directory.path().join("db"))?;
 //! db.execute("CREATE TABLE members (id BIGINT PRIMARY KEY, city TEXT, spend DECIMAL(12,2), tags TEXT[])")?;
