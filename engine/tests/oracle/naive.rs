@@ -60,14 +60,25 @@ pub fn top(table: &Table, rows: &[u32], order: &[OrderBy], limit: usize) -> Vec<
 pub fn group_bytes(key: &[Value]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for value in key {
-        let text = match value {
-            Value::Double(d) if d.is_nan() => "NaN".to_owned(),
-            Value::Double(d) if *d == 0.0 => "Double(0.0)".to_owned(),
-            Value::Text(text) => format!("Text {} {text}", text.len()),
-            other => format!("{other:?}"),
-        };
-        bytes.extend_from_slice(text.as_bytes());
-        bytes.push(0);
+        match value {
+            Value::Null => bytes.push(0),
+            Value::Boolean(boolean) => bytes.extend([1, u8::from(*boolean)]),
+            Value::Double(double) => {
+                let one = if double.is_nan() { f64::NAN } else { double + 0.0 };
+                bytes.push(2);
+                bytes.extend(one.to_bits().to_le_bytes());
+            }
+            Value::Text(text) => {
+                bytes.push(3);
+                bytes.extend(text.len().to_le_bytes());
+                bytes.extend(text.as_bytes());
+            }
+            other => {
+                bytes.push(4);
+                bytes.extend(format!("{other:?}").as_bytes());
+                bytes.push(0);
+            }
+        }
     }
     bytes
 }
