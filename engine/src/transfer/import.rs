@@ -390,7 +390,10 @@ fn encode_absent(encoder: &mut ColumnEncoder, column: &Column, rows: usize) -> V
 fn text_of(values: &ColumnValues, row: usize) -> &[u8] {
     match values {
         ColumnValues::Text(strings) => strings.get(row),
-        ColumnValues::TextDictionary { codes, dictionary } => dictionary.get(codes[row] as usize),
+        // A column of nothing but NULLs may come with an empty dictionary.
+        ColumnValues::TextDictionary { codes, dictionary } if !dictionary.is_empty() => {
+            dictionary.get(codes[row] as usize)
+        }
         _ => &[],
     }
 }
