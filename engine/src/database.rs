@@ -351,7 +351,7 @@ impl Snapshot {
 
     /// [`Self::lookup`] without a copy of the keys.
     pub fn lookup_keys(&self, table: TableId, keys: &[Key<'_>]) -> Result<Vec<Option<u32>>> {
-        member::lookup(&*self.table(table)?, keys)
+        member::lookup(self.table(table)?, keys)
     }
 
     pub(crate) fn part(&self, part: PartId) -> Option<&PartReader> {

@@ -154,8 +154,7 @@ impl Planner<'_> {
         let beyond =
             || Error::Invalid("a time computed from now() lies beyond what a timestamp can hold".into());
         let start = if date { midnight(self.now_micros) } else { Some(self.now_micros) };
-        let moved =
-            offsets.iter().try_fold(start.ok_or_else(beyond)?, |micros, offset| add_interval(micros, offset));
+        let moved = offsets.iter().try_fold(start.ok_or_else(beyond)?, add_interval);
         let moved = moved.ok_or_else(beyond)?;
         Ok(match (date, offsets.is_empty()) {
             (true, true) => Value::Date(days_of(moved) as i32),
@@ -393,5 +392,5 @@ fn ranked(reader: &ColumnReader<'_>, chunk: u32, intervals: &[(i64, i64)]) -> Re
     let rank = |bound, inclusive| RankSearch::begin(fences, order, values, bound, inclusive).run();
     let few = intervals.iter().take(16);
     let members: usize = few.map(|(low, high)| rank(*high, true).saturating_sub(rank(*low, false))).sum();
-    Ok(Some(members as f64 * (intervals.len() as f64 / intervals.len().min(16).max(1) as f64)))
+    Ok(Some(members as f64 * (intervals.len() as f64 / intervals.len().clamp(1, 16) as f64)))
 }

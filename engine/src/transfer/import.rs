@@ -8,7 +8,8 @@
 //!
 //! Until that commit nothing names the new files: a failure, Ctrl-C or a crash leaves the database as it was.
 
-use crate::batch::{Batch, ColumnBatch, ColumnValues, RowSource, Strings};
+use super::rechunk::{Rechunker, text_of};
+use crate::batch::{Batch, ColumnValues, RowSource};
 use crate::catalog::TableRecord;
 use crate::control::{Cancel, OnProgress, Progress};
 use crate::database::open_table;
@@ -17,7 +18,7 @@ use crate::member::{Key, KeyCollector, KeyLayout};
 use crate::schema::{Column, ColumnId, DataType, KEY_BYTES_MAX, TableSchema};
 use crate::{Error, Result};
 use crossbeam::channel::bounded;
-use muster_storage::format::{CHUNK_MEMBERS, RANGE_CHUNKS, SectionKind};
+use muster_storage::format::{RANGE_CHUNKS, SectionKind};
 use muster_storage::manifest::{PartId, PartRef, PartRole, part_file_name};
 use muster_storage::part::{FinishedPart, PartWriter};
 use muster_storage::store::Store;
@@ -234,12 +235,11 @@ impl<'a> Import<'a> {
                 }
                 continue;
             };
-            if is_key || !column.nullable {
-                if let Some(row) = values.nulls.as_ref().and_then(|nulls| nulls.iter().position(|null| *null))
-                {
-                    let what = if is_key { "a key" } else { "this column" };
-                    return refuse(row, format!("{what} may not be NULL"));
-                }
+            if (is_key || !column.nullable)
+                && let Some(row) = values.nulls.as_ref().and_then(|nulls| nulls.iter().position(|null| *null))
+            {
+                let what = if is_key { "a key" } else { "this column" };
+                return refuse(row, format!("{what} may not be NULL"));
             }
             if is_key && column.data_type == DataType::Text {
                 let too_long =
@@ -387,137 +387,9 @@ fn encode_absent(encoder: &mut ColumnEncoder, column: &Column, rows: usize) -> V
     encoder.encode(&batch.columns[0].values, batch.columns[0].nulls.as_deref())
 }
 
-fn text_of(values: &ColumnValues, row: usize) -> &[u8] {
-    match values {
-        ColumnValues::Text(strings) => strings.get(row),
-        // A column of nothing but NULLs may come with an empty dictionary.
-        ColumnValues::TextDictionary { codes, dictionary } if !dictionary.is_empty() => {
-            dictionary.get(codes[row] as usize)
-        }
-        _ => &[],
-    }
-}
-
 fn collect_keys(keys: &mut KeyCollector, values: &ColumnValues, rows: usize) {
     match values {
         ColumnValues::Code(codes) => codes.iter().for_each(|code| keys.push(Key::Integer(*code))),
         values => (0..rows).for_each(|row| keys.push(Key::Text(text_of(values, row)))),
     }
-}
-
-/// Cuts batches of any size into chunks of 65,536 rows.
-#[derive(Default)]
-struct Rechunker {
-    waiting: Option<Batch>,
-}
-
-impl Rechunker {
-    /// Takes a batch (`None` is the end) and gives the chunks that are full; at the end also the rest.
-    fn take(&mut self, batch: Option<Batch>) -> Vec<Batch> {
-        let Some(mut batch) = batch else { return self.waiting.take().into_iter().collect() };
-        if self.waiting.is_none() && batch.rows == CHUNK_MEMBERS {
-            return vec![batch];
-        }
-        let mut full = Vec::new();
-        let mut from = 0;
-        while from < batch.rows {
-            let waiting = self.waiting.get_or_insert_with(|| empty_like(&batch));
-            let count = (CHUNK_MEMBERS - waiting.rows).min(batch.rows - from);
-            extend(waiting, &mut batch, from..from + count);
-            from += count;
-            if waiting.rows == CHUNK_MEMBERS {
-                full.extend(self.waiting.take());
-            }
-        }
-        full
-    }
-}
-
-fn empty_like(batch: &Batch) -> Batch {
-    let empty = |column: &ColumnBatch| {
-        let values = match &column.values {
-            ColumnValues::Boolean(_) => ColumnValues::Boolean(Vec::new()),
-            ColumnValues::Code(_) => ColumnValues::Code(Vec::with_capacity(CHUNK_MEMBERS)),
-            ColumnValues::Text(_) => ColumnValues::Text(Strings::default()),
-            ColumnValues::TextDictionary { .. } => {
-                ColumnValues::TextDictionary { codes: Vec::new(), dictionary: Strings::default() }
-            }
-            ColumnValues::Tags { .. } => {
-                ColumnValues::Tags { ends: Vec::new(), tags: Vec::new(), dictionary: Strings::default() }
-            }
-        };
-        ColumnBatch { values, nulls: None }
-    };
-    Batch { rows: 0, columns: batch.columns.iter().map(empty).collect() }
-}
-
-fn extend(to: &mut Batch, from: &mut Batch, rows: std::ops::Range<usize>) {
-    for (to_column, from_column) in to.columns.iter_mut().zip(&from.columns) {
-        if to_column.nulls.is_some() || from_column.nulls.is_some() {
-            let nulls = to_column.nulls.get_or_insert_with(|| vec![false; to.rows]);
-            match &from_column.nulls {
-                Some(more) => nulls.extend_from_slice(&more[rows.clone()]),
-                None => nulls.resize(nulls.len() + rows.len(), false),
-            }
-        }
-        extend_values(&mut to_column.values, &from_column.values, rows.clone());
-    }
-    to.rows += rows.len();
-}
-
-fn extend_values(to: &mut ColumnValues, from: &ColumnValues, rows: std::ops::Range<usize>) {
-    match (&mut *to, from) {
-        (ColumnValues::Boolean(to), ColumnValues::Boolean(from)) => to.extend_from_slice(&from[rows]),
-        (ColumnValues::Code(to), ColumnValues::Code(from)) => to.extend_from_slice(&from[rows]),
-        (ColumnValues::Text(to), from) => {
-            for row in rows {
-                to.bytes.extend_from_slice(text_of(from, row));
-                to.ends.push(to.bytes.len() as u32);
-            }
-        }
-        (
-            ColumnValues::TextDictionary { codes, dictionary },
-            ColumnValues::TextDictionary { codes: more, dictionary: entries },
-        ) => {
-            let offset = append_entries(dictionary, entries);
-            codes.extend(more[rows].iter().map(|code| code + offset));
-        }
-        (
-            ColumnValues::Tags { ends, tags, dictionary },
-            ColumnValues::Tags { ends: more_ends, tags: more, dictionary: entries },
-        ) => {
-            let offset = append_entries(dictionary, entries);
-            for row in rows {
-                let start = if row == 0 { 0 } else { more_ends[row - 1] as usize };
-                tags.extend(more[start..more_ends[row] as usize].iter().map(|tag| tag + offset));
-                ends.push(tags.len() as u32);
-            }
-        }
-        // One source may deliver a text column now with a dictionary and now without: plain text takes both.
-        (ColumnValues::TextDictionary { codes, dictionary }, from @ ColumnValues::Text(_)) => {
-            let mut strings = Strings::default();
-            codes.iter().for_each(|code| {
-                strings.bytes.extend_from_slice(dictionary.get(*code as usize));
-                strings.ends.push(strings.bytes.len() as u32);
-            });
-            *to = ColumnValues::Text(strings);
-            extend_values(to, from, rows);
-        }
-        (to, from) => unreachable!("a source changed a column from {to:?} to {from:?}"),
-    }
-}
-
-/// Adds `entries` to a dictionary; where its last entries are the very same, they are shared.
-fn append_entries(dictionary: &mut Strings, entries: &Strings) -> u32 {
-    if let Some(before) = dictionary.len().checked_sub(entries.len()) {
-        let start = if before == 0 { 0 } else { dictionary.ends[before - 1] };
-        let same_bytes = dictionary.bytes[start as usize..] == entries.bytes;
-        if same_bytes && dictionary.ends[before..].iter().zip(&entries.ends).all(|(a, b)| a - start == *b) {
-            return before as u32;
-        }
-    }
-    let (offset, base) = (dictionary.len() as u32, dictionary.bytes.len() as u32);
-    dictionary.bytes.extend_from_slice(&entries.bytes);
-    dictionary.ends.extend(entries.ends.iter().map(|end| end + base));
-    offset
 }

@@ -17,6 +17,7 @@ mod infer;
 mod intern;
 mod mapping;
 mod parquet;
+mod rechunk;
 mod records;
 
 pub use self::csv::CsvSource;

@@ -15,7 +15,7 @@ impl Sink for Count {
     type Output = u64;
     const COUNTS: bool = true;
 
-    fn open<'a>(&self, _: &'a TableState) -> Result<()> {
+    fn open(&self, _: &TableState) -> Result<()> {
         Ok(())
     }
 
@@ -49,7 +49,7 @@ impl Sink for Members {
     type Partial = RoaringBitmap;
     type Output = RoaringBitmap;
 
-    fn open<'a>(&self, _: &'a TableState) -> Result<()> {
+    fn open(&self, _: &TableState) -> Result<()> {
         Ok(())
     }
 
@@ -93,7 +93,7 @@ impl Sink for First {
     type Output = Vec<u32>;
     const SEQUENTIAL: bool = true;
 
-    fn open<'a>(&self, _: &'a TableState) -> Result<()> {
+    fn open(&self, _: &TableState) -> Result<()> {
         Ok(())
     }
 
