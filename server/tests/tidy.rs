@@ -3,6 +3,8 @@
 //! Reads text only and knows no more Rust than it must: comments, strings, `const` and `enum`. Everything that is wrong
 //! with one rule is listed at once.
 
+#![allow(clippy::unwrap_used, reason = "in the functions of a test it is the failure of the test")]
+
 #[path = "tidy/documents.rs"]
 mod documents;
 #[path = "tidy/format.rs"]
