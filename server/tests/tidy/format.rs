@@ -203,6 +203,7 @@ fn tokens(expression: &str) -> Vec<String> {
     tokens
 }
 
+type Operation = fn(i128, i128) -> Option<i128>;
 type Level = fn(&Tree, &File, &mut Vec<String>) -> Option<i128>;
 
 fn level(
@@ -210,7 +211,7 @@ fn level(
     file: &File,
     tokens: &mut Vec<String>,
     next: Level,
-    operators: &[(&str, fn(i128, i128) -> Option<i128>)],
+    operators: &[(&str, Operation)],
 ) -> Option<i128> {
     let mut value = next(tree, file, tokens)?;
     while let Some((_, apply)) = tokens.last().and_then(|t| operators.iter().find(|(sign, _)| sign == t)) {
