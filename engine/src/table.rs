@@ -2,9 +2,9 @@
 
 use crate::dictionary::Dictionary;
 use crate::index::lists::ListsRef;
-use crate::index::order::{FencesRef, OrderRef};
+use crate::index::order::{FencesRef, OrderRef, RankSearch};
 use crate::index::strings::StringsRef;
-use crate::index::values::ValuesRef;
+use crate::index::values::{Residuals, ValuesRef};
 use crate::member::KeyIndex;
 use crate::schema::{ColumnId, DataType, TableSchema};
 use crate::{Error, Result};
@@ -119,6 +119,24 @@ impl TableState {
 /// One more than the greatest section kind of a column's chunks.
 const KINDS: usize = SectionKind::Lists as usize + 1;
 
+/// The range index of a chunk as far as ranks go.
+#[derive(Clone, Copy)]
+pub struct Ranked<'a> {
+    /// Sampled values.
+    pub fences: FencesRef<'a>,
+    /// Rows by rank.
+    pub permutation: &'a [u16],
+    /// Values by row.
+    pub residuals: Residuals<'a>,
+}
+
+impl<'a> Ranked<'a> {
+    /// Begins the search for the number of values below `bound`, or with `inclusive` at most `bound`.
+    pub fn search(&self, bound: i64, inclusive: bool) -> RankSearch<'a> {
+        RankSearch::begin(self.fences, self.permutation, self.residuals, bound, inclusive)
+    }
+}
+
 /// Reads one column, chunk by chunk.
 pub struct ColumnReader<'a> {
     data_type: DataType,
@@ -152,6 +170,20 @@ impl<'a> ColumnReader<'a> {
         let within = (chunk as usize % RANGE_CHUNKS) as u16;
         let Some(bytes) = sections.bytes(within)? else { return Ok(None) };
         open(bytes).map(Some).map_err(|what| self.malformed(chunk, kind, what))
+    }
+
+    /// Asks the cache for the first `lines` cache lines of a section, if it was used before.
+    pub fn prefetch(&self, chunk: u32, kind: SectionKind, lines: usize) {
+        let within = (chunk as usize % RANGE_CHUNKS) as u16;
+        if let Some(bytes) = self.sections(chunk, kind).and_then(|sections| sections.verified(within)) {
+            (0..lines).for_each(|line| crate::kernel::prefetch(bytes, 64 * line));
+        }
+    }
+
+    /// The sets by code, if they were used before: for asking the cache for a container ahead of use.
+    pub fn known_sets(&self, chunk: u32) -> Option<SetsRef<'a>> {
+        let within = (chunk as usize % RANGE_CHUNKS) as u16;
+        SetsRef::open(self.sections(chunk, SectionKind::Sets)?.verified(within)?).ok()
     }
 
     /// Says that a section is not of its format, though its checksum holds.
@@ -195,6 +227,19 @@ impl<'a> ColumnReader<'a> {
     /// The sampled values in order.
     pub fn fences(&self, chunk: u32) -> Result<Option<FencesRef<'a>>> {
         self.open(chunk, SectionKind::Fences, FencesRef::open)
+    }
+
+    /// What a search for ranks needs; `None` where the chunk has no range index.
+    pub fn ranked(&self, chunk: u32) -> Result<Option<Ranked<'a>>> {
+        let Some(fences) = self.fences(chunk)? else { return Ok(None) };
+        let permutation =
+            self.open(chunk, SectionKind::Order, |bytes| OrderRef::permutation_of(bytes, fences.count()))?;
+        let residuals = self.open(chunk, SectionKind::Values, |bytes| fences.residuals_of(bytes))?;
+        Ok(permutation.zip(residuals).map(|(permutation, residuals)| Ranked {
+            fences,
+            permutation,
+            residuals,
+        }))
     }
 
     /// A string a row.

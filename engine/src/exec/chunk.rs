@@ -11,9 +11,9 @@ use crate::plan::{Node, Plan, Test};
 use muster_storage::chunk::{ChunkRef, Words};
 use muster_storage::format::{BITSET_WORDS, SectionKind};
 
-/// When fewer members than this are expected to be left, the remaining clauses are asked member by member: a probe is a
-/// cache line, a range set two bitmaps and a thousand bits.
-const PROBE_BELOW: f64 = 1_536.0;
+/// When fewer members than this are expected to be left, a clause is asked member by member. A probe is a cache line and
+/// its latency; the set of a range is two bitmaps and some two thousand single bits, about 20 KiB in sequence.
+const PROBE_BELOW: f64 = 512.0;
 
 /// A bitset in a part, or in a buffer of the worker's pool.
 pub(super) enum Set<'a> {

@@ -17,11 +17,19 @@ const ORDERED_CODES_MAX: usize = 256;
 /// A run of ranks up to this long is set row by row.
 const ROWS_SET_SINGLY: usize = 2_048;
 
+/// Cache lines of the coarse fences of a full chunk, at four bytes each.
+const FENCE_LINES: usize = 4;
+/// How far ahead of its use a member's value is asked of the cache.
+const PREFETCH_AHEAD: usize = 24;
+/// Lines of a container asked for before its chunk's turn: the processor's own prefetcher goes on from there, but it
+/// starts anew on each page.
+const CONTAINER_LINES: usize = 64;
+
 /// The ranks of a leaf's intervals in the chunks of a task.
 #[derive(Default)]
 pub(super) struct Ranks {
     /// Per chunk of the task: `None` without a range index, else a pair of ranks an interval.
-    resolved: Vec<Option<Vec<(u32, u32)>>>,
+    resolved: ChunkRanks,
 }
 
 impl Ranks {
@@ -31,6 +39,47 @@ impl Ranks {
 }
 
 impl<'a> Worker<'_, 'a> {
+    /// Asks the cache for what the leaves will read of the chunk after `chunk` and, a step earlier, of the one behind it.
+    pub(super) fn prefetch(&self, chunk: u32) {
+        let plan = self.plan;
+        for leaf in plan.leaves.iter().take(16) {
+            let reader = plan.reader(leaf);
+            let codes: &[u32] = match &leaf.test {
+                Test::True => &[0],
+                Test::Text { codes, .. } | Test::Tags(codes) => codes,
+                Test::Codes(_) => {
+                    if let Some(Some(ranges)) = self.ranks_of(plan, leaf, chunk + 1)
+                        && let Ok(Some(order)) = reader.order(chunk + 1)
+                    {
+                        ranges
+                            .iter()
+                            .for_each(|(low, high)| order.prefetch_range(*low as usize, *high as usize));
+                    }
+                    continue;
+                }
+                Test::Null | Test::Ordinals(_) | Test::Never => continue,
+            };
+            reader.prefetch(chunk + 2, SectionKind::Sets, 1);
+            if let Some(sets) = reader.known_sets(chunk + 1) {
+                for index in codes.iter().take(8).filter_map(|code| sets.find(*code)) {
+                    if let Ok(container) = sets.container(index) {
+                        container_lines(container).for_each(|(words, at)| kernel::prefetch(words, at));
+                    }
+                }
+            }
+        }
+    }
+
+    fn ranks_of(
+        &self,
+        plan: &crate::plan::Plan<'_>,
+        leaf: &Leaf,
+        chunk: u32,
+    ) -> Option<&Option<Vec<(u32, u32)>>> {
+        let index = plan.leaves.iter().position(|known| std::ptr::eq(known, leaf))?;
+        self.ranks[index].resolved.get(chunk.checked_sub(self.task.start)? as usize)
+    }
+
     /// A leaf's TRUE set where it is one stored container.
     pub(super) fn direct(&mut self, leaf: usize, chunk: u32) -> Result<Option<ChunkRef<'a>>> {
         let plan = self.plan;
@@ -269,26 +318,30 @@ impl<'a> Worker<'_, 'a> {
     }
 }
 
+/// Per chunk the first and last rank of each interval; `None` where the chunk has no range index.
+type ChunkRanks = Vec<Option<Vec<(u32, u32)>>>;
+
 /// Finds the ranks of every interval in every chunk, step by step for all of them, so that their cache misses overlap.
 fn resolve(
     reader: &ColumnReader<'_>,
     chunks: &[u32],
     intervals: &[(i64, i64)],
     bytes: &mut u64,
-) -> Result<Vec<Option<Vec<(u32, u32)>>>> {
+) -> Result<ChunkRanks> {
+    for chunk in chunks {
+        reader.prefetch(*chunk, SectionKind::Fences, 1 + FENCE_LINES);
+    }
     let mut searches = Vec::with_capacity(2 * chunks.len() * intervals.len());
     let mut indexed = Vec::with_capacity(chunks.len());
     for chunk in chunks {
-        let (Some(fences), Some(order), Some(values)) =
-            (reader.fences(*chunk)?, reader.order(*chunk)?, reader.values(*chunk)?)
-        else {
+        let Some(ranked) = reader.ranked(*chunk)? else {
             indexed.push(false);
             continue;
         };
         indexed.push(true);
         for (low, high) in intervals {
-            searches.push(RankSearch::begin(fences, order, values, *low, false));
-            searches.push(RankSearch::begin(fences, order, values, *high, true));
+            searches.push(ranked.search(*low, false));
+            searches.push(ranked.search(*high, true));
         }
     }
     searches.iter_mut().for_each(RankSearch::coarse);
@@ -317,6 +370,20 @@ fn retain(members: &mut Vec<u16>, negated: bool, holds: impl Fn(usize) -> bool) 
     members.truncate(kept);
 }
 
+/// [`retain`] over a slice of residuals, each asked of the cache some members ahead.
+fn retain_ahead<T: Copy>(members: &mut Vec<u16>, negated: bool, residuals: &[T], holds: impl Fn(T) -> bool) {
+    let mut kept = 0;
+    for at in 0..members.len() {
+        if let Some(ahead) = members.get(at + PREFETCH_AHEAD) {
+            kernel::prefetch(residuals, usize::from(*ahead));
+        }
+        let member = members[at];
+        members[kept] = member;
+        kept += usize::from(holds(residuals[usize::from(member)]) != negated);
+    }
+    members.truncate(kept);
+}
+
 /// [`retain`] for one interval, compared in residuals and with the width looked at once.
 fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): (i64, i64), negated: bool) {
     let frame: Frame = values.frame;
@@ -332,7 +399,9 @@ fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): 
     let span = end - first;
     macro_rules! each {
         ($residuals:expr) => {
-            retain(members, negated, |row| ($residuals[row] as u64).wrapping_sub(first) < span)
+            retain_ahead(members, negated, $residuals, |residual| {
+                (residual as u64).wrapping_sub(first) < span
+            })
         };
     }
     match values.residuals {
@@ -342,6 +411,15 @@ fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): 
         Residuals::U32(residuals) => each!(residuals),
         Residuals::U64(_) => retain(members, negated, |row| (low..=high).contains(&values.get(row))),
     }
+}
+
+/// Where a bitset container's first lines are, as words.
+fn container_lines(container: ChunkRef<'_>) -> impl Iterator<Item = (&[u64], usize)> {
+    let words: &[u64] = match container {
+        ChunkRef::Bitset { words, .. } => words,
+        ChunkRef::Array(_) | ChunkRef::Runs { .. } => &[],
+    };
+    (0..CONTAINER_LINES).map(move |line| (words, 8 * line))
 }
 
 fn contains(intervals: &[(i64, i64)], code: i64) -> bool {

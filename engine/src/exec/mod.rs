@@ -181,6 +181,7 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
         worker.begin(chunks.clone());
         for chunk in chunks {
             self.cancel.check()?;
+            worker.prefetch(chunk);
             let mask = match self.mask {
                 Some(mask) => match mask_of(mask, chunk, self.plan.table.chunk_rows(chunk)) {
                     Some(words) => Some(words),

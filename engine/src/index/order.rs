@@ -14,10 +14,10 @@
 //! A count needs the fences and a handful of rows, about 1.5 KiB a chunk. Six other layouts were weighed; see
 //! docs/adr/0002-range-index.md.
 
-use super::values::{Frame, Framed, Residuals, ValuesRef, extend_narrowed};
+use super::values::{Frame, Framed, Residuals, VALUES_HEADER_BYTES, extend_narrowed};
 use crate::kernel;
 use muster_storage::chunk::{Malformed, Words};
-use muster_storage::format::{BITSET_BYTES, BITSET_WORDS};
+use muster_storage::format::{BITSET_BYTES, BITSET_WORDS, CHUNK_MEMBERS};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Ranks from one fine fence to the next.
@@ -26,7 +26,7 @@ pub const FENCE_STEP: usize = 16;
 pub const COARSE_STEP: usize = 1024;
 /// A chunk with fewer values than this has no rank bitmaps: walking the permutation is as fast.
 pub const RANK_BITMAP_VALUES_MIN: usize = 4096;
-/// Rank bitmaps of a chunk that has them.
+/// Rank bitmaps of a chunk that has them; one more, of all rows with a value, where that is not every row of a full chunk.
 pub const RANK_BITMAPS: usize = 15;
 
 const HEADER_BYTES: usize = 64;
@@ -37,6 +37,14 @@ pub struct OrderRef<'a> {
     step: usize,
     bitmaps: &'a [Words],
     permutation: &'a [u16],
+}
+
+/// The rows below a rank, as stored.
+#[derive(Clone, Copy)]
+enum Below<'a> {
+    Nobody,
+    Words(&'a Words),
+    Everybody,
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
@@ -58,21 +66,36 @@ impl<'a> OrderRef<'a> {
         })
     }
 
+    /// The permutation alone, which ends the section: no byte of it is touched, not even the header.
+    pub fn permutation_of(section: &'a [u8], count: usize) -> Result<&'a [u16], Malformed> {
+        let malformed = Malformed("a permutation that fits its section");
+        let start = section.len().checked_sub(2 * count).ok_or(malformed)?;
+        <[u16]>::ref_from_bytes(&section[start..]).map_err(|_| malformed)
+    }
+
     /// The rows by rank: `rows()[0]` has the least value.
     pub fn rows(&self) -> &'a [u16] {
         self.permutation
     }
 
-    /// The rank bitmap nearest to `rank`: its own rank, and the bitmap (none for rank 0).
-    fn nearest(&self, rank: usize) -> (usize, Option<&'a Words>) {
-        if self.bitmaps.is_empty() || self.step == 0 {
-            return (0, None);
+    /// The stored set nearest to `rank`: its own rank, and the set.
+    fn nearest(&self, rank: usize) -> (usize, Below<'a>) {
+        if self.step == 0 {
+            return (0, Below::Nobody);
         }
-        let k = ((rank + self.step / 2) / self.step).min(self.bitmaps.len());
-        if k == 0 {
-            (0, None)
-        } else {
-            ((k * self.step).min(self.permutation.len()), Some(&self.bitmaps[k - 1]))
+        let count = self.permutation.len();
+        let k = (rank + self.step / 2) / self.step;
+        match k {
+            0 => (0, Below::Nobody),
+            k if k <= RANK_BITMAPS => match self.bitmaps.get(k - 1) {
+                Some(words) => ((k * self.step).min(count), Below::Words(words)),
+                None => (0, Below::Nobody),
+            },
+            // The set below the last rank is every row that has a value: all of a full chunk, else stored as well.
+            _ => match self.bitmaps.get(RANK_BITMAPS) {
+                Some(words) => (count, Below::Words(words)),
+                None => (count, Below::Everybody),
+            },
         }
     }
 
@@ -82,8 +105,8 @@ impl<'a> OrderRef<'a> {
         if high - low <= near_low.abs_diff(low) + near_high.abs_diff(high) {
             return 2 * (high - low);
         }
-        2 * (near_low.abs_diff(low) + near_high.abs_diff(high))
-            + BITSET_BYTES * (usize::from(a.is_some()) + usize::from(b.is_some()))
+        let bitmaps = [a, b].iter().filter(|below| matches!(below, Below::Words(_))).count();
+        2 * (near_low.abs_diff(low) + near_high.abs_diff(high)) + BITSET_BYTES * bitmaps
     }
 
     /// Writes the set of the rows of rank `low..high` to `out`.
@@ -96,17 +119,17 @@ impl<'a> OrderRef<'a> {
             kernel::set_members(out, &self.permutation[low..high], true);
             return;
         }
-        match above {
-            Some(words) => out.copy_from_slice(words),
-            None => out.fill(0),
+        match (above, below) {
+            (Below::Nobody, _) => out.fill(0),
+            (Below::Words(above), Below::Words(below)) => kernel::difference_into(above, below, out),
+            (Below::Words(above), _) => out.copy_from_slice(above),
+            (Below::Everybody, Below::Words(below)) => kernel::complement_into(below, out),
+            (Below::Everybody, _) => out.fill(u64::MAX),
         }
         if near_high < high {
             kernel::set_members(out, &self.permutation[near_high..high], true);
         } else {
             kernel::set_members(out, &self.permutation[high..near_high], false);
-        }
-        if let Some(words) = below {
-            out.iter_mut().zip(words).for_each(|(o, w)| *o &= !w);
         }
         if near_low < low {
             kernel::set_members(out, &self.permutation[near_low..low], false);
@@ -156,6 +179,15 @@ impl<'a> FencesRef<'a> {
     pub fn count(&self) -> usize {
         self.count
     }
+
+    /// The residuals of the `Values` section that goes with these fences: their width is the same, so the section's
+    /// own header need not be touched.
+    pub fn residuals_of(&self, values: &'a [u8]) -> Result<Residuals<'a>, Malformed> {
+        let residuals = values.get(VALUES_HEADER_BYTES..).ok_or(Malformed("a header of values"))?;
+        let width = self.fine.width();
+        let rows = if width == 0 { 0 } else { residuals.len() / width };
+        Residuals::read(residuals, width as u8, rows)
+    }
 }
 
 /// A search for the rank of a bound in one chunk: how many values are below it.
@@ -164,8 +196,8 @@ impl<'a> FencesRef<'a> {
 /// overlap instead of waiting for each other.
 pub struct RankSearch<'a> {
     fences: FencesRef<'a>,
-    order: OrderRef<'a>,
-    values: ValuesRef<'a>,
+    permutation: &'a [u16],
+    values: Residuals<'a>,
     residual: u64,
     /// Fine fences below the bound lie before this one.
     fence: usize,
@@ -173,11 +205,12 @@ pub struct RankSearch<'a> {
 }
 
 impl<'a> RankSearch<'a> {
-    /// Begins the search for the number of values below `bound`, or with `inclusive` at most `bound`.
+    /// Begins the search for the number of values below `bound`, or with `inclusive` at most `bound`. The rest is that of
+    /// the chunk: [`OrderRef::permutation_of`], [`FencesRef::residuals_of`].
     pub fn begin(
         fences: FencesRef<'a>,
-        order: OrderRef<'a>,
-        values: ValuesRef<'a>,
+        permutation: &'a [u16],
+        values: Residuals<'a>,
         bound: i64,
         inclusive: bool,
     ) -> RankSearch<'a> {
@@ -189,7 +222,7 @@ impl<'a> RankSearch<'a> {
         if residual == 0 {
             rank = rank.or(Some(0));
         }
-        let search = RankSearch { fences, order, values, residual, fence: 0, rank };
+        let search = RankSearch { fences, permutation, values, residual, fence: 0, rank };
         search.prefetch_residuals(search.fences.coarse, 0, COARSE_STEP / FENCE_STEP);
         search
     }
@@ -199,10 +232,10 @@ impl<'a> RankSearch<'a> {
             Residuals::None => {}
             Residuals::U8(values) => (0..count).step_by(64).for_each(|i| kernel::prefetch(values, start + i)),
             Residuals::U16(values) => {
-                (0..count).step_by(32).for_each(|i| kernel::prefetch(values, start + i))
+                (0..count).step_by(32).for_each(|i| kernel::prefetch(values, start + i));
             }
             Residuals::U32(values) => {
-                (0..count).step_by(16).for_each(|i| kernel::prefetch(values, start + i))
+                (0..count).step_by(16).for_each(|i| kernel::prefetch(values, start + i));
             }
             Residuals::U64(values) => (0..count).step_by(8).for_each(|i| kernel::prefetch(values, start + i)),
         }
@@ -250,12 +283,12 @@ impl<'a> RankSearch<'a> {
         let end = (self.fence + COARSE_STEP / FENCE_STEP).min(fine_count);
         // The first of them equals the coarse fence, so at least one is below the bound.
         self.fence += Self::below(self.fences.fine, self.fence..end, self.residual);
-        kernel::prefetch(self.order.permutation, (self.fence - 1) * FENCE_STEP);
+        kernel::prefetch(self.permutation, (self.fence - 1) * FENCE_STEP);
     }
 
     fn between(&self) -> &'a [u16] {
         let first = (self.fence.max(1) - 1) * FENCE_STEP;
-        let rows = self.order.permutation;
+        let rows = self.permutation;
         &rows[first.min(rows.len())..(first + FENCE_STEP).min(rows.len())]
     }
 
@@ -263,7 +296,7 @@ impl<'a> RankSearch<'a> {
     pub fn fetch(&mut self) {
         if self.rank.is_none() {
             let rows = self.between().iter().map(|row| usize::from(*row));
-            match self.values.residuals {
+            match self.values {
                 Residuals::None => {}
                 Residuals::U8(values) => rows.for_each(|row| kernel::prefetch(values, row)),
                 Residuals::U16(values) => rows.for_each(|row| kernel::prefetch(values, row)),
@@ -285,7 +318,7 @@ impl<'a> RankSearch<'a> {
     /// Step 4: the rank.
     pub fn finish(&self) -> usize {
         self.rank.unwrap_or_else(|| {
-            let residuals = self.values.residuals;
+            let residuals = self.values;
             let below =
                 self.between().iter().filter(|r| residuals.get(usize::from(**r)) < self.residual).count();
             (self.fence.max(1) - 1) * FENCE_STEP + below
@@ -346,10 +379,10 @@ fn radix_sort(keys: &mut Vec<u64>, bits: u32) {
 pub fn order_sections(framed: &Framed, nulls: Option<&[bool]>) -> (Vec<u8>, Vec<u8>) {
     let rows = sorted_rows(framed, nulls);
     let count = rows.len();
-    let (step, bitmaps) = if count < RANK_BITMAP_VALUES_MIN {
-        (0, 0)
-    } else {
-        (count.div_ceil(RANK_BITMAPS + 1), RANK_BITMAPS)
+    let full = count == CHUNK_MEMBERS;
+    let (step, bitmaps) = match count {
+        0..RANK_BITMAP_VALUES_MIN => (0, 0),
+        _ => (count.div_ceil(RANK_BITMAPS + 1), RANK_BITMAPS + usize::from(!full)),
     };
 
     let mut order = Vec::with_capacity(HEADER_BYTES + bitmaps * BITSET_BYTES + 2 * count);
@@ -358,9 +391,13 @@ pub fn order_sections(framed: &Framed, nulls: Option<&[bool]>) -> (Vec<u8>, Vec<
     }
     order.resize(HEADER_BYTES, 0);
     let mut words = [0u64; BITSET_WORDS];
-    for k in 0..bitmaps {
+    for k in 0..bitmaps.min(RANK_BITMAPS) {
         let (from, to) = ((k * step).min(count), ((k + 1) * step).min(count));
         kernel::set_members(&mut words, &rows[from..to], true);
+        order.extend_from_slice(words.as_bytes());
+    }
+    if bitmaps > RANK_BITMAPS {
+        kernel::set_members(&mut words, &rows[(RANK_BITMAPS * step).min(count)..], true);
         order.extend_from_slice(words.as_bytes());
     }
     order.extend_from_slice(rows.as_bytes());
@@ -393,12 +430,14 @@ mod tests {
         let (order, fences) = order_sections(&framed, nulls);
         let (order, fences, values) =
             (Bytes::copied(&order), Bytes::copied(&fences), Bytes::copied(&values_section(&framed)));
-        let order = OrderRef::open(&order).unwrap();
         let fences = FencesRef::open(&fences).unwrap();
-        let values = ValuesRef::open(&values).unwrap();
+        let permutation = OrderRef::permutation_of(&order, fences.count()).unwrap();
+        let order = OrderRef::open(&order).unwrap();
+        let values = fences.residuals_of(&values).unwrap();
+        assert_eq!(order.rows(), permutation);
         for (low, high) in ranges {
-            let first = RankSearch::begin(fences, order, values, *low, false).run();
-            let last = RankSearch::begin(fences, order, values, *high, true).run();
+            let first = RankSearch::begin(fences, permutation, values, *low, false).run();
+            let last = RankSearch::begin(fences, permutation, values, *high, true).run();
             let expected: Vec<u16> = (0..codes.len())
                 .filter(|row| nulls.is_none_or(|n| !n[*row]) && (*low..=*high).contains(&codes[*row]))
                 .map(|row| row as u16)

@@ -6,7 +6,8 @@ use muster_storage::chunk::Words;
 ///
 /// Writes four members a step whether they are there or not and moves on by the true count: the branch predictor sees
 /// one branch per word instead of one per member.
-pub fn decode_members(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
+#[inline(always)]
+pub(super) fn decode_members(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
     let start = out.len();
     out.resize(start + cardinality as usize + 64, 0);
     let mut at = start;

@@ -75,6 +75,20 @@ pub(super) fn union_into(words: &Words, out: &mut Words) {
     out.iter_mut().zip(words).for_each(|(o, w)| *o |= w);
 }
 
+/// Writes the members of `a` that are not in `b`.
+#[inline(always)]
+pub(super) fn difference_into(a: &Words, b: &Words, out: &mut Words) {
+    for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+        *o = a & !b;
+    }
+}
+
+/// Writes everybody who is not in `words`.
+#[inline(always)]
+pub(super) fn complement_into(words: &Words, out: &mut Words) {
+    out.iter_mut().zip(words).for_each(|(o, w)| *o = !w);
+}
+
 /// The number of members.
 #[inline(always)]
 pub(super) fn cardinality(words: &Words) -> u32 {

@@ -8,6 +8,6 @@ mod array;
 mod bitset;
 mod simd;
 
-pub use array::{count_below, decode_members};
+pub use array::count_below;
 pub use bitset::Operand;
 pub use simd::*;

@@ -41,6 +41,12 @@ dispatch! {
     triple_count = bitset::triple_count, (a: Operand<'_>, b: Operand<'_>, c: Operand<'_>) -> u32;
     /// Adds the members of `words` to `out`.
     union_into = bitset::union_into, (words: &Words, out: &mut Words);
+    /// Writes the members of `a` that are not in `b`.
+    difference_into = bitset::difference_into, (a: &Words, b: &Words, out: &mut Words);
+    /// Writes everybody who is not in `words`.
+    complement_into = bitset::complement_into, (words: &Words, out: &mut Words);
+    /// Appends the members of a bitset, ascending.
+    decode_members = array::decode_members, (words: &Words, cardinality: u32, out: &mut Vec<u16>);
     /// The number of members.
     cardinality = bitset::cardinality, (words: &Words) -> u32;
     /// Sets or clears the bits of `members`.

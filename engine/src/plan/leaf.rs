@@ -3,7 +3,6 @@
 use super::cut::cut;
 use super::{Node, Plan, Planner, constant};
 use crate::calendar::{add_interval, days_of, midnight};
-use crate::index::order::RankSearch;
 use crate::member::{self, Key};
 use crate::predicate::{CompareOp, Literal, Predicate};
 use crate::schema::{ColumnId, DataType};
@@ -384,12 +383,8 @@ impl Leaf {
 
 /// How many values of a chunk lie in the intervals; `None` without a range index.
 fn ranked(reader: &ColumnReader<'_>, chunk: u32, intervals: &[(i64, i64)]) -> Result<Option<f64>> {
-    let (Some(fences), Some(order), Some(values)) =
-        (reader.fences(chunk)?, reader.order(chunk)?, reader.values(chunk)?)
-    else {
-        return Ok(None);
-    };
-    let rank = |bound, inclusive| RankSearch::begin(fences, order, values, bound, inclusive).run();
+    let Some(ranked) = reader.ranked(chunk)? else { return Ok(None) };
+    let rank = |bound, inclusive| ranked.search(bound, inclusive).run();
     let few = intervals.iter().take(16);
     let members: usize = few.map(|(low, high)| rank(*high, true).saturating_sub(rank(*low, false))).sum();
     Ok(Some(members as f64 * (intervals.len() as f64 / intervals.len().clamp(1, 16) as f64)))

@@ -184,6 +184,14 @@ impl<'a> Sections<'a> {
         self.position(chunk).map(|position| &self.entries[position])
     }
 
+    /// The bytes for `chunk` of the range if they were verified before: for asking the cache for them ahead of use.
+    pub fn verified(&self, chunk: u16) -> Option<&'a [u8]> {
+        let index = self.first + self.position(chunk)?;
+        let entry = self.part.entries().get(index)?;
+        let verified = self.part.verified[index].load(Ordering::Acquire);
+        verified.then(|| &self.part.bytes[entry.offset as usize..(entry.offset + entry.length) as usize])
+    }
+
     /// The bytes for `chunk` of the range, verified on first use; `None` where there is no such section.
     pub fn bytes(&self, chunk: u16) -> Result<Option<&'a [u8]>> {
         self.position(chunk).map(|position| self.part.section_at(self.first + position)).transpose()

@@ -77,6 +77,8 @@ struct Ids {
 
 /// Up to this many cells a key column finds groups in an array.
 const ARRAY_CELLS_MAX: usize = 1 << 20;
+/// How far ahead of its use a row's code is asked of the cache.
+const PREFETCH_AHEAD: usize = 24;
 const NO_GROUP: u32 = u32::MAX;
 
 /// The groups of some chunks.
@@ -255,7 +257,12 @@ impl Groups {
         let counts = &mut table.histogram[values.frame.base as usize..];
         macro_rules! count {
             ($residuals:expr) => {
-                rows.iter().for_each(|row| counts[$residuals[usize::from(*row)] as usize] += 1)
+                for (at, row) in rows.iter().enumerate() {
+                    if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
+                        crate::kernel::prefetch($residuals, usize::from(*ahead));
+                    }
+                    counts[$residuals[usize::from(*row)] as usize] += 1;
+                }
             };
         }
         match values.residuals {
