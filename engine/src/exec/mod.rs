@@ -178,10 +178,15 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
 
     fn task(&self, state: &mut RunState<'r, 'a, S>, chunks: Range<u32>) -> Result<()> {
         let RunState { worker, partial } = state;
+        // The count of a single leaf comes from cardinalities and ranks.
+        let makes_sets =
+            !S::COUNTS || self.mask.is_some() || matches!(self.plan.root, Node::And(_) | Node::Or(_));
         worker.begin(chunks.clone());
         for chunk in chunks {
             self.cancel.check()?;
-            worker.prefetch(chunk);
+            if makes_sets {
+                worker.prefetch(chunk);
+            }
             let mask = match self.mask {
                 Some(mask) => match mask_of(mask, chunk, self.plan.table.chunk_rows(chunk)) {
                     Some(words) => Some(words),

@@ -21,9 +21,9 @@ use muster_storage::format::{BITSET_BYTES, BITSET_WORDS, CHUNK_MEMBERS};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Ranks from one fine fence to the next.
-pub const FENCE_STEP: usize = 16;
+pub const FENCE_STEP: usize = 8;
 /// Ranks from one coarse fence to the next.
-pub const COARSE_STEP: usize = 1024;
+pub const COARSE_STEP: usize = 512;
 /// A chunk with fewer values than this has no rank bitmaps: walking the permutation is as fast.
 pub const RANK_BITMAP_VALUES_MIN: usize = 4096;
 /// Rank bitmaps of a chunk that has them; one more, of all rows with a value, where that is not every row of a full chunk.
@@ -138,12 +138,15 @@ impl<'a> OrderRef<'a> {
         }
     }
 
-    /// Asks the cache for what [`Self::write_range`] of these ranks will read first.
+    /// Asks the cache for what [`Self::write_range`] of these ranks will read.
     pub fn prefetch_range(&self, low: usize, high: usize) {
         for rank in [low, high] {
-            let (near, _) = self.nearest(rank);
+            let (near, below) = self.nearest(rank);
+            if let Below::Words(words) = below {
+                (0..BITSET_WORDS).step_by(8).for_each(|at| kernel::prefetch(words, at));
+            }
             let (from, to) = (near.min(rank), near.max(rank));
-            (from..to).step_by(32).take(64).for_each(|at| kernel::prefetch(self.permutation, at));
+            (from..to).step_by(32).for_each(|at| kernel::prefetch(self.permutation, at));
         }
     }
 }
@@ -223,7 +226,9 @@ impl<'a> RankSearch<'a> {
             rank = rank.or(Some(0));
         }
         let search = RankSearch { fences, permutation, values, residual, fence: 0, rank };
-        search.prefetch_residuals(search.fences.coarse, 0, COARSE_STEP / FENCE_STEP);
+        if search.rank.is_none() {
+            search.prefetch_residuals(search.fences.coarse, 0, search.fences.count.div_ceil(COARSE_STEP));
+        }
         search
     }
 

@@ -17,6 +17,8 @@ pub struct PartReader {
     file: String,
     bytes: Bytes,
     header: PartHeader,
+    /// The table of sections, copied: it is consulted for every section of every chunk.
+    entries: Vec<TocEntry>,
     groups: HashMap<(u32, SectionKind), Range<usize>>,
     verified: Vec<AtomicBool>,
 }
@@ -58,7 +60,7 @@ impl PartReader {
                 format!("{found:08x}"),
             );
         }
-        let entries = <[TocEntry]>::ref_from_bytes(toc_bytes).unwrap_or(&[]);
+        let entries = <[TocEntry]>::ref_from_bytes(toc_bytes).unwrap_or(&[]).to_vec();
         let mut groups: HashMap<(u32, SectionKind), Range<usize>> = HashMap::new();
         for (index, entry) in entries.iter().enumerate() {
             let end = entry.offset.checked_add(entry.length);
@@ -74,7 +76,7 @@ impl PartReader {
             }
         }
         let verified = entries.iter().map(|_| AtomicBool::new(false)).collect();
-        Ok(PartReader { file: file.into(), header, groups, verified, bytes })
+        Ok(PartReader { file: file.into(), header, entries, groups, verified, bytes })
     }
 
     /// The file's name, for messages.
@@ -89,7 +91,7 @@ impl PartReader {
 
     /// All sections, sorted by column, kind, chunk.
     pub fn entries(&self) -> &[TocEntry] {
-        <[TocEntry]>::ref_from_bytes(&self.bytes[self.header.toc_offset as usize..]).unwrap_or(&[])
+        &self.entries
     }
 
     /// The sections of one column and kind, by chunk.
