@@ -169,11 +169,18 @@ impl Database {
     }
 
     /// Commits a catalog and new parts under one LSN and shows them to the next snapshot.
+    ///
+    /// The new parts are opened first: after the commit nothing can fail any more, so that a change which is durable is
+    /// also acknowledged and seen.
     fn publish(&self, old: &State, catalog: Catalog, new_parts: Vec<PartRef>) -> Result<()> {
+        let mut open = old.parts.clone();
+        for part in &new_parts {
+            open.insert(part.id, open_part(&self.store, part)?);
+        }
         let mut parts = self.store.manifest().parts.clone();
         parts.extend(new_parts);
         self.store.commit(catalog.encode(), parts)?;
-        let new = State::load(&self.store, &old.parts)?;
+        let new = State::load(&self.store, &open)?;
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(())
     }

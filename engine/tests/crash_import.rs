@@ -239,7 +239,6 @@ fn operations(way: Way) -> u64 {
 }
 
 #[test]
-#[ignore = "a new part that cannot be mapped after the commit ends in a panic; publish must open before it commits"]
 fn a_crash_after_any_operation_leaves_all_rows_or_none() {
     for way in [Way::IntoTable, Way::InOneStep] {
         let (mut with, mut without) = (0, 0);
@@ -260,7 +259,6 @@ fn a_crash_after_any_operation_leaves_all_rows_or_none() {
 }
 
 #[test]
-#[ignore = "a new part that cannot be mapped after the commit ends in a panic; publish must open before it commits"]
 fn a_fault_at_any_operation_leaves_all_rows_or_none() {
     for (way, fault) in [
         (Way::IntoTable, Fault::IoError),
