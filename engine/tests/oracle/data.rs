@@ -161,6 +161,12 @@ pub fn all_plans(random: &mut Random) -> Vec<ColumnPlan> {
             plans.push(ColumnPlan { data_type, shape, nulls: *random.pick(&NULLS) });
         }
     }
+    // The layouts that NULLs could be mistaken for values in, whatever the dice above said.
+    for shape in [Shape::Sequence, Shape::Many, Shape::Multiples, Shape::Wide] {
+        for data_type in [DataType::BigInt, DataType::Double, DataType::Text] {
+            plans.push(ColumnPlan { data_type, shape, nulls: Nulls::Share(0.1) });
+        }
+    }
     random.shuffle(&mut plans);
     plans
 }

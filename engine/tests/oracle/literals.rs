@@ -66,6 +66,8 @@ fn numbers(present: &[Value], values: &mut Vec<Value>) {
         decimal(i128::MAX, 0),
         decimal(i128::MIN, 10),
         decimal(1, 38),
+        decimal(-1, 60),
+        decimal(1, 255),
         decimal(-5, 1),
         decimal(92_233_720_368_547_758_075, 1),
         decimal(-92_233_720_368_547_758_085, 1),
