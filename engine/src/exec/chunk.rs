@@ -13,7 +13,7 @@ use muster_storage::format::{BITSET_WORDS, SectionKind};
 
 /// When fewer members than this are expected to be left, a clause is asked member by member. A probe is a cache line and
 /// its latency; the set of a range is two bitmaps and some two thousand single bits, about 20 KiB in sequence.
-const PROBE_BELOW: f64 = 512.0;
+const PROBE_BELOW: f64 = 256.0;
 
 /// A bitset in a part, or in a buffer of the worker's pool.
 pub(super) enum Set<'a> {
