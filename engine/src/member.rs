@@ -298,7 +298,7 @@ pub fn lookup(table: &TableState, keys: &[Key<'_>]) -> Result<Vec<Option<u32>>> 
         }
         KeyIndex::Hashed(part) => part,
     };
-    let reader = table.reader(column)?;
+    let reader = table.key_reader(column);
     let sections = part.sections(column.0, SectionKind::Keys);
     let segment_bits = sections.entries().len().trailing_zeros();
     let segment = |number: u64| -> Result<Segment<'_>> {

@@ -102,6 +102,18 @@ impl TableState {
             DataType::TextArray => &[SectionKind::Nulls, SectionKind::Sets, SectionKind::Lists],
             _ => &[SectionKind::Nulls, SectionKind::Values, SectionKind::Order, SectionKind::Fences],
         };
+        Ok(self.reader_of(column, data_type, kinds))
+    }
+
+    /// A reader of what a look-up needs of the key column: its values alone.
+    pub fn key_reader(&self, key: ColumnId) -> ColumnReader<'_> {
+        match self.schema.column(key).map(|column| column.data_type) {
+            Some(DataType::Text) => self.reader_of(key, DataType::Text, &[SectionKind::Strings]),
+            _ => self.reader_of(key, DataType::BigInt, &[SectionKind::Values]),
+        }
+    }
+
+    fn reader_of(&self, column: ColumnId, data_type: DataType, kinds: &[SectionKind]) -> ColumnReader<'_> {
         let ranges = self.ranges.iter().map(|range| {
             let mut sections = [None; KINDS];
             if let Some(part) = range.columns.get(&column) {
@@ -112,7 +124,7 @@ impl TableState {
             }
             sections
         });
-        Ok(ColumnReader { data_type, ranges: ranges.collect() })
+        ColumnReader { data_type, ranges: ranges.collect() }
     }
 }
 

@@ -416,7 +416,7 @@ fn prefetch_container(container: ChunkRef<'_>) {
             (0..words.len()).step_by(8).for_each(|at| kernel::prefetch(words, at));
         }
         ChunkRef::Array(members) => {
-            (0..members.len()).step_by(32).for_each(|at| kernel::prefetch(members, at))
+            (0..members.len()).step_by(32).for_each(|at| kernel::prefetch(members, at));
         }
         ChunkRef::Runs { .. } => {}
     }

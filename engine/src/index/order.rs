@@ -188,7 +188,7 @@ impl<'a> FencesRef<'a> {
     pub fn residuals_of(&self, values: &'a [u8]) -> Result<Residuals<'a>, Malformed> {
         let residuals = values.get(VALUES_HEADER_BYTES..).ok_or(Malformed("a header of values"))?;
         let width = self.fine.width();
-        let rows = if width == 0 { 0 } else { residuals.len() / width };
+        let rows = residuals.len().checked_div(width).unwrap_or(0);
         Residuals::read(residuals, width as u8, rows)
     }
 }
