@@ -5,7 +5,7 @@
 #![allow(missing_docs, reason = "criterion's macros make items without any")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use muster_engine::kernel::{Operand, decode_members, intersection_count, pair_count, triple_count};
+use muster_engine::kernel::{Operand, decode_members, intersection_count};
 use std::hint::black_box;
 
 const WORDS: usize = 1024;
@@ -29,16 +29,21 @@ fn words(seed: u64, per_mille: u64) -> Box<[u64; WORDS]> {
 
 fn intersections(c: &mut Criterion) {
     let sets: Vec<_> = (0..8).map(|seed| words(seed, 500)).collect();
-    let operand = |index: usize| Operand { words: &sets[index], negated: index % 3 == 2 };
+    let sets: Vec<&[u64; WORDS]> = sets.iter().map(|words| &**words).collect();
+    let operand = |index: usize| Operand { sets: &sets[index..=index], negated: index % 3 == 2 };
     let mut group = c.benchmark_group("intersection");
     group.throughput(Throughput::Elements(MEMBERS));
-    group.bench_function("pair", |b| b.iter(|| pair_count(black_box(operand(0)), black_box(operand(2)))));
-    group.bench_function("triple", |b| {
-        b.iter(|| triple_count(black_box(operand(0)), black_box(operand(1)), black_box(operand(2))));
+    group.bench_function("of unions", |b| {
+        let operands = [
+            Operand { sets: &sets[..3], negated: false },
+            Operand { sets: &sets[3..7], negated: false },
+            operand(7),
+        ];
+        b.iter(|| intersection_count(black_box(&operands)));
     });
     for operands in [2, 3, 4, 8] {
         let operands: Vec<Operand<'_>> = (0..operands).map(operand).collect();
-        group.bench_with_input(BenchmarkId::new("any", operands.len()), &operands, |b, operands| {
+        group.bench_with_input(BenchmarkId::new("of sets", operands.len()), &operands, |b, operands| {
             b.iter(|| intersection_count(black_box(operands)));
         });
     }

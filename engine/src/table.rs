@@ -2,7 +2,8 @@
 
 use crate::dictionary::Dictionary;
 use crate::index::lists::ListsRef;
-use crate::index::order::{FencesRef, OrderRef, RankSearch};
+use crate::index::fences::{FencesRef, RankSearch};
+use crate::index::order::OrderRef;
 use crate::index::strings::StringsRef;
 use crate::index::values::{Residuals, ValuesRef};
 use crate::member::KeyIndex;

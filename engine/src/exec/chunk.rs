@@ -3,10 +3,11 @@
 //! An AND is a [`Conjunction`]: it collects bitsets to be intersected in one fused pass, falls over to a short list of
 //! members as soon as one clause is small, and asks the clauses that are left about those members only.
 
+use super::clause::{Clause, Conjunction, with_operands};
 use super::leafset::Ranks;
 use super::{Found, Stats};
 use crate::Result;
-use crate::kernel::{self, Operand};
+use crate::kernel;
 use crate::plan::{Node, Plan, Test};
 use muster_storage::chunk::{ChunkRef, Words};
 use muster_storage::format::{BITSET_WORDS, SectionKind};
@@ -14,21 +15,6 @@ use muster_storage::format::{BITSET_WORDS, SectionKind};
 /// When fewer members than this are expected to be left, a clause is asked member by member. A probe is a cache line and
 /// its latency; the set of a range is two bitmaps and some two thousand single bits, about 20 KiB in sequence.
 const PROBE_BELOW: f64 = 256.0;
-
-/// A bitset in a part, or in a buffer of the worker's pool.
-pub(super) enum Set<'a> {
-    Stored(&'a Words),
-    Pooled(Box<Words>),
-}
-
-impl Set<'_> {
-    pub(super) fn words(&self) -> &Words {
-        match self {
-            Set::Stored(words) => words,
-            Set::Pooled(words) => words,
-        }
-    }
-}
 
 /// What one thread needs to evaluate chunks: the plan, and buffers that are reused.
 pub(super) struct Worker<'p, 'a> {
@@ -40,34 +26,21 @@ pub(super) struct Worker<'p, 'a> {
     pool: Vec<Box<Words>>,
 }
 
-/// The members that satisfy all clauses so far.
-#[derive(Default)]
-pub(super) struct Conjunction<'a> {
-    /// All of them, once they are few.
-    members: Option<Vec<u16>>,
-    /// Otherwise: they are in all of these (or, `true`, outside) …
-    operands: Vec<(Set<'a>, bool)>,
-    /// … and in none of these.
-    removed: Vec<&'a [u16]>,
-    /// The share of the chunk expected to be left, if clauses are independent.
-    share: f64,
-}
-
 /// A chunk's members.
-pub(super) enum Answer<'a> {
+pub(super) enum Answer {
     Nobody,
     Everyone,
     Members(Vec<u16>),
-    Words(Set<'a>, u32),
+    Words(Box<Words>, u32),
 }
 
-impl Answer<'_> {
+impl Answer {
     pub(super) fn found(&self, rows: usize) -> Found<'_> {
         match self {
             Answer::Nobody => Found::Members(&[]),
             Answer::Everyone => Found::Everyone(rows),
             Answer::Members(members) => Found::Members(members),
-            Answer::Words(set, cardinality) => Found::Words(set.words(), *cardinality),
+            Answer::Words(words, cardinality) => Found::Words(words, *cardinality),
         }
     }
 }
@@ -84,13 +57,6 @@ impl<'p, 'a> Worker<'p, 'a> {
         self.ranks.iter_mut().for_each(Ranks::forget);
     }
 
-    /// An empty buffer.
-    pub(super) fn zeroed(&mut self) -> Box<Words> {
-        let mut words = self.buffer();
-        words.fill(0);
-        words
-    }
-
     /// A buffer of unspecified content.
     pub(super) fn buffer(&mut self) -> Box<Words> {
         self.pool.pop().unwrap_or_else(|| Box::new([0; BITSET_WORDS]))
@@ -101,8 +67,8 @@ impl<'p, 'a> Worker<'p, 'a> {
     }
 
     /// Takes back an answer's buffer.
-    pub(super) fn recycle(&mut self, answer: Answer<'_>) {
-        if let Answer::Words(Set::Pooled(words), _) = answer {
+    pub(super) fn recycle(&mut self, answer: Answer) {
+        if let Answer::Words(words, _) = answer {
             self.pool.push(words);
         }
     }
@@ -128,16 +94,10 @@ impl<'p, 'a> Worker<'p, 'a> {
                         });
                     }
                 }
-                Node::Or(children) => {
-                    let words = self.union(children, chunk)?;
-                    let cardinality = kernel::cardinality(&words);
-                    self.give_back(words);
-                    return Ok(cardinality);
-                }
-                Node::And(_) => {}
+                Node::And(_) | Node::Or(_) => {}
             }
         }
-        let mut conjunction = Conjunction { share: 1.0, ..Conjunction::default() };
+        let mut conjunction = Conjunction::new(1.0);
         if self.narrow_root(&mut conjunction, chunk, mask)? {
             self.finish_count(conjunction, chunk)
         } else {
@@ -146,9 +106,9 @@ impl<'p, 'a> Worker<'p, 'a> {
     }
 
     /// The live members of a chunk that satisfy the plan, within `mask`.
-    pub(super) fn members(&mut self, chunk: u32, mask: Option<&Words>) -> Result<Answer<'a>> {
+    pub(super) fn members(&mut self, chunk: u32, mask: Option<&Words>) -> Result<Answer> {
         self.stats.chunks += 1;
-        let mut conjunction = Conjunction { share: 1.0, ..Conjunction::default() };
+        let mut conjunction = Conjunction::new(1.0);
         if self.narrow_root(&mut conjunction, chunk, mask)? {
             self.finish(conjunction, chunk)
         } else {
@@ -158,9 +118,9 @@ impl<'p, 'a> Worker<'p, 'a> {
 
     fn narrow_root(&mut self, into: &mut Conjunction<'a>, chunk: u32, mask: Option<&Words>) -> Result<bool> {
         if let Some(mask) = mask {
-            let mut words = self.buffer();
-            words.copy_from_slice(mask);
-            into.operands.push((Set::Pooled(words), false));
+            let mut clause = Clause::new(false);
+            clause.made(self).0.copy_from_slice(mask);
+            into.clauses.push(clause);
         }
         let plan = self.plan;
         self.narrow(into, &plan.root, chunk)
@@ -210,9 +170,13 @@ impl<'p, 'a> Worker<'p, 'a> {
                 if self.sparse(into, chunk)? {
                     return self.probe_all(into, node, chunk);
                 }
-                let words = self.union(children, chunk)?;
-                let cardinality = kernel::cardinality(&words);
-                Ok(self.keep(into, Set::Pooled(words), cardinality, chunk))
+                let mut clause = Clause::new(false);
+                let mut outside = 1.0;
+                for child in children {
+                    let members = self.unite(child, chunk, &mut clause)?;
+                    outside *= 1.0 - self.share_of(members, chunk);
+                }
+                Ok(self.keep(into, clause, 1.0 - outside))
             }
             Node::Leaf { leaf, negated } => self.narrow_leaf(into, *leaf, *negated, chunk),
         }
@@ -232,14 +196,14 @@ impl<'p, 'a> Worker<'p, 'a> {
                 if self.sparse(into, chunk)? {
                     return self.probe_all(into, &Node::Leaf { leaf, negated }, chunk);
                 }
-                let mut words = self.buffer();
-                self.leaf_into(leaf, chunk, &mut words, true)?;
-                let cardinality = kernel::cardinality(&words);
+                let mut clause = Clause::new(negated);
+                let members = self.leaf_into(leaf, chunk, &mut clause)?;
+                let share = self.share_of(members, chunk);
                 if !negated {
-                    return Ok(self.keep(into, Set::Pooled(words), cardinality, chunk));
+                    return Ok(self.keep(into, clause, share));
                 }
-                into.share *= 1.0 - f64::from(cardinality) / plan.table.chunk_rows(chunk) as f64;
-                into.operands.push((Set::Pooled(words), true));
+                into.share *= 1.0 - share;
+                into.clauses.push(clause);
                 let nulls = plan.reader(&plan.leaves[leaf]).nulls(chunk)?;
                 return self.remove(into, nulls, chunk);
             }
@@ -259,64 +223,55 @@ impl<'p, 'a> Worker<'p, 'a> {
         }
     }
 
-    /// Keeps the members of a bitset.
-    fn keep(&mut self, into: &mut Conjunction<'a>, set: Set<'a>, cardinality: u32, chunk: u32) -> bool {
-        if cardinality == 0 {
-            return false;
-        }
-        into.share *= f64::from(cardinality) / self.plan.table.chunk_rows(chunk) as f64;
-        if let Some(members) = &mut into.members {
-            kernel::retain_members(members, set.words(), false);
-            self.release(set);
-            return !members.is_empty();
-        }
-        into.operands.push((set, false));
-        true
+    /// The share of a chunk that some of its members are.
+    fn share_of(&self, members: u32, chunk: u32) -> f64 {
+        (f64::from(members) / self.plan.table.chunk_rows(chunk) as f64).min(1.0)
     }
 
-    fn release(&mut self, set: Set<'_>) {
-        if let Set::Pooled(words) = set {
-            self.pool.push(words);
+    /// Keeps the members of a clause that is not negated; `share` of the chunk is an estimate, but 0 is exact.
+    fn keep(&mut self, into: &mut Conjunction<'a>, clause: Clause<'a>, share: f64) -> bool {
+        if share == 0.0 {
+            clause.release(self);
+            return false;
         }
+        into.share *= share;
+        if let Some(members) = &mut into.members {
+            clause.retain(members);
+            clause.release(self);
+            return !members.is_empty();
+        }
+        into.clauses.push(clause);
+        true
     }
 
     /// Keeps the members of a stored container.
     fn keep_stored(&mut self, into: &mut Conjunction<'a>, set: ChunkRef<'a>, chunk: u32) -> Result<bool> {
-        self.stats.bytes += set.bytes() as u64;
-        match set {
-            ChunkRef::Bitset { words, cardinality } => {
-                Ok(self.keep(into, Set::Stored(words), cardinality, chunk))
-            }
-            ChunkRef::Runs { cardinality, .. }
-                if cardinality as usize == self.plan.table.chunk_rows(chunk) =>
-            {
-                Ok(true)
-            }
-            ChunkRef::Runs { runs, cardinality } => {
-                let mut words = self.zeroed();
-                runs.iter().for_each(|run| kernel::set_run(&mut words, run[0], run[1]));
-                Ok(self.keep(into, Set::Pooled(words), cardinality, chunk))
-            }
-            ChunkRef::Array(array) => {
-                let mut members = match into.members.take() {
-                    Some(mut members) => {
-                        intersect(&mut members, array);
-                        members
-                    }
-                    None => array.to_vec(),
-                };
-                for (set, negated) in std::mem::take(&mut into.operands) {
-                    kernel::retain_members(&mut members, set.words(), negated);
-                    self.release(set);
-                }
-                for removed in into.removed.drain(..) {
-                    subtract(&mut members, removed);
-                }
-                let some = !members.is_empty();
-                into.members = Some(members);
-                Ok(some)
-            }
+        if set.cardinality() as usize == self.plan.table.chunk_rows(chunk) {
+            return Ok(true);
         }
+        let ChunkRef::Array(array) = set else {
+            let mut clause = Clause::new(false);
+            clause.add(set, self);
+            return Ok(self.keep(into, clause, self.share_of(set.cardinality(), chunk)));
+        };
+        self.stats.bytes += set.bytes() as u64;
+        let mut members = match into.members.take() {
+            Some(mut members) => {
+                intersect(&mut members, array);
+                members
+            }
+            None => array.to_vec(),
+        };
+        for clause in std::mem::take(&mut into.clauses) {
+            clause.retain(&mut members);
+            clause.release(self);
+        }
+        for removed in into.removed.drain(..) {
+            subtract(&mut members, removed);
+        }
+        let some = !members.is_empty();
+        into.members = Some(members);
+        Ok(some)
     }
 
     /// Removes the members of a stored container.
@@ -324,33 +279,27 @@ impl<'p, 'a> Worker<'p, 'a> {
         if set.cardinality() == 0 {
             return Ok(true);
         }
-        self.stats.bytes += set.bytes() as u64;
-        let rows = self.plan.table.chunk_rows(chunk);
-        if set.cardinality() as usize == rows {
+        let share = self.share_of(set.cardinality(), chunk);
+        if share == 1.0 {
             return Ok(false);
         }
-        into.share *= 1.0 - f64::from(set.cardinality()) / rows as f64;
-        let set = match set {
-            ChunkRef::Array(array) => {
-                match &mut into.members {
-                    Some(members) => subtract(members, array),
-                    None => into.removed.push(array),
-                }
-                return Ok(into.members.as_ref().is_none_or(|m| !m.is_empty()));
+        into.share *= 1.0 - share;
+        if let ChunkRef::Array(array) = set {
+            self.stats.bytes += set.bytes() as u64;
+            match &mut into.members {
+                Some(members) => subtract(members, array),
+                None => into.removed.push(array),
             }
-            ChunkRef::Bitset { words, .. } => Set::Stored(words),
-            ChunkRef::Runs { runs, .. } => {
-                let mut words = self.zeroed();
-                runs.iter().for_each(|run| kernel::set_run(&mut words, run[0], run[1]));
-                Set::Pooled(words)
-            }
-        };
+            return Ok(into.members.as_ref().is_none_or(|m| !m.is_empty()));
+        }
+        let mut clause = Clause::new(true);
+        clause.add(set, self);
         if let Some(members) = &mut into.members {
-            kernel::retain_members(members, set.words(), true);
-            self.release(set);
+            clause.retain(members);
+            clause.release(self);
             return Ok(!members.is_empty());
         }
-        into.operands.push((set, true));
+        into.clauses.push(clause);
         Ok(true)
     }
 
@@ -359,16 +308,16 @@ impl<'p, 'a> Worker<'p, 'a> {
         if into.members.is_some() {
             return Ok(true);
         }
-        if into.operands.is_empty() || into.share * self.plan.table.chunk_rows(chunk) as f64 > PROBE_BELOW {
+        if into.clauses.is_empty() || into.share * self.plan.table.chunk_rows(chunk) as f64 > PROBE_BELOW {
             return Ok(false);
         }
-        let taken = std::mem::replace(into, Conjunction { share: into.share, ..Conjunction::default() });
+        let taken = std::mem::replace(into, Conjunction::new(into.share));
         into.members = Some(match self.finish(taken, chunk)? {
             Answer::Members(members) => members,
-            Answer::Words(set, cardinality) => {
+            Answer::Words(words, cardinality) => {
                 let mut members = Vec::with_capacity(cardinality as usize + 64);
-                kernel::decode_members(set.words(), cardinality, &mut members);
-                self.release(set);
+                kernel::decode_members(&words, cardinality, &mut members);
+                self.give_back(words);
                 members
             }
             Answer::Nobody => Vec::new(),
@@ -399,74 +348,53 @@ impl<'p, 'a> Worker<'p, 'a> {
                 }
             }
             Node::Or(children) => {
-                let mut hits = self.zeroed();
+                let mut hits = Clause::new(false);
                 for child in children {
                     let mut some = members.clone();
                     self.probe(child, chunk, &mut some)?;
-                    kernel::set_members(&mut hits, &some, true);
+                    hits.add_made(ChunkRef::Array(&some), self);
                 }
-                kernel::retain_members(members, &hits, false);
-                self.give_back(hits);
+                hits.retain(members);
+                hits.release(self);
             }
             Node::Leaf { leaf, negated } => self.probe_leaf(*leaf, *negated, chunk, members)?,
         }
         Ok(())
     }
 
-    /// The union of some nodes.
-    pub(super) fn union(&mut self, children: &[Node], chunk: u32) -> Result<Box<Words>> {
-        let mut words = self.buffer();
-        let mut fresh = true;
-        for child in children {
-            self.union_child(child, chunk, &mut words, &mut fresh)?;
-        }
-        if fresh {
-            words.fill(0);
-        }
-        Ok(words)
-    }
-
-    /// Adds a node's members to `words`, whose content counts for nothing while `fresh`.
-    fn union_child(&mut self, node: &Node, chunk: u32, words: &mut Words, fresh: &mut bool) -> Result<()> {
+    /// Adds a node's members to a clause; at most so many are they.
+    fn unite(&mut self, node: &Node, chunk: u32, clause: &mut Clause<'a>) -> Result<u32> {
         if let Node::Leaf { leaf, negated: false } = node {
-            match self.direct(*leaf, chunk)? {
-                Some(set) => {
-                    self.stats.bytes += set.bytes() as u64;
-                    add(set, words, *fresh);
-                }
-                None => self.leaf_into(*leaf, chunk, words, *fresh)?,
-            }
-            *fresh = false;
-            return Ok(());
+            return self.leaf_into(*leaf, chunk, clause);
         }
-        let mut conjunction = Conjunction { share: 1.0, ..Conjunction::default() };
+        let mut conjunction = Conjunction::new(1.0);
         let answer = if self.narrow(&mut conjunction, node, chunk)? {
             self.finish(conjunction, chunk)?
         } else {
             Answer::Nobody
         };
-        match &answer {
-            Answer::Nobody => return Ok(()),
-            Answer::Everyone => add(self.plan.live.set(chunk, 0)?, words, *fresh),
-            Answer::Members(members) => add(ChunkRef::Array(members), words, *fresh),
-            Answer::Words(set, cardinality) => {
-                add(ChunkRef::Bitset { words: set.words(), cardinality: *cardinality }, words, *fresh);
+        let members = match &answer {
+            Answer::Nobody => 0,
+            Answer::Everyone => {
+                clause.add(self.plan.live.set(chunk, 0)?, self);
+                self.live_cardinality(chunk)
             }
-        }
-        *fresh = false;
-        self.recycle(answer);
-        Ok(())
+            Answer::Members(members) => members.len() as u32,
+            Answer::Words(_, cardinality) => *cardinality,
+        };
+        clause.add_answer(answer, self);
+        Ok(members)
     }
 
     /// Puts the live set in where nothing else bounds the members from above.
     fn bound(&mut self, conjunction: &mut Conjunction<'a>, chunk: u32) -> Result<()> {
-        if conjunction.operands.iter().any(|(_, negated)| !negated) || self.live_cardinality(chunk) == 1 << 16
+        if conjunction.clauses.iter().any(|clause| !clause.negated) || self.live_cardinality(chunk) == 1 << 16
         {
             return Ok(());
         }
-        let mut words = self.zeroed();
-        add(self.plan.live.set(chunk, 0)?, &mut words, false);
-        conjunction.operands.push((Set::Pooled(words), false));
+        let mut clause = Clause::new(false);
+        clause.add(self.plan.live.set(chunk, 0)?, self);
+        conjunction.clauses.push(clause);
         Ok(())
     }
 
@@ -474,84 +402,48 @@ impl<'p, 'a> Worker<'p, 'a> {
         if let Some(members) = conjunction.members {
             return Ok(members.len() as u32);
         }
-        if conjunction.operands.is_empty() && conjunction.removed.is_empty() {
+        if conjunction.clauses.is_empty() && conjunction.removed.is_empty() {
             return Ok(self.live_cardinality(chunk));
         }
         if conjunction.removed.len() > 1 {
             let answer = self.finish(conjunction, chunk)?;
-            let count = match &answer {
-                Answer::Nobody => 0,
-                Answer::Everyone => self.live_cardinality(chunk),
-                Answer::Members(members) => members.len() as u32,
-                Answer::Words(_, cardinality) => *cardinality,
-            };
+            let count = answer.found(0).cardinality() as u32;
             self.recycle(answer);
             return Ok(count);
         }
         self.bound(&mut conjunction, chunk)?;
-        let operands: Vec<Operand<'_>> = operands_of(&conjunction);
-        let count = match operands.as_slice() {
-            [] => 1 << 16,
-            [a, b] => kernel::pair_count(*a, *b),
-            [a, b, c] => kernel::triple_count(*a, *b, *c),
-            all => kernel::intersection_count(all),
-        };
-        let removed = match conjunction.removed.first() {
-            Some(removed) => {
-                let mut inside = removed.to_vec();
-                operands.iter().for_each(|o| kernel::retain_members(&mut inside, o.words, o.negated));
-                inside.len() as u32
-            }
-            None => 0,
-        };
-        drop(operands);
-        conjunction.operands.into_iter().for_each(|(set, _)| self.release(set));
+        let count = with_operands(&conjunction.clauses, kernel::intersection_count);
+        let removed = conjunction.removed.first().map_or(0, |removed| {
+            let mut inside = removed.to_vec();
+            conjunction.clauses.iter().for_each(|clause| clause.retain(&mut inside));
+            inside.len() as u32
+        });
+        conjunction.clauses.into_iter().for_each(|clause| clause.release(self));
         Ok(count - removed)
     }
 
-    fn finish(&mut self, mut conjunction: Conjunction<'a>, chunk: u32) -> Result<Answer<'a>> {
+    fn finish(&mut self, mut conjunction: Conjunction<'a>, chunk: u32) -> Result<Answer> {
         if let Some(members) = conjunction.members {
             return Ok(if members.is_empty() { Answer::Nobody } else { Answer::Members(members) });
         }
-        if conjunction.operands.is_empty() && conjunction.removed.is_empty() {
+        if conjunction.clauses.is_empty() && conjunction.removed.is_empty() {
             return Ok(if self.live_cardinality(chunk) == 0 { Answer::Nobody } else { Answer::Everyone });
         }
         self.bound(&mut conjunction, chunk)?;
         let mut words = self.buffer();
-        let mut cardinality = kernel::intersection_into(&operands_of(&conjunction), &mut words);
+        let mut cardinality = with_operands(&conjunction.clauses, |operands| {
+            kernel::intersection_into(operands, &mut words)
+        });
         if !conjunction.removed.is_empty() {
             conjunction.removed.iter().for_each(|removed| kernel::set_members(&mut words, removed, false));
             cardinality = kernel::cardinality(&words);
         }
-        conjunction.operands.into_iter().for_each(|(set, _)| self.release(set));
+        conjunction.clauses.into_iter().for_each(|clause| clause.release(self));
         if cardinality == 0 {
             self.give_back(words);
             return Ok(Answer::Nobody);
         }
-        Ok(Answer::Words(Set::Pooled(words), cardinality))
-    }
-}
-
-fn operands_of<'s>(conjunction: &'s Conjunction<'_>) -> Vec<Operand<'s>> {
-    conjunction
-        .operands
-        .iter()
-        .map(|(set, negated)| Operand { words: set.words(), negated: *negated })
-        .collect()
-}
-
-/// Adds a container to a bitset, or with `fresh` replaces it.
-pub(super) fn add(set: ChunkRef<'_>, words: &mut Words, fresh: bool) {
-    if let ChunkRef::Bitset { words: stored, .. } = set {
-        return if fresh { words.copy_from_slice(stored) } else { kernel::union_into(stored, words) };
-    }
-    if fresh {
-        words.fill(0);
-    }
-    match set {
-        ChunkRef::Array(members) => kernel::set_members(words, members, true),
-        ChunkRef::Runs { runs, .. } => runs.iter().for_each(|run| kernel::set_run(words, run[0], run[1])),
-        ChunkRef::Bitset { .. } => {}
+        Ok(Answer::Words(words, cardinality))
     }
 }
 

@@ -1,13 +1,14 @@
 //! One leaf on one chunk: its set, read in place or made; or its answer about a list of members.
 
-use super::chunk::{Worker, add};
+use super::chunk::{Answer, Worker};
+use super::clause::Clause;
 use crate::Result;
-use crate::index::order::RankSearch;
+use crate::index::fences::RankSearch;
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
 use crate::plan::{Leaf, Test};
 use crate::table::ColumnReader;
-use muster_storage::chunk::{ChunkRef, Words};
+use muster_storage::chunk::ChunkRef;
 use muster_storage::format::SectionKind;
 
 /// A leaf of up to this many intervals has its ranks resolved for a whole task at once.
@@ -116,86 +117,73 @@ impl<'a> Worker<'_, 'a> {
         Ok(self.ranks[leaf].resolved[(chunk - self.task.start) as usize].clone())
     }
 
-    /// Adds a leaf's TRUE set to `out`, or with `fresh` replaces it.
-    pub(super) fn leaf_into(&mut self, leaf: usize, chunk: u32, out: &mut Words, fresh: bool) -> Result<()> {
+    /// Adds a leaf's TRUE set to a clause; at most so many are its members, and 0 is exact.
+    pub(super) fn leaf_into(&mut self, leaf: usize, chunk: u32, clause: &mut Clause<'a>) -> Result<u32> {
+        if let Some(set) = self.direct(leaf, chunk)? {
+            clause.add(set, self);
+            return Ok(set.cardinality());
+        }
         let plan = self.plan;
         let planned = &plan.leaves[leaf];
         let reader = plan.reader(planned);
         match &planned.test {
             Test::Codes(intervals) => match self.ranges(leaf, chunk)? {
-                Some(ranges) => self.ranked_into(planned, chunk, &ranges, out, fresh),
-                None => self.scan_into(planned, chunk, out, fresh, |values, row| {
+                Some(ranges) => self.ranked_into(planned, chunk, &ranges, clause),
+                None => self.scan_into(planned, chunk, clause, |values, row| {
                     contains(intervals, values.get(row))
                 }),
             },
-            Test::Tags(codes) => self.union_codes(planned, chunk, codes, out, fresh),
             Test::Text { codes, text } => {
                 if let Some(strings) = reader.strings(chunk)? {
-                    if fresh {
-                        out.fill(0);
-                    }
                     let nulls = reader.nulls(chunk)?;
-                    for row in 0..strings.len() {
-                        let matched = text.matches(strings.get(row)) && !nulls.contains(row as u16);
-                        out[row / 64] |= u64::from(matched) << (row % 64);
-                    }
+                    let rows = 0..strings.len();
                     self.stats.bytes +=
                         reader.entry(chunk, SectionKind::Strings).map_or(0, |entry| entry.length);
-                    return Ok(());
+                    return Ok(self.rows_into(clause, rows, |row| {
+                        text.matches(strings.get(row)) && !nulls.contains(row as u16)
+                    }));
                 }
                 if reader.entry(chunk, SectionKind::Order).is_none() {
-                    return self.union_codes(planned, chunk, codes, out, fresh);
+                    return self.codes_into(planned, chunk, codes, clause);
                 }
                 if codes.len() <= ORDERED_CODES_MAX {
                     let intervals: Vec<(i64, i64)> =
                         codes.iter().map(|c| (i64::from(*c), i64::from(*c))).collect();
                     let ranges = resolve(reader, &[chunk], &intervals, &mut self.stats.bytes)?.remove(0);
-                    return self.ranked_into(planned, chunk, &ranges.unwrap_or_default(), out, fresh);
+                    return self.ranked_into(planned, chunk, &ranges.unwrap_or_default(), clause);
                 }
-                self.scan_into(planned, chunk, out, fresh, |values, row| has_code(codes, values.get(row)))
+                self.scan_into(planned, chunk, clause, |values, row| has_code(codes, values.get(row)))
             }
+            Test::Tags(codes) => self.codes_into(planned, chunk, codes, clause),
             Test::Ordinals(ordinals) => {
-                if fresh {
-                    out.fill(0);
-                }
                 let from = ordinals.partition_point(|o| o >> 16 < chunk);
                 let here = ordinals[from..].iter().take_while(|o| *o >> 16 == chunk);
-                here.for_each(|o| out[(o & 0xffff) as usize / 64] |= 1 << (o % 64));
-                Ok(())
+                Ok(self.rows_into(clause, here.map(|o| (o & 0xffff) as usize), |_| true))
             }
-            Test::True | Test::Null | Test::Never => {
-                if let Some(set) = self.direct(leaf, chunk)? {
-                    add(set, out, fresh);
-                }
-                Ok(())
-            }
+            // These are always one stored container.
+            Test::True | Test::Null | Test::Never => Ok(0),
         }
     }
 
-    fn union_codes(
+    /// The sets of some codes.
+    fn codes_into(
         &mut self,
         leaf: &Leaf,
         chunk: u32,
         codes: &[u32],
-        out: &mut Words,
-        fresh: bool,
-    ) -> Result<()> {
-        let mut fresh = fresh;
+        clause: &mut Clause<'a>,
+    ) -> Result<u32> {
         let reader = self.plan.reader(leaf);
-        if let Some(sets) = reader.sets(chunk)? {
-            self.stats.bytes += sets.table_bytes().min(64 * codes.len()) as u64;
-            for index in codes.iter().filter_map(|code| sets.find(*code)) {
-                let set =
-                    sets.container(index).map_err(|what| reader.malformed(chunk, SectionKind::Sets, what))?;
-                self.stats.bytes += set.bytes() as u64;
-                add(set, out, fresh);
-                fresh = false;
-            }
+        let Some(sets) = reader.sets(chunk)? else { return Ok(0) };
+        self.stats.bytes += sets.table_bytes().min(64 * codes.len()) as u64;
+        let mut members = 0u32;
+        for index in codes.iter().filter_map(|code| sets.find(*code)) {
+            let set =
+                sets.container(index).map_err(|what| reader.malformed(chunk, SectionKind::Sets, what))?;
+            members = members.saturating_add(set.cardinality());
+            clause.add(set, self);
         }
-        if fresh {
-            out.fill(0);
-        }
-        Ok(())
+        Ok(members)
     }
 
     fn ranked_into(
@@ -203,30 +191,29 @@ impl<'a> Worker<'_, 'a> {
         leaf: &Leaf,
         chunk: u32,
         ranges: &[(u32, u32)],
-        out: &mut Words,
-        fresh: bool,
-    ) -> Result<()> {
-        let mut fresh = fresh;
-        if let Some(order) = self.plan.reader(leaf).order(chunk)? {
-            for (low, high) in ranges.iter().map(|(low, high)| (*low as usize, *high as usize)) {
-                self.stats.bytes += order.range_bytes(low, high) as u64;
-                if fresh {
-                    order.write_range(low, high, out);
-                } else if high - low <= ROWS_SET_SINGLY {
-                    kernel::set_members(out, &order.rows()[low..high], true);
-                } else {
-                    let mut words = self.buffer();
-                    order.write_range(low, high, &mut words);
-                    kernel::union_into(&words, out);
-                    self.give_back(words);
-                }
-                fresh = false;
+        clause: &mut Clause<'a>,
+    ) -> Result<u32> {
+        let Some(order) = self.plan.reader(leaf).order(chunk)? else { return Ok(0) };
+        for (low, high) in ranges.iter().map(|(low, high)| (*low as usize, *high as usize)) {
+            if low == high {
+                continue;
+            }
+            self.stats.bytes += order.range_bytes(low, high) as u64;
+            if high - low <= ROWS_SET_SINGLY {
+                clause.add_made(ChunkRef::Array(&order.rows()[low..high]), self);
+                continue;
+            }
+            let (made, fresh) = clause.made(self);
+            if fresh {
+                order.write_range(low, high, made);
+            } else {
+                let mut words = self.buffer();
+                order.write_range(low, high, &mut words);
+                clause.add_answer(Answer::Words(words, (high - low) as u32), self);
             }
         }
-        if fresh {
-            out.fill(0);
-        }
-        Ok(())
+        // Intervals are disjoint, and so are their ranks.
+        Ok(ranges.iter().map(|(low, high)| high - low).sum())
     }
 
     /// Row by row, where there is no index: keys, sequences, long lists of codes.
@@ -234,23 +221,35 @@ impl<'a> Worker<'_, 'a> {
         &mut self,
         leaf: &Leaf,
         chunk: u32,
-        out: &mut Words,
-        fresh: bool,
+        clause: &mut Clause<'a>,
         holds: impl Fn(&ValuesRef<'_>, usize) -> bool,
-    ) -> Result<()> {
-        if fresh {
-            out.fill(0);
-        }
+    ) -> Result<u32> {
         let reader = self.plan.reader(leaf);
-        if let Some(values) = reader.values(chunk)? {
-            let nulls = reader.nulls(chunk)?;
-            for row in 0..values.rows {
-                let holds = holds(&values, row) && !nulls.contains(row as u16);
-                out[row / 64] |= u64::from(holds) << (row % 64);
-            }
-            self.stats.bytes += (values.rows * values.residuals.width()) as u64;
+        let Some(values) = reader.values(chunk)? else { return Ok(0) };
+        let nulls = reader.nulls(chunk)?;
+        self.stats.bytes += (values.rows * values.residuals.width()) as u64;
+        Ok(self
+            .rows_into(clause, 0..values.rows, |row| holds(&values, row) && !nulls.contains(row as u16)))
+    }
+
+    /// Adds those of some rows for which `holds`; returns how many.
+    fn rows_into(
+        &mut self,
+        clause: &mut Clause<'a>,
+        rows: impl Iterator<Item = usize>,
+        holds: impl Fn(usize) -> bool,
+    ) -> u32 {
+        let (words, fresh) = clause.made(self);
+        if fresh {
+            words.fill(0);
         }
-        Ok(())
+        let mut members = 0;
+        for row in rows {
+            let holds = u64::from(holds(row));
+            words[row / 64] |= holds << (row % 64);
+            members += holds as u32;
+        }
+        members
     }
 
     /// Keeps those of a list for which the leaf is TRUE, or with `negated` FALSE.
@@ -292,16 +291,10 @@ impl<'a> Worker<'_, 'a> {
                 }
             }
             _ => {
-                let mut words = self.buffer();
-                match self.direct(leaf, chunk)? {
-                    Some(set) => {
-                        self.stats.bytes += set.bytes() as u64;
-                        add(set, &mut words, true);
-                    }
-                    None => self.leaf_into(leaf, chunk, &mut words, true)?,
-                }
-                kernel::retain_members(members, &words, negated);
-                self.give_back(words);
+                let mut clause = Clause::new(negated);
+                self.leaf_into(leaf, chunk, &mut clause)?;
+                clause.retain(members);
+                clause.release(self);
             }
         }
         if !matches!(planned.test, Test::Null) {
@@ -325,7 +318,7 @@ fn resolve(
     bytes: &mut u64,
 ) -> Result<ChunkRanks> {
     for chunk in chunks {
-        reader.prefetch(*chunk, SectionKind::Fences, 1 + FENCE_LINES);
+        reader.prefetch(*chunk, SectionKind::Fences, FENCE_LINES);
     }
     let mut searches = Vec::with_capacity(2 * chunks.len() * intervals.len());
     let mut indexed = Vec::with_capacity(chunks.len());
@@ -341,8 +334,11 @@ fn resolve(
         }
     }
     searches.iter_mut().for_each(RankSearch::coarse);
+    searches.iter_mut().for_each(RankSearch::middle);
     searches.iter_mut().for_each(RankSearch::fine);
-    searches.iter_mut().for_each(RankSearch::fetch);
+    for _ in 0..RankSearch::HALVINGS {
+        searches.iter_mut().for_each(RankSearch::halve);
+    }
     *bytes += searches.iter().map(RankSearch::bytes).sum::<u64>();
     let mut ranks = searches.iter().map(RankSearch::finish);
     let mut pair = || {
@@ -409,12 +405,10 @@ fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): 
     }
 }
 
-/// Asks the cache for a container. The processor's own prefetcher starts anew on every page, and 8 KiB lie on three.
+/// Asks the cache for a container: an array as a whole, of a bitset the start.
 fn prefetch_container(container: ChunkRef<'_>) {
     match container {
-        ChunkRef::Bitset { words, .. } => {
-            (0..words.len()).step_by(8).for_each(|at| kernel::prefetch(words, at));
-        }
+        ChunkRef::Bitset { words, .. } => kernel::prefetch_start(words),
         ChunkRef::Array(members) => {
             (0..members.len()).step_by(32).for_each(|at| kernel::prefetch(members, at));
         }

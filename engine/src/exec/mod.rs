@@ -6,6 +6,7 @@
 //! ```
 
 mod chunk;
+mod clause;
 mod leafset;
 mod project;
 mod sink;

@@ -14,6 +14,7 @@
 //! Which of them a chunk has is read from the part's table of sections, chunk by chunk, never inferred.
 
 pub mod encode;
+pub mod fences;
 pub mod lists;
 pub mod order;
 pub mod strings;

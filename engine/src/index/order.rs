@@ -1,29 +1,21 @@
-//! The range index of a chunk: the rows in the order of their values. A range of values becomes two ranks, two ranks a
-//! set.
+//! The range index of a chunk: the rows in the order of their values. A range of values becomes two ranks
+//! ([`super::fences`]), two ranks a set.
 //!
 //! ```text
-//! Order  : count u32 │ step u32 │ bitmaps u32 │ 0… to 64 B │ rank bitmaps, 8 KiB each │ permutation u16×count
-//! Fences : base i64 │ divisor u64 │ count u32 │ width u8 │ 0… to 64 B │ coarse │ fine
+//! count u32 │ step u32 │ bitmaps u32 │ 0… to 64 B │ rank bitmaps, 8 KiB each │ permutation u16×count
 //! ```
 //!
 //! `permutation[rank]` is the row of that rank; NULL rows have none. Rank bitmap k holds the rows of rank below
-//! `(k + 1) × step`: a set of any rank is the nearest bitmap and on average a quarter step of single rows. `fine` holds
-//! the residual of every [`FENCE_STEP`]th rank, `coarse` of every [`COARSE_STEP`]th; the values between two fences are
-//! looked up through permutation and `Values`, so no sorted copy of the values is kept.
-//!
-//! A count needs the fences and a handful of rows, about 1.5 KiB a chunk. Six other layouts were weighed; see
-//! docs/adr/0002-range-index.md.
+//! `(k + 1) × step`: a set of any rank is the nearest bitmap and on average a quarter step of single rows. Six other
+//! layouts were weighed; see docs/adr/0002-range-index.md.
 
-use super::values::{Frame, Framed, Residuals, VALUES_HEADER_BYTES, extend_narrowed};
+use super::fences::fences_section;
+use super::values::Framed;
 use crate::kernel;
 use muster_storage::chunk::{Malformed, Words};
 use muster_storage::format::{BITSET_BYTES, BITSET_WORDS, CHUNK_MEMBERS};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Ranks from one fine fence to the next.
-pub const FENCE_STEP: usize = 8;
-/// Ranks from one coarse fence to the next.
-pub const COARSE_STEP: usize = 512;
 /// A chunk with fewer values than this has no rank bitmaps: walking the permutation is as fast.
 pub const RANK_BITMAP_VALUES_MIN: usize = 4096;
 /// Rank bitmaps of a chunk that has them; one more, of all rows with a value, where that is not every row of a full chunk.
@@ -143,198 +135,11 @@ impl<'a> OrderRef<'a> {
         for rank in [low, high] {
             let (near, below) = self.nearest(rank);
             if let Below::Words(words) = below {
-                (0..BITSET_WORDS).step_by(8).for_each(|at| kernel::prefetch(words, at));
+                kernel::prefetch_start(words);
             }
             let (from, to) = (near.min(rank), near.max(rank));
             (from..to).step_by(32).for_each(|at| kernel::prefetch(self.permutation, at));
         }
-    }
-}
-
-/// A `Fences` section, read in place.
-#[derive(Clone, Copy)]
-pub struct FencesRef<'a> {
-    frame: Frame,
-    count: usize,
-    coarse: Residuals<'a>,
-    fine: Residuals<'a>,
-}
-
-impl<'a> FencesRef<'a> {
-    /// Opens a section.
-    pub fn open(section: &'a [u8]) -> Result<FencesRef<'a>, Malformed> {
-        let malformed = Malformed("a header of fences");
-        let header = section.get(..HEADER_BYTES).ok_or(malformed)?;
-        let long = |at: usize| header[at..at + 8].try_into().map(u64::from_le_bytes).map_err(|_| malformed);
-        let (count, width) = (word(header, 16) as usize, header[20]);
-        let frame = Frame { base: long(0)? as i64, divisor: long(8)?, slope: 0 };
-        if frame.divisor == 0 {
-            return Err(Malformed("a divisor other than 0"));
-        }
-        let body = &section[HEADER_BYTES..];
-        let coarse = Residuals::read(body, width, count.div_ceil(COARSE_STEP))?;
-        let fine_at = count.div_ceil(COARSE_STEP) * usize::from(width);
-        let fine = Residuals::read(body.get(fine_at..).ok_or(malformed)?, width, count.div_ceil(FENCE_STEP))?;
-        Ok(FencesRef { frame, count, coarse, fine })
-    }
-
-    /// Values in the chunk.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The residuals of the `Values` section that goes with these fences: their width is the same, so the section's
-    /// own header need not be touched.
-    pub fn residuals_of(&self, values: &'a [u8]) -> Result<Residuals<'a>, Malformed> {
-        let residuals = values.get(VALUES_HEADER_BYTES..).ok_or(Malformed("a header of values"))?;
-        let width = self.fine.width();
-        let rows = residuals.len().checked_div(width).unwrap_or(0);
-        Residuals::read(residuals, width as u8, rows)
-    }
-}
-
-/// A search for the rank of a bound in one chunk: how many values are below it.
-///
-/// The steps are separate so that a caller can take each for many chunks before the next: the cache misses of one step
-/// overlap instead of waiting for each other.
-pub struct RankSearch<'a> {
-    fences: FencesRef<'a>,
-    permutation: &'a [u16],
-    values: Residuals<'a>,
-    residual: u64,
-    /// Fine fences below the bound lie before this one.
-    fence: usize,
-    rank: Option<usize>,
-}
-
-impl<'a> RankSearch<'a> {
-    /// Begins the search for the number of values below `bound`, or with `inclusive` at most `bound`. The rest is that of
-    /// the chunk: [`OrderRef::permutation_of`], [`FencesRef::residuals_of`].
-    pub fn begin(
-        fences: FencesRef<'a>,
-        permutation: &'a [u16],
-        values: Residuals<'a>,
-        bound: i64,
-        inclusive: bool,
-    ) -> RankSearch<'a> {
-        let (mut residual, mut rank) = (0, None);
-        match if inclusive { bound.checked_add(1) } else { Some(bound) } {
-            Some(bound) => residual = fences.frame.residual_at_least(bound),
-            None => rank = Some(fences.count),
-        }
-        if residual == 0 {
-            rank = rank.or(Some(0));
-        }
-        let search = RankSearch { fences, permutation, values, residual, fence: 0, rank };
-        if search.rank.is_none() {
-            search.prefetch_residuals(search.fences.coarse, 0, search.fences.count.div_ceil(COARSE_STEP));
-        }
-        search
-    }
-
-    fn prefetch_residuals(&self, residuals: Residuals<'_>, start: usize, count: usize) {
-        match residuals {
-            Residuals::None => {}
-            Residuals::U8(values) => (0..count).step_by(64).for_each(|i| kernel::prefetch(values, start + i)),
-            Residuals::U16(values) => {
-                (0..count).step_by(32).for_each(|i| kernel::prefetch(values, start + i));
-            }
-            Residuals::U32(values) => {
-                (0..count).step_by(16).for_each(|i| kernel::prefetch(values, start + i));
-            }
-            Residuals::U64(values) => (0..count).step_by(8).for_each(|i| kernel::prefetch(values, start + i)),
-        }
-    }
-
-    fn below(residuals: Residuals<'_>, range: std::ops::Range<usize>, bound: u64) -> usize {
-        match residuals {
-            Residuals::None => 0,
-            Residuals::U8(values) => u8::try_from(bound)
-                .map_or(range.len(), |bound| kernel::count_below(&values[range.clone()], bound)),
-            Residuals::U16(values) => u16::try_from(bound)
-                .map_or(range.len(), |bound| kernel::count_below(&values[range.clone()], bound)),
-            Residuals::U32(values) => u32::try_from(bound)
-                .map_or(range.len(), |bound| kernel::count_below(&values[range.clone()], bound)),
-            Residuals::U64(values) => kernel::count_below(&values[range], bound),
-        }
-    }
-
-    /// Step 1: the coarse fences.
-    pub fn coarse(&mut self) {
-        if self.rank.is_some() {
-            return;
-        }
-        let coarse_count = self.fences.count.div_ceil(COARSE_STEP);
-        if matches!(self.fences.coarse, Residuals::None) {
-            // One value in the whole chunk, residual 0, and the bound is above it.
-            self.rank = Some(self.fences.count);
-            return;
-        }
-        let below = Self::below(self.fences.coarse, 0..coarse_count, self.residual);
-        if below == 0 {
-            self.rank = Some(0);
-            return;
-        }
-        self.fence = (below - 1) * (COARSE_STEP / FENCE_STEP);
-        self.prefetch_residuals(self.fences.fine, self.fence, COARSE_STEP / FENCE_STEP);
-    }
-
-    /// Step 2: the fine fences between two coarse ones.
-    pub fn fine(&mut self) {
-        if self.rank.is_some() {
-            return;
-        }
-        let fine_count = self.fences.count.div_ceil(FENCE_STEP);
-        let end = (self.fence + COARSE_STEP / FENCE_STEP).min(fine_count);
-        // The first of them equals the coarse fence, so at least one is below the bound.
-        self.fence += Self::below(self.fences.fine, self.fence..end, self.residual);
-        kernel::prefetch(self.permutation, (self.fence - 1) * FENCE_STEP);
-    }
-
-    fn between(&self) -> &'a [u16] {
-        let first = (self.fence.max(1) - 1) * FENCE_STEP;
-        let rows = self.permutation;
-        &rows[first.min(rows.len())..(first + FENCE_STEP).min(rows.len())]
-    }
-
-    /// Step 3: asks for the values between two fine fences.
-    pub fn fetch(&mut self) {
-        if self.rank.is_none() {
-            let rows = self.between().iter().map(|row| usize::from(*row));
-            match self.values {
-                Residuals::None => {}
-                Residuals::U8(values) => rows.for_each(|row| kernel::prefetch(values, row)),
-                Residuals::U16(values) => rows.for_each(|row| kernel::prefetch(values, row)),
-                Residuals::U32(values) => rows.for_each(|row| kernel::prefetch(values, row)),
-                Residuals::U64(values) => rows.for_each(|row| kernel::prefetch(values, row)),
-            }
-        }
-    }
-
-    /// Bytes looked at, for statistics: the fences, the permutation and the values between two fences.
-    pub fn bytes(&self) -> u64 {
-        let width = self.fences.fine.width();
-        if self.rank.is_some() {
-            return HEADER_BYTES as u64;
-        }
-        (HEADER_BYTES + 2 * (COARSE_STEP / FENCE_STEP) * width + FENCE_STEP * (2 + 64)) as u64
-    }
-
-    /// Step 4: the rank.
-    pub fn finish(&self) -> usize {
-        self.rank.unwrap_or_else(|| {
-            let residuals = self.values;
-            let below =
-                self.between().iter().filter(|r| residuals.get(usize::from(**r)) < self.residual).count();
-            (self.fence.max(1) - 1) * FENCE_STEP + below
-        })
-    }
-
-    /// All steps at once.
-    pub fn run(mut self) -> usize {
-        self.coarse();
-        self.fine();
-        self.finish()
     }
 }
 
@@ -407,22 +212,14 @@ pub fn order_sections(framed: &Framed, nulls: Option<&[bool]>) -> (Vec<u8>, Vec<
     }
     order.extend_from_slice(rows.as_bytes());
 
-    let mut fences = Vec::new();
-    fences.extend_from_slice(&framed.frame.base.to_le_bytes());
-    fences.extend_from_slice(&framed.frame.divisor.to_le_bytes());
-    fences.extend_from_slice(&(count as u32).to_le_bytes());
-    fences.push(framed.width);
-    fences.resize(HEADER_BYTES, 0);
-    for step in [COARSE_STEP, FENCE_STEP] {
-        let sampled = rows.iter().step_by(step).map(|row| framed.residuals[usize::from(*row)]);
-        extend_narrowed(&mut fences, framed.width, sampled);
-    }
+    let fences = fences_section(framed, &rows);
     (order, fences)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::fences::{FencesRef, RankSearch};
     use crate::index::values::{frame_of, values_section};
     use muster_storage::disk::Bytes;
     use proptest::prelude::*;

@@ -1,13 +1,45 @@
 //! Sorted members and sampled values.
 
+use super::bitset::Operand;
 use muster_storage::chunk::Words;
+use muster_storage::format::BITSET_WORDS;
+
+/// Up to this many members, most words of a bitset are empty.
+pub(super) const SPARSE_MEMBERS_MAX: u32 = 1_024;
 
 /// Appends the members of a bitset to `out`, ascending.
-///
+#[inline(always)]
+pub(super) fn decode_members(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
+    if cardinality <= SPARSE_MEMBERS_MAX {
+        decode_sparse(words, cardinality, out);
+    } else {
+        decode_dense(words, cardinality, out);
+    }
+}
+
+/// The words that are not empty are found without a branch; a branch a word would be mispredicted for each of them.
+#[inline(always)]
+pub(super) fn decode_sparse(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
+    let mut occupied = [0u16; BITSET_WORDS + 1];
+    let mut count = 0;
+    for (index, word) in words.iter().enumerate() {
+        occupied[count.min(BITSET_WORDS)] = index as u16;
+        count += usize::from(*word != 0);
+    }
+    out.reserve(cardinality as usize);
+    for index in &occupied[..count] {
+        let (mut rest, base) = (words[usize::from(*index)], index << 6);
+        while rest != 0 {
+            out.push(base + rest.trailing_zeros() as u16);
+            rest &= rest - 1;
+        }
+    }
+}
+
 /// Writes four members a step whether they are there or not and moves on by the true count: the branch predictor sees
 /// one branch per word instead of one per member.
 #[inline(always)]
-pub(super) fn decode_members(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
+fn decode_dense(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
     let start = out.len();
     out.resize(start + cardinality as usize + 64, 0);
     let mut at = start;
@@ -28,15 +60,16 @@ pub(super) fn decode_members(words: &Words, cardinality: u32, out: &mut Vec<u16>
     out.truncate(at);
 }
 
-/// Keeps those of `members` that are in the set (or, `negated`, those that are not), in place.
+/// Keeps those of `members` that satisfy the operand, in place.
 #[inline(always)]
-pub(super) fn retain_members(members: &mut Vec<u16>, words: &Words, negated: bool) {
-    let flip = u64::from(negated);
+pub(super) fn retain_members(members: &mut Vec<u16>, operand: Operand<'_>) {
+    let flip = u64::from(operand.negated);
     let mut kept = 0;
     for i in 0..members.len() {
         let member = members[i];
         members[kept] = member;
-        kept += ((words[usize::from(member >> 6)] >> (member & 63) & 1) ^ flip) as usize;
+        let word = operand.sets.iter().fold(0, |word, set| word | set[usize::from(member >> 6)]);
+        kept += ((word >> (member & 63) & 1) ^ flip) as usize;
     }
     members.truncate(kept);
 }

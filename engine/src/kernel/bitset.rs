@@ -3,17 +3,17 @@
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
 
-/// One side of an intersection: a set, or its complement.
+/// One side of an intersection: the union of some sets, or its complement.
 #[derive(Clone, Copy)]
 pub struct Operand<'a> {
-    /// The members.
-    pub words: &'a Words,
+    /// The sets.
+    pub sets: &'a [&'a Words],
     /// True where everybody else is meant.
     pub negated: bool,
 }
 
-/// Words combined at a time: two cache lines, four AVX2 registers.
-const BLOCK: usize = 16;
+/// Words combined at a time: what stays in the registers of AVX2 beside one operand.
+const BLOCK: usize = 32;
 
 /// The cardinality of the intersection of all operands, in one pass that writes nothing.
 #[inline(always)]
@@ -42,31 +42,14 @@ fn block_of(operands: &[Operand<'_>], block: usize) -> [u64; BLOCK] {
     let mut result = [u64::MAX; BLOCK];
     for operand in operands {
         let flip = if operand.negated { u64::MAX } else { 0 };
-        let words = &operand.words[block * BLOCK..(block + 1) * BLOCK];
-        for (r, w) in result.iter_mut().zip(words) {
-            *r &= w ^ flip;
+        let mut union = [0; BLOCK];
+        for set in operand.sets {
+            let words = &set[block * BLOCK..(block + 1) * BLOCK];
+            union.iter_mut().zip(words).for_each(|(u, w)| *u |= w);
         }
+        result.iter_mut().zip(&union).for_each(|(r, u)| *r &= u ^ flip);
     }
     result
-}
-
-/// The cardinality of `a AND b`, either possibly negated: the commonest question, without the loop over operands.
-#[inline(always)]
-pub(super) fn pair_count(a: Operand<'_>, b: Operand<'_>) -> u32 {
-    let (flip_a, flip_b) = (if a.negated { u64::MAX } else { 0 }, if b.negated { u64::MAX } else { 0 });
-    a.words.iter().zip(b.words).map(|(x, y)| ((x ^ flip_a) & (y ^ flip_b)).count_ones()).sum()
-}
-
-/// The cardinality of `a AND b AND c`, each possibly negated.
-#[inline(always)]
-pub(super) fn triple_count(a: Operand<'_>, b: Operand<'_>, c: Operand<'_>) -> u32 {
-    let flip = |o: Operand<'_>| if o.negated { u64::MAX } else { 0 };
-    let (fa, fb, fc) = (flip(a), flip(b), flip(c));
-    let mut count = 0;
-    for ((x, y), z) in a.words.iter().zip(b.words).zip(c.words) {
-        count += ((x ^ fa) & (y ^ fb) & (z ^ fc)).count_ones();
-    }
-    count
 }
 
 /// Adds the members of `words` to `out`.

@@ -1,15 +1,66 @@
-//! Each kernel compiled for AVX2 beside the baseline, and picked at run time.
+//! Each kernel compiled for AVX2 and AVX-512 beside the baseline, and picked at run time.
 //!
-//! The bodies are the safe functions of the sibling modules, inlined under wider target features; nothing here touches
-//! a pointer but the prefetch. One of the files where `unsafe` may be.
+//! The bodies are the safe functions of the sibling modules, inlined under wider target features. Two things here touch
+//! a pointer: the prefetch, and the one kernel whose vector form the compiler does not find. One of the files where
+//! `unsafe` may be.
 #![allow(unsafe_code)]
 
 use super::array;
 use super::bitset::{self, Operand};
 use muster_storage::chunk::Words;
 
+/// What the processor can do, as far as the kernels are compiled for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    /// What every processor of the target has.
+    Baseline,
+    /// AVX2 and the bit manipulations that came with it (Haswell, Zen).
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 with population counts and compression of 16-bit lanes (Ice Lake, Zen 4).
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// The processor's level, read once.
+#[inline(always)]
+fn level() -> Level {
+    #[cfg(test)]
+    if let Some(forced) = tests::FORCED.get() {
+        return forced;
+    }
+    static LEVEL: std::sync::LazyLock<Level> = std::sync::LazyLock::new(available);
+    *LEVEL
+}
+
+fn available() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("popcnt")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt");
+        let avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vpopcntdq")
+            && is_x86_feature_detected!("avx512vbmi2");
+        match (avx2, avx512) {
+            (true, true) => return Level::Avx512,
+            (true, false) => return Level::Avx2,
+            (false, _) => {}
+        }
+    }
+    Level::Baseline
+}
+
 macro_rules! dispatch {
-    ($($(#[$doc:meta])* $name:ident = $source:path, ($($arg:ident : $type:ty),*) $(-> $out:ty)?;)*) => {$(
+    (@widest $source:path) => { $source };
+    (@widest $source:path, $widest:path) => { $widest };
+    ($($(#[$doc:meta])* $name:ident = $source:path $(, in AVX-512 $widest:path)?;
+        ($($arg:ident : $type:ty),*) $(-> $out:ty)?;)*) => {$(
         $(#[$doc])*
         #[inline]
         pub fn $name($($arg: $type),*) $(-> $out)? {
@@ -19,10 +70,18 @@ macro_rules! dispatch {
                 fn wide($($arg: $type),*) $(-> $out)? {
                     $source($($arg),*)
                 }
-                if wide_available() {
-                    // SAFETY: `wide` is a safe function whose only demand is that the processor has the features it
-                    // was compiled for, and `wide_available` has just read each of them from the processor.
-                    return unsafe { wide($($arg),*) };
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vbmi2")]
+                #[target_feature(enable = "avx2,popcnt,bmi1,bmi2,lzcnt")]
+                fn widest($($arg: $type),*) $(-> $out)? {
+                    dispatch!(@widest $source $(, $widest)?)($($arg),*)
+                }
+                match level() {
+                    // SAFETY: `widest` is a safe function whose only demand is that the processor has the features it was
+                    // compiled for, and `level` says so only after `available` has read each of them from the processor.
+                    Level::Avx512 => return unsafe { widest($($arg),*) },
+                    // SAFETY: the same of `wide` and its features.
+                    Level::Avx2 => return unsafe { wide($($arg),*) },
+                    Level::Baseline => {}
                 }
             }
             $source($($arg),*)
@@ -32,31 +91,60 @@ macro_rules! dispatch {
 
 dispatch! {
     /// The cardinality of the intersection of all operands.
-    intersection_count = bitset::intersection_count, (operands: &[Operand<'_>]) -> u32;
+    intersection_count = bitset::intersection_count; (operands: &[Operand<'_>]) -> u32;
     /// Writes the intersection of all operands; returns its cardinality.
-    intersection_into = bitset::intersection_into, (operands: &[Operand<'_>], out: &mut Words) -> u32;
-    /// The cardinality of `a AND b`.
-    pair_count = bitset::pair_count, (a: Operand<'_>, b: Operand<'_>) -> u32;
-    /// The cardinality of `a AND b AND c`.
-    triple_count = bitset::triple_count, (a: Operand<'_>, b: Operand<'_>, c: Operand<'_>) -> u32;
+    intersection_into = bitset::intersection_into; (operands: &[Operand<'_>], out: &mut Words) -> u32;
     /// Adds the members of `words` to `out`.
-    union_into = bitset::union_into, (words: &Words, out: &mut Words);
+    union_into = bitset::union_into; (words: &Words, out: &mut Words);
     /// Writes the members of `a` that are not in `b`.
-    difference_into = bitset::difference_into, (a: &Words, b: &Words, out: &mut Words);
+    difference_into = bitset::difference_into; (a: &Words, b: &Words, out: &mut Words);
     /// Writes everybody who is not in `words`.
-    complement_into = bitset::complement_into, (words: &Words, out: &mut Words);
+    complement_into = bitset::complement_into; (words: &Words, out: &mut Words);
     /// Appends the members of a bitset, ascending.
-    decode_members = array::decode_members, (words: &Words, cardinality: u32, out: &mut Vec<u16>);
+    decode_members = array::decode_members, in AVX-512 decode_compressed; (words: &Words, cardinality: u32, out: &mut Vec<u16>);
     /// The number of members.
-    cardinality = bitset::cardinality, (words: &Words) -> u32;
+    cardinality = bitset::cardinality; (words: &Words) -> u32;
     /// Sets or clears the bits of `members`.
-    set_members = bitset::set_members, (out: &mut Words, members: &[u16], value: bool);
+    set_members = bitset::set_members; (out: &mut Words, members: &[u16], value: bool);
     /// Sets the bits `first..=last`.
-    set_run = bitset::set_run, (out: &mut Words, first: u16, last: u16);
+    set_run = bitset::set_run; (out: &mut Words, first: u16, last: u16);
     /// How many of `members` the set has.
-    count_members = bitset::count_members, (words: &Words, members: &[u16]) -> u32;
-    /// Keeps those of `members` that are in the set, or with `negated` those that are not.
-    retain_members = array::retain_members, (members: &mut Vec<u16>, words: &Words, negated: bool);
+    count_members = bitset::count_members; (words: &Words, members: &[u16]) -> u32;
+    /// Keeps those of `members` that satisfy the operand.
+    retain_members = array::retain_members; (members: &mut Vec<u16>, operand: Operand<'_>);
+}
+
+/// Appends the members of a bitset, ascending: the positions of 32 members at a time, those of the absent squeezed out.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
+fn decode_compressed(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
+    use std::arch::x86_64::{
+        _mm512_add_epi16, _mm512_maskz_compress_epi16, _mm512_set_epi16, _mm512_set1_epi16, _mm512_storeu_epi16,
+    };
+    /// Lanes of a vector, the most that one step writes.
+    const LANES: usize = 32;
+    if cardinality <= array::SPARSE_MEMBERS_MAX {
+        return array::decode_sparse(words, cardinality, out);
+    }
+    let mut positions = _mm512_set_epi16(
+        31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2,
+        1, 0,
+    );
+    let step = _mm512_set1_epi16(LANES as i16);
+    // The bits are counted here, so that what is written depends on no caller's word for it.
+    let count = bitset::cardinality(words) as usize;
+    out.reserve(count + LANES);
+    let mut end = out.len();
+    for half in words.iter().flat_map(|word| [*word as u32, (*word >> 32) as u32]) {
+        let members = _mm512_maskz_compress_epi16(half, positions);
+        // SAFETY: `end` has grown by the bits of the halves before this one, so it is at most the old length and `count`,
+        // and room for a whole vector was reserved beyond that.
+        unsafe { _mm512_storeu_epi16(out.as_mut_ptr().add(end).cast(), members) };
+        end += half.count_ones() as usize;
+        positions = _mm512_add_epi16(positions, step);
+    }
+    // SAFETY: all elements below `end` have been written: each step wrote as many from its `end` on as it added.
+    unsafe { out.set_len(end) };
 }
 
 /// Asks the cache for the line of `slice[index]`; nothing happens beyond the end.
@@ -72,21 +160,29 @@ pub fn prefetch<T>(slice: &[T], index: usize) {
     let _ = (slice, index);
 }
 
-#[cfg(target_arch = "x86_64")]
+/// Asks the cache for the first lines of a bitset. The rest comes by the processor's own prefetcher once it has seen
+/// those read; asking for all 128 lines was measured to be slower.
 #[inline(always)]
-fn wide_available() -> bool {
-    // Each macro call is one relaxed load of a cached word after the first.
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("popcnt")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2")
-        && is_x86_feature_detected!("lzcnt")
+pub fn prefetch_start(words: &Words) {
+    prefetch(words, 0);
+    prefetch(words, 8);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// The level that this test wants, instead of the processor's.
+        pub(super) static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    const LEVELS: [Level; 3] = [Level::Baseline, Level::Avx2, Level::Avx512];
+    #[cfg(not(target_arch = "x86_64"))]
+    const LEVELS: [Level; 1] = [Level::Baseline];
 
     fn words() -> impl Strategy<Value = Box<Words>> {
         (any::<u64>(), 0u32..4).prop_map(|(seed, density)| {
@@ -103,26 +199,44 @@ mod tests {
 
     proptest! {
         #[test]
-        fn dispatched_kernels_equal_their_twins(sets in proptest::collection::vec((words(), any::<bool>()), 3..6), members in proptest::collection::vec(any::<u16>(), 0..300)) {
-            let operands: Vec<Operand<'_>> = sets.iter().map(|(words, negated)| Operand { words, negated: *negated }).collect();
-            prop_assert_eq!(intersection_count(&operands), bitset::intersection_count(&operands));
-            let naive = (0..=u16::MAX).filter(|m| sets.iter().all(|(w, n)| (w[usize::from(m / 64)] >> (m % 64) & 1 == 1) != *n)).count();
-            prop_assert_eq!(intersection_count(&operands) as usize, naive);
-            let mut out = [0; 1024];
-            prop_assert_eq!(intersection_into(&operands, &mut out) as usize, naive);
-            prop_assert_eq!(cardinality(&out) as usize, naive);
-            prop_assert_eq!(pair_count(operands[0], operands[1]), intersection_count(&operands[..2]));
-            prop_assert_eq!(triple_count(operands[0], operands[1], operands[2]), intersection_count(&operands[..3]));
-            let mut kept = members.clone();
-            retain_members(&mut kept, &sets[0].0, sets[0].1);
-            let has = |m: &u16| sets[0].0[usize::from(m / 64)] >> (m % 64) & 1 == 1;
-            prop_assert_eq!(&kept, &members.iter().copied().filter(|m| has(m) != sets[0].1).collect::<Vec<_>>());
-            prop_assert_eq!(count_members(&sets[0].0, &members) as usize, members.iter().filter(|m| has(m)).count());
-            let mut changed = sets[1].0.clone();
-            set_members(&mut changed, &members, true);
-            prop_assert_eq!(count_members(&changed, &members) as usize, members.len());
-            set_members(&mut changed, &members, false);
-            prop_assert_eq!(count_members(&changed, &members), 0);
+        fn kernels_of_every_level_equal_the_definition(sets in proptest::collection::vec(words(), 1..7), ends in proptest::collection::vec((1usize..4, any::<bool>()), 1..4), members in proptest::collection::vec(any::<u16>(), 0..300)) {
+            let sets: Vec<&Words> = sets.iter().map(|words| &**words).collect();
+            let operands: Vec<Operand<'_>> = ends.iter().scan(0, |start, (length, negated)| {
+                let from = (*start).min(sets.len());
+                *start = (from + length).min(sets.len());
+                Some(Operand { sets: &sets[from..*start], negated: *negated })
+            }).collect();
+            let has = |words: &Words, member: u16| words[usize::from(member / 64)] >> (member % 64) & 1 == 1;
+            let holds = |operand: &Operand<'_>, member| operand.sets.iter().any(|words| has(words, member)) != operand.negated;
+            let expected: Vec<u16> = (0..=u16::MAX).filter(|m| operands.iter().all(|o| holds(o, *m))).collect();
+            let mut listed = vec![false; 1 << 16];
+            members.iter().for_each(|m| listed[usize::from(*m)] = true);
+            let kept: Vec<u16> = members.iter().copied().filter(|m| holds(&operands[0], *m)).collect();
+            for level in LEVELS.into_iter().filter(|level| *level <= available()) {
+                FORCED.set(Some(level));
+                prop_assert_eq!(intersection_count(&operands) as usize, expected.len());
+                let mut out = [0; 1024];
+                prop_assert_eq!(intersection_into(&operands, &mut out) as usize, expected.len());
+                prop_assert_eq!(cardinality(&out) as usize, expected.len());
+                let mut decoded = vec![7];
+                decode_members(&out, expected.len() as u32, &mut decoded);
+                prop_assert_eq!(&decoded[1..], &expected[..]);
+                let mut retained = members.clone();
+                retain_members(&mut retained, operands[0]);
+                prop_assert_eq!(&retained, &kept);
+                prop_assert_eq!(count_members(sets[0], &members) as usize, members.iter().filter(|m| has(sets[0], **m)).count());
+                let mut changed = out;
+                set_members(&mut changed, &members, true);
+                prop_assert!((0..=u16::MAX).all(|m| has(&changed, m) == (has(&out, m) || listed[usize::from(m)])));
+                set_members(&mut changed, &members, false);
+                prop_assert_eq!(count_members(&changed, &members), 0);
+                let (mut union, mut difference, mut complement) = (out, [0; 1024], [0; 1024]);
+                union_into(sets[0], &mut union);
+                difference_into(&out, sets[0], &mut difference);
+                complement_into(&out, &mut complement);
+                prop_assert!((0..1024).all(|w| union[w] == out[w] | sets[0][w] && difference[w] == out[w] & !sets[0][w] && complement[w] == !out[w]));
+            }
+            FORCED.set(None);
         }
 
         #[test]

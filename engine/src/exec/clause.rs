@@ -1,0 +1,134 @@
+//! A clause on one chunk as bitsets, and the conjunction of some.
+
+use super::chunk::{Answer, Worker};
+use crate::kernel::{self, Operand};
+use muster_storage::chunk::{ChunkRef, Words};
+use muster_storage::format::BITSET_WORDS;
+
+/// Up to this many stored bitsets a clause takes as they are, to be united in the pass that intersects; a processor
+/// follows about so many streams.
+const STORED_MAX: usize = 8;
+
+static NOBODY: Words = [0; BITSET_WORDS];
+
+/// The union of some bitsets: stored ones, and one that was made of everything else.
+pub(super) struct Clause<'a> {
+    stored: [&'a Words; STORED_MAX],
+    count: usize,
+    made: Option<Box<Words>>,
+    /// True where everybody outside is meant.
+    pub(super) negated: bool,
+}
+
+impl<'a> Clause<'a> {
+    /// The union of nothing.
+    pub(super) fn new(negated: bool) -> Clause<'a> {
+        Clause { stored: [&NOBODY; STORED_MAX], count: 0, made: None, negated }
+    }
+
+    /// The buffer of what is made: `true` where its content counts for nothing yet.
+    pub(super) fn made(&mut self, worker: &mut Worker<'_, 'a>) -> (&mut Words, bool) {
+        let fresh = self.made.is_none();
+        (self.made.get_or_insert_with(|| worker.buffer()), fresh)
+    }
+
+    /// Adds a stored set.
+    pub(super) fn add(&mut self, set: ChunkRef<'a>, worker: &mut Worker<'_, 'a>) {
+        worker.stats.bytes += set.bytes() as u64;
+        match set {
+            ChunkRef::Bitset { words, .. } if self.count < STORED_MAX => {
+                self.stored[self.count] = words;
+                self.count += 1;
+            }
+            set if set.cardinality() > 0 => self.add_made(set, worker),
+            _ => {}
+        }
+    }
+
+    /// Adds a set to what is made.
+    pub(super) fn add_made(&mut self, set: ChunkRef<'_>, worker: &mut Worker<'_, 'a>) {
+        let (words, fresh) = self.made(worker);
+        match set {
+            ChunkRef::Bitset { words: other, .. } if fresh => words.copy_from_slice(other),
+            ChunkRef::Bitset { words: other, .. } => kernel::union_into(other, words),
+            set => {
+                if fresh {
+                    words.fill(0);
+                }
+                match set {
+                    ChunkRef::Array(members) => kernel::set_members(words, members, true),
+                    ChunkRef::Runs { runs, .. } => {
+                        runs.iter().for_each(|run| kernel::set_run(words, run[0], run[1]));
+                    }
+                    ChunkRef::Bitset { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// Adds the members of a chunk's answer.
+    pub(super) fn add_answer(&mut self, answer: Answer, worker: &mut Worker<'_, 'a>) {
+        match answer {
+            Answer::Nobody | Answer::Everyone => {}
+            Answer::Members(members) => self.add_made(ChunkRef::Array(&members), worker),
+            Answer::Words(words, _) if self.made.is_none() => self.made = Some(words),
+            Answer::Words(words, cardinality) => {
+                self.add_made(ChunkRef::Bitset { words: &words, cardinality }, worker);
+                worker.give_back(words);
+            }
+        }
+    }
+
+    fn push_to<'s>(&'s self, sets: &mut Vec<&'s Words>) {
+        sets.extend(&self.stored[..self.count]);
+        sets.extend(self.made.as_deref());
+    }
+
+    /// Keeps those of a list that satisfy the clause.
+    pub(super) fn retain(&self, members: &mut Vec<u16>) {
+        let mut sets = Vec::with_capacity(STORED_MAX + 1);
+        self.push_to(&mut sets);
+        kernel::retain_members(members, Operand { sets: &sets, negated: self.negated });
+    }
+
+    /// Gives its buffer back.
+    pub(super) fn release(self, worker: &mut Worker<'_, 'a>) {
+        if let Some(words) = self.made {
+            worker.give_back(words);
+        }
+    }
+}
+
+/// Calls `with` with the clauses as the kernels take them.
+pub(super) fn with_operands<R>(clauses: &[Clause<'_>], with: impl FnOnce(&[Operand<'_>]) -> R) -> R {
+    let mut sets = Vec::with_capacity(4 * clauses.len());
+    let mut ends = Vec::with_capacity(clauses.len());
+    for clause in clauses {
+        clause.push_to(&mut sets);
+        ends.push(sets.len());
+    }
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let operands: Vec<Operand<'_>> = (clauses.iter().zip(starts).zip(&ends))
+        .map(|((clause, start), end)| Operand { sets: &sets[start..*end], negated: clause.negated })
+        .collect();
+    with(&operands)
+}
+
+/// The members that satisfy all clauses so far.
+pub(super) struct Conjunction<'a> {
+    /// All of them, once they are few.
+    pub(super) members: Option<Vec<u16>>,
+    /// Otherwise: they satisfy all of these …
+    pub(super) clauses: Vec<Clause<'a>>,
+    /// … and are in none of these.
+    pub(super) removed: Vec<&'a [u16]>,
+    /// The share of the chunk expected to be left, if clauses are independent.
+    pub(super) share: f64,
+}
+
+impl Conjunction<'_> {
+    /// No clause yet: everyone, if `share` is 1.
+    pub(super) fn new(share: f64) -> Self {
+        Conjunction { members: None, clauses: Vec::new(), removed: Vec::new(), share }
+    }
+}
