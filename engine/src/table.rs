@@ -234,7 +234,8 @@ impl<'a> ColumnReader<'a> {
 
     /// The rows in order.
     pub fn order(&self, chunk: u32) -> Result<Option<OrderRef<'a>>> {
-        self.open(chunk, SectionKind::Order, OrderRef::open)
+        let count = self.entry(chunk, SectionKind::Order).map_or(0, |entry| entry.cardinality as usize);
+        self.open(chunk, SectionKind::Order, |bytes| OrderRef::open(bytes, count))
     }
 
     /// The sampled values in order.
@@ -245,12 +246,11 @@ impl<'a> ColumnReader<'a> {
     /// What a search for ranks needs; `None` where the chunk has no range index.
     pub fn ranked(&self, chunk: u32) -> Result<Option<Ranked<'a>>> {
         let Some(fences) = self.fences(chunk)? else { return Ok(None) };
-        let permutation =
-            self.open(chunk, SectionKind::Order, |bytes| OrderRef::permutation_of(bytes, fences.count()))?;
+        let order = self.order(chunk)?;
         let residuals = self.open(chunk, SectionKind::Values, |bytes| fences.residuals_of(bytes))?;
-        Ok(permutation.zip(residuals).map(|(permutation, residuals)| Ranked {
+        Ok(order.zip(residuals).map(|(order, residuals)| Ranked {
             fences,
-            permutation,
+            permutation: order.rows(),
             residuals,
         }))
     }

@@ -107,7 +107,7 @@ impl<'a> RankSearch<'a> {
     pub const HALVINGS: u32 = FENCE_STEP.trailing_zeros() + 1;
 
     /// Begins the search for the number of values below `bound`, or with `inclusive` at most `bound`. The rest is that of
-    /// the chunk: [`super::order::OrderRef::permutation_of`], [`FencesRef::residuals_of`].
+    /// the chunk: [`super::order::OrderRef::rows`], [`FencesRef::residuals_of`].
     pub fn begin(
         fences: FencesRef<'a>,
         permutation: &'a [u16],

@@ -2,11 +2,11 @@
 //! ([`super::fences`]), two ranks a set.
 //!
 //! ```text
-//! count u32 │ step u32 │ bitmaps u32 │ 0… to 64 B │ rank bitmaps, 8 KiB each │ permutation u16×count
+//! rank bitmaps, 8 KiB each │ permutation u16×count
 //! ```
 //!
-//! `permutation[rank]` is the row of that rank; NULL rows have none. Rank bitmap k holds the rows of rank below
-//! `(k + 1) × step`: a set of any rank is the nearest bitmap and on average a quarter step of single rows. Six other
+//! `permutation[rank]` is the row of that rank; NULL rows have none, and the count stands in the table of sections.
+//! Rank bitmap k holds the rows of rank below `(k + 1) × step`: a set of any rank is the nearest bitmap and on average a quarter step of single rows. Six other
 //! layouts were weighed; see docs/adr/0002-range-index.md.
 
 use super::fences::fences_section;
@@ -20,8 +20,6 @@ use zerocopy::{FromBytes, IntoBytes};
 pub const RANK_BITMAP_VALUES_MIN: usize = 4096;
 /// Rank bitmaps of a chunk that has them; one more, of all rows with a value, where that is not every row of a full chunk.
 pub const RANK_BITMAPS: usize = 15;
-
-const HEADER_BYTES: usize = 64;
 
 /// An `Order` section, read in place.
 #[derive(Clone, Copy)]
@@ -39,30 +37,26 @@ enum Below<'a> {
     Everybody,
 }
 
-fn word(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+/// Ranks from one bitmap to the next (0 where there are none), and the number of bitmaps, of so many values.
+fn bitmaps_of(count: usize) -> (usize, usize) {
+    match count {
+        0..RANK_BITMAP_VALUES_MIN => (0, 0),
+        _ => (count.div_ceil(RANK_BITMAPS + 1), RANK_BITMAPS + usize::from(count < CHUNK_MEMBERS)),
+    }
 }
 
 impl<'a> OrderRef<'a> {
-    /// Opens a section.
-    pub fn open(section: &'a [u8]) -> Result<OrderRef<'a>, Malformed> {
-        let malformed = Malformed("a permutation that fits its section");
-        let (count, step, bitmaps) = (word(section, 0), word(section, 4), word(section, 8));
-        let bitmaps_end = HEADER_BYTES + bitmaps as usize * BITSET_BYTES;
-        let bitmaps = section.get(HEADER_BYTES..bitmaps_end).ok_or(malformed)?;
-        let permutation = section.get(bitmaps_end..bitmaps_end + 2 * count as usize).ok_or(malformed)?;
-        Ok(OrderRef {
-            step: step as usize,
-            bitmaps: <[Words]>::ref_from_bytes(bitmaps).map_err(|_| malformed)?,
-            permutation: <[u16]>::ref_from_bytes(permutation).map_err(|_| malformed)?,
-        })
-    }
-
-    /// The permutation alone, which ends the section: no byte of it is touched, not even the header.
-    pub fn permutation_of(section: &'a [u8], count: usize) -> Result<&'a [u16], Malformed> {
-        let malformed = Malformed("a permutation that fits its section");
-        let start = section.len().checked_sub(2 * count).ok_or(malformed)?;
-        <[u16]>::ref_from_bytes(&section[start..]).map_err(|_| malformed)
+    /// Opens a section of `count` values. No byte of it is touched.
+    pub fn open(section: &'a [u8], count: usize) -> Result<OrderRef<'a>, Malformed> {
+        let malformed = Malformed("rank bitmaps and a permutation of as many rows as have values");
+        let (step, bitmaps) = bitmaps_of(count);
+        let (bitmaps, permutation) = section.split_at_checked(bitmaps * BITSET_BYTES).ok_or(malformed)?;
+        let permutation = <[u16]>::ref_from_bytes(permutation).map_err(|_| malformed)?;
+        let bitmaps = <[Words]>::ref_from_bytes(bitmaps).map_err(|_| malformed)?;
+        if permutation.len() != count {
+            return Err(malformed);
+        }
+        Ok(OrderRef { step, bitmaps, permutation })
     }
 
     /// The rows by rank: `rows()[0]` has the least value.
@@ -189,17 +183,8 @@ fn radix_sort(keys: &mut Vec<u64>, bits: u32) {
 pub fn order_sections(framed: &Framed, nulls: Option<&[bool]>) -> (Vec<u8>, Vec<u8>) {
     let rows = sorted_rows(framed, nulls);
     let count = rows.len();
-    let full = count == CHUNK_MEMBERS;
-    let (step, bitmaps) = match count {
-        0..RANK_BITMAP_VALUES_MIN => (0, 0),
-        _ => (count.div_ceil(RANK_BITMAPS + 1), RANK_BITMAPS + usize::from(!full)),
-    };
-
-    let mut order = Vec::with_capacity(HEADER_BYTES + bitmaps * BITSET_BYTES + 2 * count);
-    for word in [count as u32, step as u32, bitmaps as u32] {
-        order.extend_from_slice(&word.to_le_bytes());
-    }
-    order.resize(HEADER_BYTES, 0);
+    let (step, bitmaps) = bitmaps_of(count);
+    let mut order = Vec::with_capacity(bitmaps * BITSET_BYTES + 2 * count);
     let mut words = [0u64; BITSET_WORDS];
     for k in 0..bitmaps.min(RANK_BITMAPS) {
         let (from, to) = ((k * step).min(count), ((k + 1) * step).min(count));
@@ -233,13 +218,11 @@ mod tests {
         let (order, fences, values) =
             (Bytes::copied(&order), Bytes::copied(&fences), Bytes::copied(&values_section(&framed)));
         let fences = FencesRef::open(&fences).unwrap();
-        let permutation = OrderRef::permutation_of(&order, fences.count()).unwrap();
-        let order = OrderRef::open(&order).unwrap();
+        let order = OrderRef::open(&order, fences.count()).unwrap();
         let values = fences.residuals_of(&values).unwrap();
-        assert_eq!(order.rows(), permutation);
         for (low, high) in ranges {
-            let first = RankSearch::begin(fences, permutation, values, *low, false).run();
-            let last = RankSearch::begin(fences, permutation, values, *high, true).run();
+            let first = RankSearch::begin(fences, order.rows(), values, *low, false).run();
+            let last = RankSearch::begin(fences, order.rows(), values, *high, true).run();
             let expected: Vec<u16> = (0..codes.len())
                 .filter(|row| nulls.is_none_or(|n| !n[*row]) && (*low..=*high).contains(&codes[*row]))
                 .map(|row| row as u16)

@@ -114,36 +114,56 @@ dispatch! {
     retain_members = array::retain_members; (members: &mut Vec<u16>, operand: Operand<'_>);
 }
 
-/// Appends the members of a bitset, ascending: the positions of 32 members at a time, those of the absent squeezed out.
+/// Appends the members of a bitset, ascending: the positions in a word with those of the absent squeezed out.
+///
+/// Most words have few members, and a store across two cache lines costs as much as the rest, so the first store is a
+/// short one.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2")]
 fn decode_compressed(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
     use std::arch::x86_64::{
-        _mm512_add_epi16, _mm512_maskz_compress_epi16, _mm512_set_epi16, _mm512_set1_epi16, _mm512_storeu_epi16,
+        _mm_add_epi16, _mm_cvtepu8_epi16, _mm_set1_epi16, _mm_storeu_epi16, _mm512_add_epi16,
+        _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cvtepu8_epi16, _mm512_extracti64x4_epi64,
+        _mm512_maskz_compress_epi8, _mm512_set_epi64, _mm512_set1_epi16, _mm512_storeu_epi16,
     };
-    /// Lanes of a vector, the most that one step writes.
-    const LANES: usize = 32;
     if cardinality <= array::SPARSE_MEMBERS_MAX {
         return array::decode_sparse(words, cardinality, out);
     }
-    let mut positions = _mm512_set_epi16(
-        31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2,
-        1, 0,
+    // The bytes 0 to 63.
+    let positions = _mm512_set_epi64(
+        0x3f3e_3d3c_3b3a_3938,
+        0x3736_3534_3332_3130,
+        0x2f2e_2d2c_2b2a_2928,
+        0x2726_2524_2322_2120,
+        0x1f1e_1d1c_1b1a_1918,
+        0x1716_1514_1312_1110,
+        0x0f0e_0d0c_0b0a_0908,
+        0x0706_0504_0302_0100,
     );
-    let step = _mm512_set1_epi16(LANES as i16);
     // The bits are counted here, so that what is written depends on no caller's word for it.
     let count = bitset::cardinality(words) as usize;
-    out.reserve(count + LANES);
+    out.reserve(count + 64);
     let mut end = out.len();
-    for half in words.iter().flat_map(|word| [*word as u32, (*word >> 32) as u32]) {
-        let members = _mm512_maskz_compress_epi16(half, positions);
-        // SAFETY: `end` has grown by the bits of the halves before this one, so it is at most the old length and `count`,
-        // and room for a whole vector was reserved beyond that.
-        unsafe { _mm512_storeu_epi16(out.as_mut_ptr().add(end).cast(), members) };
-        end += half.count_ones() as usize;
-        positions = _mm512_add_epi16(positions, step);
+    for (index, word) in words.iter().enumerate() {
+        let (members, base) = (_mm512_maskz_compress_epi8(*word, positions), (index << 6) as i16);
+        let here = word.count_ones() as usize;
+        // SAFETY: `end` has grown by the bits of the words before this one, so it is at most the old length and `count`,
+        // and room for 64 members was reserved beyond that: the most that is written here.
+        unsafe {
+            let to = out.as_mut_ptr().add(end);
+            if here <= 8 {
+                let first = _mm_cvtepu8_epi16(_mm512_castsi512_si128(members));
+                _mm_storeu_epi16(to.cast(), _mm_add_epi16(first, _mm_set1_epi16(base)));
+            } else {
+                let first = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(members));
+                let second = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(members));
+                _mm512_storeu_epi16(to.cast(), _mm512_add_epi16(first, _mm512_set1_epi16(base)));
+                _mm512_storeu_epi16(to.add(32).cast(), _mm512_add_epi16(second, _mm512_set1_epi16(base)));
+            }
+        }
+        end += here;
     }
-    // SAFETY: all elements below `end` have been written: each step wrote as many from its `end` on as it added.
+    // SAFETY: all elements below `end` have been written: each step wrote at least as many from its `end` on as it added.
     unsafe { out.set_len(end) };
 }
 

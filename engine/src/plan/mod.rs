@@ -6,6 +6,7 @@
 
 mod cut;
 mod leaf;
+mod merge;
 
 pub use leaf::{Leaf, Test, TextMatch};
 
@@ -57,7 +58,8 @@ impl<'a> Plan<'a> {
         let live = table.reader(ColumnId::LIVE)?;
         let mut planner =
             Planner { table, now_micros, columns: Vec::new(), readers: Vec::new(), leaves: Vec::new() };
-        let root = planner.lower(predicate, false, 0)?;
+        let mut root = planner.lower(predicate, false, 0)?;
+        planner.prune(&mut root);
         let Planner { readers, leaves, .. } = planner;
         let mut plan = Plan { table, live, readers, leaves, root: Node::Nobody };
         plan.root = plan.ordered(root)?.0;
@@ -131,6 +133,7 @@ impl<'a> Planner<'a> {
                         child => children.push(child),
                     }
                 }
+                let children = self.merged(children, all)?;
                 combine(children, all)
             }
             leaf => self.lower_leaf(leaf, negated)?,
