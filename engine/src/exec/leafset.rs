@@ -269,24 +269,29 @@ impl<'a> Worker<'_, 'a> {
                     self.stats.bytes += 64 * members.len() as u64;
                     match intervals.as_slice() {
                         [one] => retain_interval(members, &values, *one, negated),
-                        many => retain(members, negated, |row| contains(many, values.get(row))),
+                        many => {
+                            let prefetch = |row| values.residuals.prefetch(row);
+                            retain(members, negated, prefetch, |row| contains(many, values.get(row)));
+                        }
                     }
                 }
             }
             Test::Text { codes, text } => {
                 if let Some(strings) = reader.strings(chunk)? {
                     self.stats.bytes += 64 * members.len() as u64;
-                    retain(members, negated, |row| text.matches(strings.get(row)));
+                    let prefetch = |row| strings.prefetch_bytes(row);
+                    retain(members, negated, prefetch, |row| text.matches(strings.get(row)));
                 } else if let Some(values) = reader.values(chunk)? {
                     self.stats.bytes += 64 * members.len() as u64;
+                    let prefetch = |row| values.residuals.prefetch(row);
                     match codes.as_slice() {
                         [] if !negated => members.clear(),
                         [] => {}
-                        few if few.len() <= 8 => retain(members, negated, |row| {
+                        few if few.len() <= 8 => retain(members, negated, prefetch, |row| {
                             let value = values.get(row);
                             few.iter().fold(false, |any, code| any | (i64::from(*code) == value))
                         }),
-                        many => retain(members, negated, |row| has_code(many, values.get(row))),
+                        many => retain(members, negated, prefetch, |row| has_code(many, values.get(row))),
                     }
                 }
             }
@@ -351,10 +356,19 @@ fn resolve(
         .collect())
 }
 
-/// Without a branch on the answer: positions are written always and kept by the count.
-fn retain(members: &mut Vec<u16>, negated: bool, holds: impl Fn(usize) -> bool) {
+/// Without a branch on the answer: positions are written always and kept by the count. What is read of a member is asked
+/// of the cache some members ahead.
+fn retain(
+    members: &mut Vec<u16>,
+    negated: bool,
+    prefetch: impl Fn(usize),
+    holds: impl Fn(usize) -> bool,
+) {
     let mut kept = 0;
     for at in 0..members.len() {
+        if let Some(ahead) = members.get(at + PREFETCH_AHEAD) {
+            prefetch(usize::from(*ahead));
+        }
         let member = members[at];
         members[kept] = member;
         kept += usize::from(holds(usize::from(member)) != negated);
@@ -362,46 +376,38 @@ fn retain(members: &mut Vec<u16>, negated: bool, holds: impl Fn(usize) -> bool) 
     members.truncate(kept);
 }
 
-/// [`retain`] over a slice of residuals, each asked of the cache some members ahead.
-fn retain_ahead<T: Copy>(members: &mut Vec<u16>, negated: bool, residuals: &[T], holds: impl Fn(T) -> bool) {
-    let mut kept = 0;
-    for at in 0..members.len() {
-        if let Some(ahead) = members.get(at + PREFETCH_AHEAD) {
-            kernel::prefetch(residuals, usize::from(*ahead));
-        }
-        let member = members[at];
-        members[kept] = member;
-        kept += usize::from(holds(residuals[usize::from(member)]) != negated);
-    }
-    members.truncate(kept);
-}
-
 /// [`retain`] for one interval, compared in residuals and with the width looked at once.
 fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): (i64, i64), negated: bool) {
     let frame: Frame = values.frame;
+    let prefetch = |row| values.residuals.prefetch(row);
     if frame.slope != 0 {
-        return retain(members, negated, |row| (low..=high).contains(&values.get(row)));
+        return retain(members, negated, prefetch, |row| (low..=high).contains(&values.get(row)));
     }
     let first = frame.residual_at_least(low);
     let end = high.checked_add(1).map_or(u64::MAX, |next| frame.residual_at_least(next));
     if end <= first && high != i64::MAX {
-        return retain(members, negated, |_| false);
+        return retain(members, negated, |_| {}, |_| false);
     }
     // One unsigned comparison: residual − first < end − first.
     let span = end - first;
     macro_rules! each {
         ($residuals:expr) => {
-            retain_ahead(members, negated, $residuals, |residual| {
-                (residual as u64).wrapping_sub(first) < span
-            })
+            retain(
+                members,
+                negated,
+                |row| kernel::prefetch($residuals, row),
+                |row| ($residuals[row] as u64).wrapping_sub(first) < span,
+            )
         };
     }
     match values.residuals {
-        Residuals::None => retain(members, negated, |_| first == 0),
+        Residuals::None => retain(members, negated, |_| {}, |_| first == 0),
         Residuals::U8(residuals) => each!(residuals),
         Residuals::U16(residuals) => each!(residuals),
         Residuals::U32(residuals) => each!(residuals),
-        Residuals::U64(_) => retain(members, negated, |row| (low..=high).contains(&values.get(row))),
+        Residuals::Planes(..) | Residuals::U64(_) => {
+            retain(members, negated, prefetch, |row| (low..=high).contains(&values.get(row)));
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::lists::lists_section;
 use super::order::order_sections;
 use super::strings::strings_section;
-use super::values::{Framed, frame_of, values_section};
+use super::values::{Framed, codes_section, frame_of, values_section};
 use crate::batch::{ColumnValues, Strings};
 use crate::dictionary::DictionaryBuilder;
 use crate::schema::DataType;
@@ -157,7 +157,6 @@ impl ColumnEncoder {
             framed = frame_of_codes(&wide);
         }
         let stats = stats_of(&framed, nulls);
-        sections.push(EncodedSection { kind: SectionKind::Values, bytes: values_section(&framed), stats });
         let mut groups = Groups::new(self.dictionary.len());
         for (row, code) in codes.iter().enumerate() {
             if nulls.is_none_or(|nulls| !nulls[row]) {
@@ -167,8 +166,10 @@ impl ColumnEncoder {
         if groups.distinct() <= SET_CODES_MAX {
             let rows = (0..codes.len()).filter(|row| nulls.is_none_or(|nulls| !nulls[*row]));
             let sets = groups.sets(rows.map(|row| (codes[row], row as u16)));
+            sections.push(EncodedSection { kind: SectionKind::Values, bytes: codes_section(&framed), stats });
             sections.extend(sets_section(sets));
         } else {
+            sections.push(EncodedSection { kind: SectionKind::Values, bytes: values_section(&framed), stats });
             push_order(&framed, nulls, stats, sections);
         }
     }

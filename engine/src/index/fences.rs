@@ -226,6 +226,8 @@ impl<'a> RankSearch<'a> {
 fn below(residuals: Residuals<'_>, range: std::ops::Range<usize>, bound: u64) -> usize {
     match residuals {
         Residuals::None => 0,
+        // Planes are not for what has fences.
+        Residuals::Planes(..) => 0,
         Residuals::U8(values) => {
             u8::try_from(bound).map_or(range.len(), |bound| kernel::count_below(&values[range.clone()], bound))
         }
@@ -241,14 +243,6 @@ fn below(residuals: Residuals<'_>, range: std::ops::Range<usize>, bound: u64) ->
 
 /// Asks the cache for some residuals.
 fn prefetch(residuals: Residuals<'_>, start: usize, count: usize) {
-    fn lines<T>(values: &[T], start: usize, count: usize) {
-        (0..count).step_by(64 / size_of::<T>()).for_each(|i| kernel::prefetch(values, start + i));
-    }
-    match residuals {
-        Residuals::None => {}
-        Residuals::U8(values) => lines(values, start, count),
-        Residuals::U16(values) => lines(values, start, count),
-        Residuals::U32(values) => lines(values, start, count),
-        Residuals::U64(values) => lines(values, start, count),
-    }
+    let step = 64 / residuals.width().max(1);
+    (start..start + count).step_by(step).for_each(|index| residuals.prefetch(index));
 }

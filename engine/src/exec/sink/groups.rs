@@ -7,7 +7,7 @@
 use super::accumulate::{Accumulator, AggregateReader};
 use super::{Found, Sink};
 use crate::dictionary::Dictionary;
-use crate::index::values::Residuals;
+use crate::index::values::{Residuals, with_planes};
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
@@ -257,17 +257,26 @@ impl Groups {
         let counts = &mut table.histogram[values.frame.base as usize..];
         macro_rules! count {
             ($residuals:expr) => {
+                count!($residuals, |row| $residuals[row])
+            };
+            ($residuals:expr, $residual:expr) => {
                 for (at, row) in rows.iter().enumerate() {
                     if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
                         crate::kernel::prefetch($residuals, usize::from(*ahead));
                     }
-                    counts[$residuals[usize::from(*row)] as usize] += 1;
+                    let residual = $residual;
+                    counts[residual(usize::from(*row)) as usize] += 1;
                 }
             };
         }
         match values.residuals {
             Residuals::None => counts[0] += rows.len() as u64,
             Residuals::U8(residuals) => count!(residuals),
+            // One plane is the commonest: without the loop over planes.
+            Residuals::Planes(low, [high]) => {
+                count!(low, |row: usize| with_planes(low[row], std::slice::from_ref(high), row));
+            }
+            Residuals::Planes(low, high) => count!(low, |row: usize| with_planes(low[row], high, row)),
             Residuals::U16(residuals) => count!(residuals),
             Residuals::U32(residuals) => count!(residuals),
             Residuals::U64(_) => return Ok(None),
