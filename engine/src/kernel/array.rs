@@ -7,13 +7,18 @@ use muster_storage::format::BITSET_WORDS;
 /// Up to this many members, most words of a bitset are empty.
 pub(super) const SPARSE_MEMBERS_MAX: u32 = 1_024;
 
+/// Up to this many members, most words have no more than [`AT_ONCE`].
+pub(super) const THIN_MEMBERS_MAX: u32 = 4_096;
+/// Members of a word that are written whether they are there or not.
+const AT_ONCE: usize = 4;
+
 /// Appends the members of a bitset to `out`, ascending.
 #[inline(always)]
 pub(super) fn decode_members(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
     if cardinality <= SPARSE_MEMBERS_MAX {
         decode_sparse(words, cardinality, out);
     } else {
-        decode_dense(words, cardinality, out);
+        decode_thin(words, cardinality, out);
     }
 }
 
@@ -36,24 +41,24 @@ pub(super) fn decode_sparse(words: &Words, cardinality: u32, out: &mut Vec<u16>)
     }
 }
 
-/// Writes four members a step whether they are there or not and moves on by the true count: the branch predictor sees
-/// one branch per word instead of one per member.
+/// Writes four members of a word whether they are there or not and moves on by the true count: the branch predictor
+/// sees one branch per word instead of one per member, and it is rarely taken.
 #[inline(always)]
-fn decode_dense(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
-    let start = out.len();
-    out.resize(start + cardinality as usize + 64, 0);
-    let mut at = start;
+pub(super) fn decode_thin(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
+    const WORD: usize = u64::BITS as usize;
+    let mut at = out.len();
+    out.resize(at + cardinality as usize + WORD, 0);
     for (index, word) in words.iter().enumerate() {
         let (mut rest, base) = (*word, (index as u16) << 6);
         let count = rest.count_ones() as usize;
-        let slots = &mut out[at..at + 64];
-        let mut slot = 0;
-        while slot < count {
-            for step in &mut slots[slot..(slot + 4).min(64)] {
-                *step = base + (rest.trailing_zeros() as u16 & 63);
-                rest &= rest.wrapping_sub(1);
-            }
-            slot += 4;
+        let Some(slots) = out.get_mut(at..).and_then(|slots| slots.first_chunk_mut::<WORD>()) else { break };
+        for slot in &mut slots[..AT_ONCE] {
+            *slot = base.wrapping_add(rest.trailing_zeros() as u16);
+            rest &= rest.wrapping_sub(1);
+        }
+        for slot in &mut slots[AT_ONCE.min(count)..count] {
+            *slot = base + rest.trailing_zeros() as u16;
+            rest &= rest.wrapping_sub(1);
         }
         at += count;
     }

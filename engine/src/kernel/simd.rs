@@ -116,18 +116,16 @@ dispatch! {
 
 /// Appends the members of a bitset, ascending: the positions in a word with those of the absent squeezed out.
 ///
-/// Most words have few members, and a store across two cache lines costs as much as the rest, so the first store is a
-/// short one.
+/// Squeezing takes the time of about nine members of a word written one by one, so it is for sets of more.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2")]
 fn decode_compressed(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
     use std::arch::x86_64::{
-        _mm_add_epi16, _mm_cvtepu8_epi16, _mm_set1_epi16, _mm_storeu_epi16, _mm512_add_epi16,
-        _mm512_castsi512_si128, _mm512_castsi512_si256, _mm512_cvtepu8_epi16, _mm512_extracti64x4_epi64,
+        _mm512_add_epi16, _mm512_castsi512_si256, _mm512_cvtepu8_epi16, _mm512_extracti64x4_epi64,
         _mm512_maskz_compress_epi8, _mm512_set_epi64, _mm512_set1_epi16, _mm512_storeu_epi16,
     };
-    if cardinality <= array::SPARSE_MEMBERS_MAX {
-        return array::decode_sparse(words, cardinality, out);
+    if cardinality <= array::THIN_MEMBERS_MAX {
+        return array::decode_members(words, cardinality, out);
     }
     // The bytes 0 to 63.
     let positions = _mm512_set_epi64(
@@ -151,14 +149,12 @@ fn decode_compressed(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
         // and room for 64 members was reserved beyond that: the most that is written here.
         unsafe {
             let to = out.as_mut_ptr().add(end);
-            if here <= 8 {
-                let first = _mm_cvtepu8_epi16(_mm512_castsi512_si128(members));
-                _mm_storeu_epi16(to.cast(), _mm_add_epi16(first, _mm_set1_epi16(base)));
-            } else {
-                let first = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(members));
+            let base = _mm512_set1_epi16(base);
+            let first = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(members));
+            _mm512_storeu_epi16(to.cast(), _mm512_add_epi16(first, base));
+            if here > 32 {
                 let second = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(members));
-                _mm512_storeu_epi16(to.cast(), _mm512_add_epi16(first, _mm512_set1_epi16(base)));
-                _mm512_storeu_epi16(to.add(32).cast(), _mm512_add_epi16(second, _mm512_set1_epi16(base)));
+                _mm512_storeu_epi16(to.add(32).cast(), _mm512_add_epi16(second, base));
             }
         }
         end += here;
