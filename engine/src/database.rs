@@ -14,7 +14,7 @@ use crate::member::{self, Key, KeyIndex, KeyLayout};
 use crate::schema::{
     Column, ColumnId, ColumnSpec, DECIMAL_PRECISION_MAX, DataType, NAME_BYTES_MAX, TableId, TableSchema,
 };
-use crate::table::{RangeParts, TableState};
+use crate::table::{ByColumn, RangeParts, TableState};
 use crate::transfer::import::{Imported, import};
 use crate::value::Value;
 use crate::{Error, Result};
@@ -222,7 +222,7 @@ pub(crate) fn open_table(
     open: &HashMap<PartId, Arc<PartReader>>,
 ) -> Result<TableState> {
     let mut ranges: Vec<RangeParts> = Vec::new();
-    let mut dictionaries = HashMap::new();
+    let mut dictionaries = ByColumn::default();
     let mut keys = match record.keys {
         KeyLayout::Sequence { first } => KeyIndex::Sequence(first),
         KeyLayout::None | KeyLayout::Hashed => KeyIndex::None,

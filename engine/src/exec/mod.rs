@@ -2,7 +2,7 @@
 //! into a [`Sink`].
 //!
 //! ```text
-//! Plan ─ tasks of 16 chunks ─ Worker (one chunk at a time) ─ Sink::take ─ partial results merge in chunk order ─ finish
+//! Plan ─ tasks of 16 chunks ─ Worker (one chunk at a time) ─ Sink::take ─ partial results merge ─ finish
 //! ```
 
 mod chunk;
@@ -22,9 +22,10 @@ use crate::{Result, Snapshot};
 use chunk::Worker;
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
-use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Chunks whose ranks are resolved together, and the least that a thread takes.
 const TASK_CHUNKS: u32 = 16;
@@ -118,34 +119,9 @@ pub fn evaluate<S: Sink>(
         .step_by(TASK_CHUNKS as usize)
         .map(|start| start..(start + TASK_CHUNKS).min(chunks.end))
         .collect();
-    let whole = if tasks.len() < 2
-        || S::SEQUENTIAL
-        || (S::COUNTS && scope.mask.is_none() && answered_by_table(&plan))
-    {
-        let mut state = run.begin();
-        for task in tasks {
-            if sink.is_full(&state.partial) {
-                break;
-            }
-            run.task(&mut state, task)?;
-        }
-        state
-    } else {
-        (tasks.into_par_iter())
-            .try_fold(
-                || run.begin(),
-                |mut state, task| {
-                    run.task(&mut state, task)?;
-                    Ok::<_, crate::Error>(state)
-                },
-            )
-            .try_reduce_with(|mut a, b| {
-                sink.merge(&mut a.partial, b.partial);
-                a.worker.stats.add(b.worker.stats);
-                Ok(a)
-            })
-            .unwrap_or_else(|| Ok(run.begin()))?
-    };
+    let alone = S::SEQUENTIAL || (S::COUNTS && scope.mask.is_none() && answered_by_table(&plan));
+    let threads = if alone { 1 } else { rayon::current_num_threads().min(tasks.len()) };
+    let whole = run.share(&tasks, threads)?;
     let stats = whole.worker.stats;
     Ok((sink.finish(&reader, whole.partial)?, stats))
 }
@@ -175,6 +151,49 @@ struct RunState<'r, 'a, S: Sink> {
 impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
     fn begin(&self) -> RunState<'r, 'a, S> {
         RunState { worker: Worker::new(self.plan), partial: self.sink.begin() }
+    }
+
+    /// Does all tasks on this thread and as many of the pool's that it makes `threads`; each takes the next task that
+    /// nobody has.
+    ///
+    /// This thread works instead of waiting: it is awake and has its processor, where a thread of the pool takes as long to
+    /// wake as a small question takes to answer.
+    fn share(&self, tasks: &[Range<u32>], threads: usize) -> Result<RunState<'r, 'a, S>> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut state = self.begin();
+            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if self.sink.is_full(&state.partial) {
+                    break;
+                }
+                if let Err(error) = self.task(&mut state, task.clone()) {
+                    // The others stop after the task they are at.
+                    next.store(tasks.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            Ok(state)
+        };
+        if threads < 2 {
+            return work();
+        }
+        let others = Mutex::new(Vec::with_capacity(threads - 1));
+        let mine = rayon::in_place_scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|_| {
+                    let state = work();
+                    others.lock().unwrap_or_else(PoisonError::into_inner).push(state);
+                });
+            }
+            work()
+        });
+        let mut whole = mine?;
+        for other in others.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            let other = other?;
+            self.sink.merge(&mut whole.partial, other.partial);
+            whole.worker.stats.add(other.worker.stats);
+        }
+        Ok(whole)
     }
 
     fn task(&self, state: &mut RunState<'r, 'a, S>, chunks: Range<u32>) -> Result<()> {

@@ -7,7 +7,6 @@ use crate::disk::Bytes;
 use crate::format::{SECTION_ALIGNMENT, SectionKind, TOC_ENTRY_BYTES};
 use crate::manifest::PartRef;
 use crate::{Error, RESTORE, Result};
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use zerocopy::FromBytes;
@@ -19,7 +18,8 @@ pub struct PartReader {
     header: PartHeader,
     /// The table of sections, copied: it is consulted for every section of every chunk.
     entries: Vec<TocEntry>,
-    groups: HashMap<(u32, SectionKind), Range<usize>>,
+    /// The rows of each column and kind, in the table's order.
+    groups: Vec<((u32, u16), Range<usize>)>,
     verified: Vec<AtomicBool>,
 }
 
@@ -61,18 +61,22 @@ impl PartReader {
             );
         }
         let entries = <[TocEntry]>::ref_from_bytes(toc_bytes).unwrap_or(&[]).to_vec();
-        let mut groups: HashMap<(u32, SectionKind), Range<usize>> = HashMap::new();
+        let mut groups: Vec<((u32, u16), Range<usize>)> = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             let end = entry.offset.checked_add(entry.length);
-            if end.is_none_or(|end| end > header.toc_offset)
-                || !entry.offset.is_multiple_of(SECTION_ALIGNMENT as u64)
-            {
+            let within = end.is_some_and(|end| end <= header.toc_offset);
+            let aligned = entry.offset.is_multiple_of(SECTION_ALIGNMENT as u64);
+            let sorted = index == 0 || entries[index - 1].sort_key() < entry.sort_key();
+            if !within || !aligned || !sorted {
                 let at = header.toc_offset + (index * TOC_ENTRY_BYTES) as u64;
-                return corrupt(at, "a section within the file".into(), format!("{entry:?}"));
+                let expected = "a section within the file, after those before it in the table".into();
+                return corrupt(at, expected, format!("{entry:?}"));
             }
-            // A kind of a future format would have come with a future version.
-            if let Some(kind) = entry.kind() {
-                groups.entry((entry.column, kind)).or_insert(index..index).end = index + 1;
+            let (column, kind, _) = entry.sort_key();
+            let group = (column, kind);
+            match groups.last_mut() {
+                Some((last, rows)) if *last == group => rows.end = index + 1,
+                _ => groups.push((group, index..index + 1)),
             }
         }
         let verified = entries.iter().map(|_| AtomicBool::new(false)).collect();
@@ -96,7 +100,8 @@ impl PartReader {
 
     /// The sections of one column and kind, by chunk.
     pub fn sections(&self, column: u32, kind: SectionKind) -> Sections<'_> {
-        let range = self.groups.get(&(column, kind)).cloned().unwrap_or(0..0);
+        let group = self.groups.binary_search_by_key(&(column, kind as u16), |(group, _)| *group);
+        let range = group.map_or(0..0, |at| self.groups[at].1.clone());
         Sections { part: self, first: range.start, entries: &self.entries()[range] }
     }
 

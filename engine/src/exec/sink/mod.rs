@@ -13,7 +13,7 @@ use super::Found;
 use crate::Result;
 use crate::table::TableState;
 
-/// Takes members chunk by chunk. Partial results of neighbouring spans of chunks merge, in their order.
+/// Takes members chunk by chunk. A thread takes its chunks ascending; partial results of different chunks merge in any order.
 pub trait Sink: Sync {
     /// What it reads of the table besides the members.
     type Reader<'a>: Sync;
@@ -40,7 +40,7 @@ pub trait Sink: Sync {
     ) -> Result<u64>;
     /// Takes a chunk's count.
     fn take_count(&self, _partial: &mut Self::Partial, _count: u32) {}
-    /// Adds the result of the chunks that follow.
+    /// Adds the result of other chunks.
     fn merge(&self, into: &mut Self::Partial, from: Self::Partial);
     /// True once further chunks cannot change the result.
     fn is_full(&self, _partial: &Self::Partial) -> bool {
