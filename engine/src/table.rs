@@ -1,8 +1,8 @@
 //! A table as a snapshot sees it: its parts, opened, and the way from (column, chunk) to bytes.
 
 use crate::dictionary::Dictionary;
-use crate::index::lists::ListsRef;
 use crate::index::fences::{FencesRef, RankSearch};
+use crate::index::lists::ListsRef;
 use crate::index::order::OrderRef;
 use crate::index::strings::StringsRef;
 use crate::index::values::{Residuals, ValuesRef};

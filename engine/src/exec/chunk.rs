@@ -431,9 +431,8 @@ impl<'p, 'a> Worker<'p, 'a> {
         }
         self.bound(&mut conjunction, chunk)?;
         let mut words = self.buffer();
-        let mut cardinality = with_operands(&conjunction.clauses, |operands| {
-            kernel::intersection_into(operands, &mut words)
-        });
+        let mut cardinality =
+            with_operands(&conjunction.clauses, |operands| kernel::intersection_into(operands, &mut words));
         if !conjunction.removed.is_empty() {
             conjunction.removed.iter().for_each(|removed| kernel::set_members(&mut words, removed, false));
             cardinality = kernel::cardinality(&words);

@@ -129,9 +129,9 @@ impl<'a> Worker<'_, 'a> {
         match &planned.test {
             Test::Codes(intervals) => match self.ranges(leaf, chunk)? {
                 Some(ranges) => self.ranked_into(planned, chunk, &ranges, clause),
-                None => self.scan_into(planned, chunk, clause, |values, row| {
-                    contains(intervals, values.get(row))
-                }),
+                None => {
+                    self.scan_into(planned, chunk, clause, |values, row| contains(intervals, values.get(row)))
+                }
             },
             Test::Text { codes, text } => {
                 if let Some(strings) = reader.strings(chunk)? {
@@ -166,13 +166,7 @@ impl<'a> Worker<'_, 'a> {
     }
 
     /// The sets of some codes.
-    fn codes_into(
-        &mut self,
-        leaf: &Leaf,
-        chunk: u32,
-        codes: &[u32],
-        clause: &mut Clause<'a>,
-    ) -> Result<u32> {
+    fn codes_into(&mut self, leaf: &Leaf, chunk: u32, codes: &[u32], clause: &mut Clause<'a>) -> Result<u32> {
         let reader = self.plan.reader(leaf);
         let Some(sets) = reader.sets(chunk)? else { return Ok(0) };
         self.stats.bytes += sets.table_bytes().min(64 * codes.len()) as u64;
@@ -228,8 +222,7 @@ impl<'a> Worker<'_, 'a> {
         let Some(values) = reader.values(chunk)? else { return Ok(0) };
         let nulls = reader.nulls(chunk)?;
         self.stats.bytes += (values.rows * values.residuals.width()) as u64;
-        Ok(self
-            .rows_into(clause, 0..values.rows, |row| holds(&values, row) && !nulls.contains(row as u16)))
+        Ok(self.rows_into(clause, 0..values.rows, |row| holds(&values, row) && !nulls.contains(row as u16)))
     }
 
     /// Adds those of some rows for which `holds`; returns how many.
@@ -358,12 +351,7 @@ fn resolve(
 
 /// Without a branch on the answer: positions are written always and kept by the count. What is read of a member is asked
 /// of the cache some members ahead.
-fn retain(
-    members: &mut Vec<u16>,
-    negated: bool,
-    prefetch: impl Fn(usize),
-    holds: impl Fn(usize) -> bool,
-) {
+fn retain(members: &mut Vec<u16>, negated: bool, prefetch: impl Fn(usize), holds: impl Fn(usize) -> bool) {
     let mut kept = 0;
     for at in 0..members.len() {
         if let Some(ahead) = members.get(at + PREFETCH_AHEAD) {

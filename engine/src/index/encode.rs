@@ -169,7 +169,11 @@ impl ColumnEncoder {
             sections.push(EncodedSection { kind: SectionKind::Values, bytes: codes_section(&framed), stats });
             sections.extend(sets_section(sets));
         } else {
-            sections.push(EncodedSection { kind: SectionKind::Values, bytes: values_section(&framed), stats });
+            sections.push(EncodedSection {
+                kind: SectionKind::Values,
+                bytes: values_section(&framed),
+                stats,
+            });
             push_order(&framed, nulls, stats, sections);
         }
     }

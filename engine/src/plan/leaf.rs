@@ -374,9 +374,10 @@ impl Leaf {
             },
             Test::Codes(intervals) => {
                 // An end of a range costs a bitmap, and a thousand bits set one by one.
-                let ends = intervals.iter().take(8).map(|(low, high)| {
-                    f64::from(u8::from(*low > i64::MIN) + u8::from(*high < i64::MAX))
-                });
+                let ends = intervals
+                    .iter()
+                    .take(8)
+                    .map(|(low, high)| f64::from(u8::from(*low > i64::MIN) + u8::from(*high < i64::MAX)));
                 let bytes = ends.sum::<f64>() * 2.0 * BITSET_BYTES as f64;
                 (ranked(reader, chunk, intervals)?.unwrap_or(rows * 0.3), bytes)
             }
