@@ -2,15 +2,16 @@
 """Times the benchmark's member questions on MusterDB, DuckDB and ClickHouse, in one run on one machine.
 
     run.py load --parquet DIR --work DIR      members.parquet into all three, with seconds and bytes on disk
-    run.py ask  --work DIR [--runs 9]         a table of medians, ratios and targets; every answer checked
+    run.py ask  --work DIR                    a table of medians, ratios and targets; every answer checked
 
 Needs `pip install duckdb chdb` and a release build of `muster` (or --muster PATH).
 
 How it is fair: each engine runs with its defaults, on all cores, from warm pages, alone on the machine: one engine at a
 time, in a process of its own that ends before the next begins, so that no engine's caches take the memory of another.
 The engines take turns question by question, so that a machine that slows down slows all of them. Each process asks its
-question twice to warm up. ClickHouse answers in two forms where there are two: scanning its table, and from bitmaps built
-beforehand as its users do it; the faster one counts. What it does not do: tune, or repeat a run until it pleases.
+question twice to warm up, then at least 15 times and for at least a second: the rule of `muster bench`. ClickHouse answers
+in two forms where there are two: scanning its table, and from bitmaps built beforehand as its users do it; the faster one
+counts. What it does not do: tune, or repeat a run until it pleases.
 """
 import argparse
 import json
@@ -71,6 +72,10 @@ BITMAPS = {
     f"{merged('c', 'tier=gold', 'tier=black')}, {merged('d', 't03')} "
     "SELECT bitmapAndnotCardinality(bitmapAnd(bitmapAnd(a, b), c), d)",
 }
+
+# How often a question is asked; `muster bench` does the same of itself.
+RUNS_MIN = 15
+RUNS_SECONDS = 1.0
 
 # At most this fraction of the fastest peer at 100 M members; the questions without one are measured only.
 TARGETS = {
@@ -165,12 +170,12 @@ def child_load(kind, work, parquet):
     return {"seconds": seconds, "bytes": size}
 
 
-def child_ask(kind, work, sql, runs):
+def child_ask(kind, work, sql):
     asked = engine(kind, work, True)
     rows = asked.ask(sql)
     asked.run(sql)
     times = []
-    for _ in range(runs):
+    while len(times) < RUNS_MIN or sum(times) < RUNS_SECONDS:
         started = time.perf_counter()
         asked.run(sql)
         times.append(time.perf_counter() - started)
@@ -203,10 +208,8 @@ def output_of(*command):
     return done.stdout
 
 
-def muster_ask(muster, database, name, sql, runs):
-    report = json.loads(
-        output_of(muster, "bench", str(database), "--only", name, "--runs", str(runs), "--json")
-    )
+def muster_ask(muster, database, name, sql):
+    report = json.loads(output_of(muster, "bench", str(database), "--only", name, "--json"))
     question = report["questions"][0]
     if question["sql"] != sql:
         sys.exit(f"muster bench asks {name} as {question['sql']!r}, this script as {sql!r}: make them equal")
@@ -283,18 +286,17 @@ def warm(file):
 def ask(arguments):
     work = arguments.work.resolve()
     muster = muster_binary(arguments.muster)
-    runs = arguments.runs
     wrong, missed, lines, members = [], [], [], 0
     for name, sql in QUESTIONS.items():
         if arguments.only and name not in arguments.only:
             continue
-        ours = muster_ask(muster, work / "muster", name, sql, runs)
+        ours = muster_ask(muster, work / "muster", name, sql)
         peers = {
-            "DuckDB": in_subprocess("ask", "duckdb", str(work), sql, runs),
-            "ClickHouse scan": in_subprocess("ask", "clickhouse", str(work), sql, runs),
+            "DuckDB": in_subprocess("ask", "duckdb", str(work), sql),
+            "ClickHouse scan": in_subprocess("ask", "clickhouse", str(work), sql),
         }
         if name in BITMAPS:
-            peers["ClickHouse bitmaps"] = in_subprocess("ask", "clickhouse", str(work), BITMAPS[name], runs)
+            peers["ClickHouse bitmaps"] = in_subprocess("ask", "clickhouse", str(work), BITMAPS[name])
         members = ours["members"]
         for label, answer in peers.items():
             if not agree(ours["rows"], answer["rows"]):
@@ -310,7 +312,7 @@ def ask(arguments):
         cells = [name, *map(millis, figures), f"1/{fastest / mine:.1f}", target, {True: "met", False: "missed"}.get(met, "")]
         lines.append("| " + " | ".join(cells) + " |")
         print(f"{name}: {millis(mine)}, fastest peer {millis(fastest)}", file=sys.stderr, flush=True)
-    print(f"{members:,} members, {os.cpu_count()} processors, medians of {runs} runs\n")
+    print(f"{members:,} members, {os.cpu_count()} processors, medians of at least {RUNS_MIN} runs and {RUNS_SECONDS:g} s\n")
     print("| question | MusterDB | DuckDB | ClickHouse scan | ClickHouse bitmaps | of the fastest peer | target | |")
     print("|---|--:|--:|--:|--:|--:|--:|---|")
     print("\n".join(lines))
@@ -341,7 +343,6 @@ def main():
     loading = commands.add_parser("load", help="load members.parquet into the three")
     loading.add_argument("--parquet", type=Path, required=True, help="the directory with members.parquet")
     asking = commands.add_parser("ask", help="ask and compare")
-    asking.add_argument("--runs", type=int, default=9, help="measured runs of each question (default 9)")
     asking.add_argument("--only", action="append", choices=QUESTIONS, help="only this question; repeatable")
     for command in (loading, asking):
         command.add_argument("--work", type=Path, required=True, help="where the databases are")

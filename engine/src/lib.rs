@@ -23,6 +23,7 @@ pub mod inspect;
 pub mod kernel;
 pub mod member;
 pub mod plan;
+mod pool;
 pub mod predicate;
 pub mod schema;
 pub mod table;

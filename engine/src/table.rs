@@ -1,7 +1,7 @@
 //! A table as a snapshot sees it: its parts, opened, and the way from (column, chunk) to bytes.
 
 use crate::dictionary::Dictionary;
-use crate::index::fences::{FencesRef, RankSearch};
+use crate::index::fences::{Bound, FencesRef, RankSearch, Zone};
 use crate::index::lists::ListsRef;
 use crate::index::order::OrderRef;
 use crate::index::strings::StringsRef;
@@ -147,9 +147,10 @@ pub struct Ranked<'a> {
 }
 
 impl<'a> Ranked<'a> {
-    /// Begins the search for the number of values below `bound`, or with `inclusive` at most `bound`.
-    pub fn search(&self, bound: i64, inclusive: bool) -> RankSearch<'a> {
-        RankSearch::begin(self.fences, self.permutation, self.residuals, bound, inclusive)
+    /// Begins the search for the number of values below `bound`, which is neither none nor all of them.
+    #[inline]
+    pub fn search(&self, bound: i64) -> RankSearch<'a> {
+        RankSearch::begin(self.fences, self.permutation, self.residuals, bound)
     }
 }
 
@@ -176,6 +177,7 @@ impl<'a> ColumnReader<'a> {
         self.sections(chunk, kind)?.entry((chunk as usize % RANGE_CHUNKS) as u16)
     }
 
+    #[inline]
     fn open<T>(
         &self,
         chunk: u32,
@@ -246,14 +248,33 @@ impl<'a> ColumnReader<'a> {
         self.open(chunk, SectionKind::Fences, FencesRef::open)
     }
 
+    /// The number and the ends of the values of a chunk with a range index, from the table of sections alone.
+    #[inline]
+    pub fn zone(&self, chunk: u32) -> Option<Zone> {
+        let entry = self.entry(chunk, SectionKind::Order)?;
+        Some(Zone { count: entry.cardinality, low: entry.low, high: entry.high })
+    }
+
+    /// How many values of a chunk with a range index are below a bound.
+    pub fn rank(&self, chunk: u32, zone: Zone, bound: Bound) -> Result<u32> {
+        match (zone.rank(bound), bound) {
+            (Some(rank), _) => Ok(rank),
+            (None, Bound::Below(code)) => {
+                Ok(self.ranked(chunk)?.map_or(0, |ranked| ranked.search(code).run()))
+            }
+            (None, Bound::Everything) => Ok(zone.count),
+        }
+    }
+
     /// What a search for ranks needs; `None` where the chunk has no range index.
     pub fn ranked(&self, chunk: u32) -> Result<Option<Ranked<'a>>> {
         let Some(fences) = self.fences(chunk)? else { return Ok(None) };
-        let order = self.order(chunk)?;
+        let count = fences.count();
+        let permutation = self.open(chunk, SectionKind::Order, |bytes| OrderRef::rows_of(bytes, count))?;
         let residuals = self.open(chunk, SectionKind::Values, |bytes| fences.residuals_of(bytes))?;
-        Ok(order.zip(residuals).map(|(order, residuals)| Ranked {
+        Ok(permutation.zip(residuals).map(|(permutation, residuals)| Ranked {
             fences,
-            permutation: order.rows(),
+            permutation,
             residuals,
         }))
     }

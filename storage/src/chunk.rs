@@ -147,6 +147,13 @@ impl<'a> SetsRef<'a> {
         self.codes.binary_search(&code).ok()
     }
 
+    /// Where the table most probably has a code's row (its code, offset and cardinality): for asking the cache for it
+    /// ahead of [`Self::find`].
+    pub fn row(&self, code: u32) -> Option<(&'a [u32], &'a [u32], &'a [u16])> {
+        let at = (code as usize).min(self.codes.len());
+        Some((self.codes.get(at..)?, self.offsets.get(at..)?, self.cardinalities.get(at..)?))
+    }
+
     /// The cardinality of container `index` without touching it. Panics beyond the table.
     pub fn cardinality(&self, index: usize) -> u32 {
         u32::from(self.cardinalities[index]) + 1

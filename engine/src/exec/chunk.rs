@@ -4,7 +4,7 @@
 //! members as soon as one clause is small, and asks the clauses that are left about those members only.
 
 use super::clause::{Clause, Conjunction, with_operands};
-use super::leafset::Ranks;
+use super::ranks::Ranks;
 use super::{Found, Stats};
 use crate::Result;
 use crate::kernel;
@@ -16,10 +16,15 @@ use muster_storage::format::{BITSET_WORDS, SectionKind};
 /// its latency; the set of a range is two bitmaps and some two thousand single bits, about 20 KiB in sequence.
 const PROBE_BELOW: f64 = 256.0;
 
+/// A range is covered rather than made exactly where at most this many members are expected to be left before it …
+const COVER_MAX: f64 = 1024.0;
+/// … and at least this many: fewer are not worth reading the sets around it.
+const COVER_MIN: f64 = 128.0;
+
 /// What one thread needs to evaluate chunks: the plan, and buffers that are reused.
 pub(super) struct Worker<'p, 'a> {
     pub(super) plan: &'p Plan<'a>,
-    pub(super) ranks: Vec<Ranks>,
+    pub(super) ranks: Vec<Ranks<'a>>,
     /// The chunks of the task at hand, whose ranks are resolved together.
     pub(super) task: std::ops::Range<u32>,
     pub(super) stats: Stats,
@@ -159,12 +164,34 @@ impl<'p, 'a> Worker<'p, 'a> {
             Node::Nobody => Ok(false),
             Node::Everyone => Ok(true),
             Node::And(children) => {
+                let (mut covered, mut later) = (Vec::new(), Vec::new());
                 for child in children {
+                    if let Node::Leaf { leaf, negated: false } = child
+                        && self.cover(into, *leaf, chunk)?
+                    {
+                        covered.push(*leaf);
+                    } else if into.members.is_none() && self.few(into, chunk) && !self.is_stored(child) {
+                        // It would make a list of the members: first come the stored sets that are left.
+                        later.push(child);
+                    } else if !self.narrow(into, child, chunk)? {
+                        return Ok(false);
+                    }
+                }
+                for child in later {
                     if !self.narrow(into, child, chunk)? {
                         return Ok(false);
                     }
                 }
-                Ok(true)
+                if covered.is_empty() {
+                    return Ok(true);
+                }
+                let mut members = self.listed(into, chunk)?;
+                for leaf in covered {
+                    self.probe_leaf(leaf, false, chunk, &mut members)?;
+                }
+                let some = !members.is_empty();
+                into.members = Some(members);
+                Ok(some)
             }
             Node::Or(children) => {
                 if self.sparse(into, chunk)? {
@@ -308,11 +335,32 @@ impl<'p, 'a> Worker<'p, 'a> {
         if into.members.is_some() {
             return Ok(true);
         }
-        if into.clauses.is_empty() || into.share * self.plan.table.chunk_rows(chunk) as f64 > PROBE_BELOW {
+        if !self.few(into, chunk) {
             return Ok(false);
         }
+        into.members = Some(self.listed(into, chunk)?);
+        Ok(true)
+    }
+
+    /// True where so few members are expected to be left that they are better asked one by one.
+    fn few(&self, into: &Conjunction<'a>, chunk: u32) -> bool {
+        !into.clauses.is_empty() && into.share * self.plan.table.chunk_rows(chunk) as f64 <= PROBE_BELOW
+    }
+
+    /// True of a leaf whose members are one stored set.
+    fn is_stored(&self, node: &Node) -> bool {
+        let Node::Leaf { leaf, .. } = node else { return false };
+        match &self.plan.leaves[*leaf].test {
+            Test::True | Test::Null | Test::Never => true,
+            Test::Tags(codes) | Test::Text { codes, .. } => codes.len() <= 1,
+            Test::Codes(_) | Test::Ordinals(_) => false,
+        }
+    }
+
+    /// Takes the members so far as a list; the conjunction goes on without clauses.
+    fn listed(&mut self, into: &mut Conjunction<'a>, chunk: u32) -> Result<Vec<u16>> {
         let taken = std::mem::replace(into, Conjunction::new(into.share));
-        into.members = Some(match self.finish(taken, chunk)? {
+        Ok(match self.finish(taken, chunk)? {
             Answer::Members(members) => members,
             Answer::Words(words, cardinality) => {
                 let mut members = Vec::with_capacity(cardinality as usize + 64);
@@ -322,7 +370,33 @@ impl<'p, 'a> Worker<'p, 'a> {
             }
             Answer::Nobody => Vec::new(),
             Answer::Everyone => (0..self.plan.table.chunk_rows(chunk)).map(|row| row as u16).collect(),
-        });
+        })
+    }
+
+    /// Narrows to stored sets around a range where few members are expected to be left then: filter now, refine later.
+    /// True where it did; the leaf is then still to be asked of each member that all clauses leave.
+    ///
+    /// The exact set of a range is a copy of these sets and some thousand single bits; asking a few members is less.
+    fn cover(&mut self, into: &mut Conjunction<'a>, leaf: usize, chunk: u32) -> Result<bool> {
+        let rows = self.plan.table.chunk_rows(chunk) as f64;
+        let expected = into.share * rows;
+        if into.members.is_some() || into.clauses.is_empty() || !(COVER_MIN..=COVER_MAX).contains(&expected) {
+            return Ok(false);
+        }
+        let Some(&[(low, high)]) = self.ranges(leaf, chunk)? else { return Ok(false) };
+        let plan = self.plan;
+        let Some(order) = plan.reader(&plan.leaves[leaf]).order(chunk)? else { return Ok(false) };
+        let Some(cover) = order.cover(low as usize, high as usize) else { return Ok(false) };
+        self.ranks[leaf].covered = true;
+        let share = into.share * cover.rows as f64 / rows;
+        into.share = share;
+        for (words, negated) in [(cover.within, false), (cover.without, true)] {
+            if let Some(words) = words {
+                let mut clause = Clause::new(negated);
+                clause.add(ChunkRef::Bitset { words, cardinality: cover.rows as u32 }, self);
+                into.clauses.push(clause);
+            }
+        }
         Ok(true)
     }
 

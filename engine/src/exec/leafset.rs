@@ -3,11 +3,9 @@
 use super::chunk::{Answer, Worker};
 use super::clause::Clause;
 use crate::Result;
-use crate::index::fences::RankSearch;
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
 use crate::plan::{Leaf, Test};
-use crate::table::ColumnReader;
 use muster_storage::chunk::ChunkRef;
 use muster_storage::format::SectionKind;
 
@@ -18,45 +16,41 @@ const ORDERED_CODES_MAX: usize = 256;
 /// A run of ranks up to this long is set row by row.
 const ROWS_SET_SINGLY: usize = 2_048;
 
-/// Cache lines of the coarse fences of a full chunk, at four bytes each.
-const FENCE_LINES: usize = 8;
-/// How far ahead of its use a member's value is asked of the cache.
-const PREFETCH_AHEAD: usize = 24;
-/// The ranks of a leaf's intervals in the chunks of a task.
-#[derive(Default)]
-pub(super) struct Ranks {
-    /// Per chunk of the task: `None` without a range index, else a pair of ranks an interval.
-    resolved: ChunkRanks,
-}
-
-impl Ranks {
-    pub(super) fn forget(&mut self) {
-        self.resolved.clear();
-    }
-}
+/// How far ahead of its use a member's value is asked of the cache. A core follows some dozen misses at a time: at 24 and
+/// beyond, its requests waited for each other and mix8 took a tenth to a third longer.
+const PREFETCH_AHEAD: usize = 12;
 
 impl<'a> Worker<'_, 'a> {
-    /// Asks the cache for what the leaves will read of the chunk after `chunk` and, a step earlier, of the one behind it.
+    /// Asks the cache for what the leaves will read of the chunk after `chunk`, and of their tables some chunks earlier.
     pub(super) fn prefetch(&self, chunk: u32) {
         let plan = self.plan;
-        for leaf in plan.leaves.iter().take(16) {
+        for (index, leaf) in plan.leaves.iter().enumerate().take(16) {
             let reader = plan.reader(leaf);
             let codes: &[u32] = match &leaf.test {
                 Test::True => &[0],
                 Test::Text { codes, .. } | Test::Tags(codes) => codes,
                 Test::Codes(_) => {
-                    if let Some(Some(ranges)) = self.ranks_of(plan, leaf, chunk + 1)
+                    if let Some(ranges) = self.ranks[index].of(chunk + 1)
                         && let Ok(Some(order)) = reader.order(chunk + 1)
                     {
-                        ranges
-                            .iter()
-                            .for_each(|(low, high)| order.prefetch_range(*low as usize, *high as usize));
+                        let exact = !self.ranks[index].covered;
+                        for (low, high) in ranges {
+                            order.prefetch_range(*low as usize, *high as usize, exact);
+                        }
                     }
+                    reader.prefetch(chunk + 1, SectionKind::Values, 1);
                     continue;
                 }
                 Test::Null | Test::Ordinals(_) | Test::Never => continue,
             };
-            reader.prefetch(chunk + 2, SectionKind::Sets, 1);
+            reader.prefetch(chunk + 3, SectionKind::Sets, 1);
+            if let Some(sets) = reader.known_sets(chunk + 2) {
+                for (code, offset, cardinality) in codes.iter().take(8).filter_map(|code| sets.row(*code)) {
+                    kernel::prefetch(code, 0);
+                    kernel::prefetch(offset, 0);
+                    kernel::prefetch(cardinality, 0);
+                }
+            }
             if let Some(sets) = reader.known_sets(chunk + 1) {
                 for index in codes.iter().take(8).filter_map(|code| sets.find(*code)) {
                     if let Ok(container) = sets.container(index) {
@@ -65,16 +59,6 @@ impl<'a> Worker<'_, 'a> {
                 }
             }
         }
-    }
-
-    fn ranks_of(
-        &self,
-        plan: &crate::plan::Plan<'_>,
-        leaf: &Leaf,
-        chunk: u32,
-    ) -> Option<&Option<Vec<(u32, u32)>>> {
-        let index = plan.leaves.iter().position(|known| std::ptr::eq(known, leaf))?;
-        self.ranks[index].resolved.get(chunk.checked_sub(self.task.start)? as usize)
     }
 
     /// A leaf's TRUE set where it is one stored container.
@@ -101,20 +85,16 @@ impl<'a> Worker<'_, 'a> {
     }
 
     /// The ranks of a leaf's intervals in a chunk; `None` where the chunk has no range index.
-    pub(super) fn ranges(&mut self, leaf: usize, chunk: u32) -> Result<Option<Vec<(u32, u32)>>> {
+    pub(super) fn ranges(&mut self, leaf: usize, chunk: u32) -> Result<Option<&[(u32, u32)]>> {
         let plan = self.plan;
         let planned = &plan.leaves[leaf];
         let Test::Codes(intervals) = &planned.test else { return Ok(None) };
-        if intervals.len() > RESOLVED_INTERVALS_MAX {
-            return resolve(plan.reader(planned), &[chunk], intervals, &mut self.stats.bytes)
-                .map(|mut all| all.remove(0));
+        if !self.ranks[leaf].know(chunk) {
+            let few = intervals.len() <= RESOLVED_INTERVALS_MAX;
+            let chunks = if few { self.task.clone() } else { chunk..chunk + 1 };
+            self.stats.bytes += self.ranks[leaf].resolve(plan.reader(planned), chunks, intervals)?;
         }
-        if self.ranks[leaf].resolved.is_empty() {
-            let chunks: Vec<u32> = self.task.clone().collect();
-            self.ranks[leaf].resolved =
-                resolve(plan.reader(planned), &chunks, intervals, &mut self.stats.bytes)?;
-        }
-        Ok(self.ranks[leaf].resolved[(chunk - self.task.start) as usize].clone())
+        Ok(self.ranks[leaf].of(chunk))
     }
 
     /// Adds a leaf's TRUE set to a clause; at most so many are its members, and 0 is exact.
@@ -127,12 +107,14 @@ impl<'a> Worker<'_, 'a> {
         let planned = &plan.leaves[leaf];
         let reader = plan.reader(planned);
         match &planned.test {
-            Test::Codes(intervals) => match self.ranges(leaf, chunk)? {
-                Some(ranges) => self.ranked_into(planned, chunk, &ranges, clause),
-                None => {
-                    self.scan_into(planned, chunk, clause, |values, row| contains(intervals, values.get(row)))
+            Test::Codes(intervals) => {
+                if self.ranges(leaf, chunk)?.is_none() {
+                    return self.scan_into(planned, chunk, clause, |values, row| {
+                        contains(intervals, values.get(row))
+                    });
                 }
-            },
+                self.ranked_into(leaf, chunk, clause)
+            }
             Test::Text { codes, text } => {
                 if let Some(strings) = reader.strings(chunk)? {
                     let nulls = reader.nulls(chunk)?;
@@ -149,8 +131,8 @@ impl<'a> Worker<'_, 'a> {
                 if codes.len() <= ORDERED_CODES_MAX {
                     let intervals: Vec<(i64, i64)> =
                         codes.iter().map(|c| (i64::from(*c), i64::from(*c))).collect();
-                    let ranges = resolve(reader, &[chunk], &intervals, &mut self.stats.bytes)?.remove(0);
-                    return self.ranked_into(planned, chunk, &ranges.unwrap_or_default(), clause);
+                    self.stats.bytes += self.ranks[leaf].resolve(reader, chunk..chunk + 1, &intervals)?;
+                    return self.ranked_into(leaf, chunk, clause);
                 }
                 self.scan_into(planned, chunk, clause, |values, row| has_code(codes, values.get(row)))
             }
@@ -180,15 +162,16 @@ impl<'a> Worker<'_, 'a> {
         Ok(members)
     }
 
-    fn ranked_into(
-        &mut self,
-        leaf: &Leaf,
-        chunk: u32,
-        ranges: &[(u32, u32)],
-        clause: &mut Clause<'a>,
-    ) -> Result<u32> {
-        let Some(order) = self.plan.reader(leaf).order(chunk)? else { return Ok(0) };
-        for (low, high) in ranges.iter().map(|(low, high)| (*low as usize, *high as usize)) {
+    /// The set of a leaf's ranks, which are resolved.
+    fn ranked_into(&mut self, leaf: usize, chunk: u32, clause: &mut Clause<'a>) -> Result<u32> {
+        let plan = self.plan;
+        let Some(order) = plan.reader(&plan.leaves[leaf]).order(chunk)? else { return Ok(0) };
+        let ranks = std::mem::take(&mut self.ranks[leaf]);
+        // Intervals are disjoint, and so are their ranks.
+        let mut members = 0;
+        for (low, high) in ranks.of(chunk).unwrap_or_default() {
+            members += high - low;
+            let (low, high) = (*low as usize, *high as usize);
             if low == high {
                 continue;
             }
@@ -206,8 +189,8 @@ impl<'a> Worker<'_, 'a> {
                 clause.add_answer(Answer::Words(words, (high - low) as u32), self);
             }
         }
-        // Intervals are disjoint, and so are their ranks.
-        Ok(ranges.iter().map(|(low, high)| high - low).sum())
+        self.ranks[leaf] = ranks;
+        Ok(members)
     }
 
     /// Row by row, where there is no index: keys, sequences, long lists of codes.
@@ -303,50 +286,6 @@ impl<'a> Worker<'_, 'a> {
         }
         Ok(())
     }
-}
-
-/// Per chunk the first and last rank of each interval; `None` where the chunk has no range index.
-type ChunkRanks = Vec<Option<Vec<(u32, u32)>>>;
-
-/// Finds the ranks of every interval in every chunk, step by step for all of them, so that their cache misses overlap.
-fn resolve(
-    reader: &ColumnReader<'_>,
-    chunks: &[u32],
-    intervals: &[(i64, i64)],
-    bytes: &mut u64,
-) -> Result<ChunkRanks> {
-    for chunk in chunks {
-        reader.prefetch(*chunk, SectionKind::Fences, FENCE_LINES);
-    }
-    let mut searches = Vec::with_capacity(2 * chunks.len() * intervals.len());
-    let mut indexed = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        let Some(ranked) = reader.ranked(*chunk)? else {
-            indexed.push(false);
-            continue;
-        };
-        indexed.push(true);
-        for (low, high) in intervals {
-            searches.push(ranked.search(*low, false));
-            searches.push(ranked.search(*high, true));
-        }
-    }
-    searches.iter_mut().for_each(RankSearch::coarse);
-    searches.iter_mut().for_each(RankSearch::middle);
-    searches.iter_mut().for_each(RankSearch::fine);
-    for _ in 0..RankSearch::HALVINGS {
-        searches.iter_mut().for_each(RankSearch::halve);
-    }
-    *bytes += searches.iter().map(RankSearch::bytes).sum::<u64>();
-    let mut ranks = searches.iter().map(RankSearch::finish);
-    let mut pair = || {
-        let low = ranks.next().unwrap_or(0) as u32;
-        (low, (ranks.next().unwrap_or(0) as u32).max(low))
-    };
-    Ok(indexed
-        .into_iter()
-        .map(|indexed| indexed.then(|| intervals.iter().map(|_| pair()).collect()))
-        .collect())
 }
 
 /// Without a branch on the answer: positions are written always and kept by the count. What is read of a member is asked

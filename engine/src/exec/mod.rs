@@ -9,6 +9,7 @@ mod chunk;
 mod clause;
 mod leafset;
 mod project;
+mod ranks;
 mod sink;
 
 pub use project::{project, value_at};
@@ -16,12 +17,14 @@ pub use sink::{Aggregate, Count, First, Group, Groups, Members, OrderBy, Sink, T
 
 use crate::control::Cancel;
 use crate::plan::{Node, Plan, Test};
+use crate::pool::{pool, processor};
 use crate::predicate::Predicate;
 use crate::schema::TableId;
 use crate::{Result, Snapshot};
 use chunk::Worker;
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
+use rayon::ThreadPool;
 use roaring::RoaringBitmap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -120,8 +123,8 @@ pub fn evaluate<S: Sink>(
         .map(|start| start..(start + TASK_CHUNKS).min(chunks.end))
         .collect();
     let alone = S::SEQUENTIAL || (S::COUNTS && scope.mask.is_none() && answered_by_table(&plan));
-    let threads = if alone { 1 } else { rayon::current_num_threads().min(tasks.len()) };
-    let whole = run.share(&tasks, threads)?;
+    let pool = if alone || tasks.len() < 2 { None } else { pool() };
+    let whole = run.share(&tasks, pool)?;
     let stats = whole.worker.stats;
     Ok((sink.finish(&reader, whole.partial)?, stats))
 }
@@ -153,12 +156,11 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
         RunState { worker: Worker::new(self.plan), partial: self.sink.begin() }
     }
 
-    /// Does all tasks on this thread and as many of the pool's that it makes `threads`; each takes the next task that
-    /// nobody has.
+    /// Does all tasks on this thread and those of the pool; each takes the next task that nobody has.
     ///
     /// This thread works instead of waiting: it is awake and has its processor, where a thread of the pool takes as long to
     /// wake as a small question takes to answer.
-    fn share(&self, tasks: &[Range<u32>], threads: usize) -> Result<RunState<'r, 'a, S>> {
+    fn share(&self, tasks: &[Range<u32>], pool: Option<&ThreadPool>) -> Result<RunState<'r, 'a, S>> {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut state = self.begin();
@@ -174,17 +176,17 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
             }
             Ok(state)
         };
-        if threads < 2 {
-            return work();
-        }
-        let others = Mutex::new(Vec::with_capacity(threads - 1));
-        let mine = rayon::in_place_scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(|_| {
+        let Some(pool) = pool else { return work() };
+        let others = Mutex::new(Vec::with_capacity(pool.current_num_threads()));
+        let here = processor();
+        let mine = pool.in_place_scope(|scope| {
+            scope.spawn_broadcast(|_, _| {
+                // The thread that is kept on this one's processor would only take turns with it.
+                if here.is_none() || here != processor() {
                     let state = work();
                     others.lock().unwrap_or_else(PoisonError::into_inner).push(state);
-                });
-            }
+                }
+            });
             work()
         });
         let mut whole = mine?;

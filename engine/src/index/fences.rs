@@ -12,6 +12,7 @@
 use super::values::{Frame, Framed, Residuals, VALUES_HEADER_BYTES, extend_narrowed};
 use crate::kernel;
 use muster_storage::chunk::Malformed;
+use muster_storage::format::CHUNK_MEMBERS;
 
 /// Ranks from one coarse fence to the next.
 pub const COARSE_STEP: usize = 2048;
@@ -27,13 +28,13 @@ const HEADER_BYTES: usize = 64;
 pub struct FencesRef<'a> {
     frame: Frame,
     count: usize,
-    coarse: Residuals<'a>,
-    middle: Residuals<'a>,
-    fine: Residuals<'a>,
+    /// The fences of all three levels, one after the other.
+    levels: Residuals<'a>,
 }
 
 impl<'a> FencesRef<'a> {
     /// Opens a section.
+    #[inline]
     pub fn open(section: &'a [u8]) -> Result<FencesRef<'a>, Malformed> {
         let malformed = Malformed("a header of fences");
         let header = section.get(..HEADER_BYTES).ok_or(malformed)?;
@@ -44,15 +45,9 @@ impl<'a> FencesRef<'a> {
         if frame.divisor == 0 {
             return Err(Malformed("a divisor other than 0"));
         }
-        let mut body = &section[HEADER_BYTES..];
-        let mut level = |step: usize| {
-            let fences = count.div_ceil(step);
-            let residuals = Residuals::read(body, width, fences)?;
-            body = &body[fences * usize::from(width)..];
-            Ok(residuals)
-        };
-        let (coarse, middle, fine) = (level(COARSE_STEP)?, level(MIDDLE_STEP)?, level(FENCE_STEP)?);
-        Ok(FencesRef { frame, count, coarse, middle, fine })
+        let [_, _, (fine, length)] = levels(count);
+        let levels = Residuals::read(&section[HEADER_BYTES..], width, fine + length)?;
+        Ok(FencesRef { frame, count, levels })
     }
 
     /// Values in the chunk.
@@ -62,12 +57,20 @@ impl<'a> FencesRef<'a> {
 
     /// The residuals of the `Values` section that goes with these fences: their width is the same, so the section's
     /// own header need not be touched.
+    #[inline]
     pub fn residuals_of(&self, values: &'a [u8]) -> Result<Residuals<'a>, Malformed> {
         let residuals = values.get(VALUES_HEADER_BYTES..).ok_or(Malformed("a header of values"))?;
-        let width = self.fine.width();
+        let width = self.levels.width();
         let rows = residuals.len().checked_div(width).unwrap_or(0);
         Residuals::read(residuals, width as u8, rows)
     }
+}
+
+/// Where the coarse, the middle and the fine fences of so many values begin, and how many they are.
+#[inline(always)]
+fn levels(count: usize) -> [(usize, usize); 3] {
+    let [coarse, middle, fine] = [COARSE_STEP, MIDDLE_STEP, FENCE_STEP].map(|step| count.div_ceil(step));
+    [(0, coarse), (coarse, middle), (coarse + middle, fine)]
 }
 
 /// The `Fences` section of framed rows, given in the order of their residuals.
@@ -85,12 +88,53 @@ pub fn fences_section(framed: &Framed, rows: &[u16]) -> Vec<u8> {
     fences
 }
 
-/// A search for the rank of a bound in one chunk: how many values are below it.
+/// What the table of sections says of a chunk's values: how many, and between which codes.
+#[derive(Clone, Copy)]
+pub struct Zone {
+    /// Values in the chunk.
+    pub count: u32,
+    /// The least code.
+    pub low: i64,
+    /// The greatest code.
+    pub high: i64,
+}
+
+impl Zone {
+    /// How many values are below `bound`, where none or all of them are.
+    #[inline]
+    pub fn rank(&self, bound: Bound) -> Option<u32> {
+        match bound {
+            Bound::Below(bound) if bound <= self.low => Some(0),
+            Bound::Below(bound) if bound <= self.high => None,
+            Bound::Below(_) | Bound::Everything => Some(self.count),
+        }
+    }
+}
+
+/// What is counted: the values below a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Those less than this.
+    Below(i64),
+    /// All.
+    Everything,
+}
+
+impl Bound {
+    /// The values of at most `code`.
+    #[inline]
+    pub fn up_to(code: i64) -> Bound {
+        code.checked_add(1).map_or(Bound::Everything, Bound::Below)
+    }
+}
+
+/// A search for the rank of a bound in one chunk: how many values are below it, where neither none nor all of them are
+/// ([`Zone::rank`]).
 ///
 /// The steps are separate so that a caller can take each for many chunks before the next: the cache misses of one step
 /// overlap instead of waiting for each other. Each step asks the cache for what the next one reads.
 pub struct RankSearch<'a> {
-    fences: FencesRef<'a>,
+    fences: Residuals<'a>,
     permutation: &'a [u16],
     values: Residuals<'a>,
     residual: u64,
@@ -98,87 +142,69 @@ pub struct RankSearch<'a> {
     low: usize,
     /// … and that of the rank so many further on is not.
     span: usize,
-    /// The answer, where it is known without a search.
-    known: Option<usize>,
 }
 
 impl<'a> RankSearch<'a> {
     /// How often [`Self::halve`] is called, after the other steps.
     pub const HALVINGS: u32 = FENCE_STEP.trailing_zeros() + 1;
 
-    /// Begins the search for the number of values below `bound`, or with `inclusive` at most `bound`. The rest is that of
-    /// the chunk: [`super::order::OrderRef::rows`], [`FencesRef::residuals_of`].
+    /// Begins the search for the number of values below `bound`. The rest is that of the chunk:
+    /// [`super::order::OrderRef::rows`], [`FencesRef::residuals_of`].
+    #[inline]
     pub fn begin(
         fences: FencesRef<'a>,
         permutation: &'a [u16],
         values: Residuals<'a>,
         bound: i64,
-        inclusive: bool,
     ) -> RankSearch<'a> {
-        let (residual, known) = match if inclusive { bound.checked_add(1) } else { Some(bound) } {
-            None => (0, Some(fences.count)),
-            Some(bound) => match fences.frame.residual_at_least(bound) {
-                0 => (0, Some(0)),
-                residual => (residual, None),
-            },
-        };
-        // Fences of no width are those of one value in the whole chunk, residual 0, and the bound is above it.
-        let known = match fences.fine {
-            Residuals::None => known.or(Some(fences.count)),
-            _ => known,
-        };
-        RankSearch { fences, permutation, values, residual, low: 0, span: fences.count, known }
+        let residual = fences.frame.residual_at_least(bound);
+        RankSearch { fences: fences.levels, permutation, values, residual, low: 0, span: fences.count }
     }
 
-    /// Narrows the search by the fences of one level; `step` is theirs.
-    fn narrow(&mut self, level: Residuals<'a>, step: usize) {
-        if self.known.is_some() {
-            return;
-        }
+    /// Narrows the search by the fences of one level, which begin at `start`; `step` is theirs.
+    #[inline(always)]
+    fn narrow(&mut self, start: usize, step: usize) {
         // What has been narrowed to begins with a fence of this level too, and ends before one or with the chunk.
         let (first, end) = (self.low / step, (self.low + self.span).div_ceil(step));
-        let below = below(level, first..end, self.residual);
-        if below == 0 {
-            // Only at the first level: the least value is not below the bound.
-            self.known = Some(0);
-            return;
-        }
+        let below = below(self.fences, start + first..start + end, self.residual).max(1);
         let limit = self.low + self.span;
         self.low = (first + below - 1) * step;
         self.span = step.min(limit - self.low);
     }
 
+    #[inline(always)]
+    fn start_of(&self, level: usize) -> usize {
+        levels(self.permutation.len())[level].0
+    }
+
     /// Step 1: the coarse fences.
+    #[inline(always)]
     pub fn coarse(&mut self) {
-        self.narrow(self.fences.coarse, COARSE_STEP);
-        if self.known.is_none() {
-            prefetch(self.fences.middle, self.low / MIDDLE_STEP, COARSE_STEP / MIDDLE_STEP);
-        }
+        self.narrow(0, COARSE_STEP);
+        let first = self.start_of(1) + self.low / MIDDLE_STEP;
+        prefetch_ends(self.fences, first, COARSE_STEP / MIDDLE_STEP);
     }
 
     /// Step 2: the middle fences between two coarse ones.
+    #[inline(always)]
     pub fn middle(&mut self) {
-        self.narrow(self.fences.middle, MIDDLE_STEP);
-        if self.known.is_none() {
-            prefetch(self.fences.fine, self.low / FENCE_STEP, MIDDLE_STEP / FENCE_STEP);
-        }
+        self.narrow(self.start_of(1), MIDDLE_STEP);
+        let first = self.start_of(2) + self.low / FENCE_STEP;
+        prefetch_ends(self.fences, first, MIDDLE_STEP / FENCE_STEP);
     }
 
     /// Step 3: the fine fences between two middle ones.
+    #[inline(always)]
     pub fn fine(&mut self) {
-        self.narrow(self.fences.fine, FENCE_STEP);
-        if self.known.is_none() {
-            kernel::prefetch(self.permutation, self.low);
-        }
+        self.narrow(self.start_of(2), FENCE_STEP);
+        kernel::prefetch(self.permutation, self.low);
         // From here on the ranks that are looked at are powers of two apart; those beyond the chunk are passed over.
         self.span = 2 * FENCE_STEP;
     }
 
     /// Steps from 4 on, [`Self::HALVINGS`] times: one row, half way; the first of them only asks for it.
+    #[inline(always)]
     pub fn halve(&mut self) {
-        if self.known.is_some() {
-            return;
-        }
         let half = self.span / 2;
         if half < FENCE_STEP
             && let Some(row) = self.permutation.get(self.low + half)
@@ -190,30 +216,27 @@ impl<'a> RankSearch<'a> {
         if half > 1
             && let Some(row) = self.permutation.get(self.low + half / 2)
         {
-            prefetch(self.values, usize::from(*row), 1);
+            self.values.prefetch(usize::from(*row));
         }
     }
 
-    /// Bytes looked at, for statistics, in cache lines.
+    /// Bytes looked at, for statistics: fences, and the lines of the header, the permutation and single values.
+    #[inline]
     pub fn bytes(&self) -> u64 {
-        if self.known.is_some() {
-            return HEADER_BYTES as u64;
-        }
-        let width = self.fences.fine.width();
-        let lines = |values: usize| (values * width).div_ceil(64);
-        let fences = lines(self.fences.count.div_ceil(COARSE_STEP))
-            + lines(COARSE_STEP / MIDDLE_STEP)
-            + lines(MIDDLE_STEP / FENCE_STEP);
-        64 * (1 + fences + 1 + FENCE_STEP.trailing_zeros() as usize) as u64
+        const FENCES: usize =
+            CHUNK_MEMBERS / COARSE_STEP + COARSE_STEP / MIDDLE_STEP + MIDDLE_STEP / FENCE_STEP;
+        const LINES: usize = 1 + 1 + FENCE_STEP.trailing_zeros() as usize;
+        (FENCES * self.values.width() + 64 * LINES) as u64
     }
 
     /// The rank, after all steps.
-    pub fn finish(&self) -> usize {
-        self.known.unwrap_or(self.low + 1)
+    #[inline]
+    pub fn finish(&self) -> u32 {
+        self.low as u32 + 1
     }
 
     /// All steps at once.
-    pub fn run(mut self) -> usize {
+    pub fn run(mut self) -> u32 {
         self.coarse();
         self.middle();
         self.fine();
@@ -223,6 +246,7 @@ impl<'a> RankSearch<'a> {
 }
 
 /// How many of some ascending residuals are below `bound`.
+#[inline(always)]
 fn below(residuals: Residuals<'_>, range: std::ops::Range<usize>, bound: u64) -> usize {
     match residuals {
         Residuals::None => 0,
@@ -238,8 +262,9 @@ fn below(residuals: Residuals<'_>, range: std::ops::Range<usize>, bound: u64) ->
     }
 }
 
-/// Asks the cache for some residuals.
-fn prefetch(residuals: Residuals<'_>, start: usize, count: usize) {
-    let step = 64 / residuals.width().max(1);
-    (start..start + count).step_by(step).for_each(|index| residuals.prefetch(index));
+/// Asks the cache for a line or two of residuals, by their first and their last.
+#[inline(always)]
+fn prefetch_ends(residuals: Residuals<'_>, start: usize, count: usize) {
+    residuals.prefetch(start);
+    residuals.prefetch(start + count - 1);
 }

@@ -29,6 +29,17 @@ pub struct OrderRef<'a> {
     permutation: &'a [u16],
 }
 
+/// The rows in `within` (or all) that are not in `without`, as stored.
+#[derive(Clone, Copy)]
+pub struct Cover<'a> {
+    /// Everybody where there is none.
+    pub within: Option<&'a Words>,
+    /// Nobody where there is none.
+    pub without: Option<&'a Words>,
+    /// How many rows that are.
+    pub rows: usize,
+}
+
 /// The rows below a rank, as stored.
 #[derive(Clone, Copy)]
 enum Below<'a> {
@@ -59,6 +70,14 @@ impl<'a> OrderRef<'a> {
         Ok(OrderRef { step, bitmaps, permutation })
     }
 
+    /// The rows by rank of a section of `count` values: all that a search for ranks needs of it.
+    pub fn rows_of(section: &'a [u8], count: usize) -> Result<&'a [u16], Malformed> {
+        let bitmaps = bitmaps_of(count).1 * BITSET_BYTES;
+        (section.get(bitmaps..).and_then(|rows| <[u16]>::ref_from_bytes(rows).ok()))
+            .filter(|rows| rows.len() == count)
+            .ok_or(Malformed("rank bitmaps and a permutation of as many rows as have values"))
+    }
+
     /// The rows by rank: `rows()[0]` has the least value.
     pub fn rows(&self) -> &'a [u16] {
         self.permutation
@@ -83,6 +102,24 @@ impl<'a> OrderRef<'a> {
                 None => (count, Below::Everybody),
             },
         }
+    }
+
+    /// Stored sets that hold the rows of rank `low..high` between them, and up to two steps of others; `None` where the
+    /// chunk has none, or the range is empty.
+    pub fn cover(&self, low: usize, high: usize) -> Option<Cover<'a>> {
+        if self.step == 0 || low >= high {
+            return None;
+        }
+        let (below, above) = (low / self.step, high.div_ceil(self.step));
+        let stored = |k: usize| k.checked_sub(1).and_then(|k| self.bitmaps.get(k));
+        // The last one is of all values, unless those are all rows.
+        let (within, end) = match above <= RANK_BITMAPS {
+            true => (stored(above), above * self.step),
+            false => (self.bitmaps.get(RANK_BITMAPS), self.permutation.len()),
+        };
+        let below = below.min(RANK_BITMAPS);
+        let start = (below * self.step).min(end);
+        Some(Cover { within, without: stored(below), rows: end.min(self.permutation.len()) - start })
     }
 
     /// Bytes that [`Self::write_range`] will read, for statistics.
@@ -124,8 +161,14 @@ impl<'a> OrderRef<'a> {
         }
     }
 
-    /// Asks the cache for what [`Self::write_range`] of these ranks will read.
-    pub fn prefetch_range(&self, low: usize, high: usize) {
+    /// Asks the cache for what [`Self::write_range`] (`exact`) or [`Self::cover`] of these ranks will read.
+    pub fn prefetch_range(&self, low: usize, high: usize, exact: bool) {
+        if !exact {
+            if let Some(cover) = self.cover(low, high) {
+                cover.within.into_iter().chain(cover.without).for_each(kernel::prefetch_start);
+            }
+            return;
+        }
         for rank in [low, high] {
             let (near, below) = self.nearest(rank);
             if let Below::Words(words) = below {
@@ -204,7 +247,7 @@ pub fn order_sections(framed: &Framed, nulls: Option<&[bool]>) -> (Vec<u8>, Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::fences::{FencesRef, RankSearch};
+    use crate::index::fences::{Bound, FencesRef, RankSearch, Zone};
     use crate::index::values::{frame_of, values_section};
     use muster_storage::disk::Bytes;
     use proptest::prelude::*;
@@ -220,9 +263,16 @@ mod tests {
         let fences = FencesRef::open(&fences).unwrap();
         let order = OrderRef::open(&order, fences.count()).unwrap();
         let values = fences.residuals_of(&values).unwrap();
+        let zone = Zone { count: fences.count() as u32, low: framed.low, high: framed.high };
         for (low, high) in ranges {
-            let first = RankSearch::begin(fences, order.rows(), values, *low, false).run();
-            let last = RankSearch::begin(fences, order.rows(), values, *high, true).run();
+            let rank = |bound| match (zone.rank(bound), bound) {
+                (Some(rank), _) => rank as usize,
+                (None, Bound::Below(code)) => {
+                    RankSearch::begin(fences, order.rows(), values, code).run() as usize
+                }
+                (None, Bound::Everything) => unreachable!("every value is a known number of them"),
+            };
+            let (first, last) = (rank(Bound::Below(*low)), rank(Bound::up_to(*high)));
             let expected: Vec<u16> = (0..codes.len())
                 .filter(|row| nulls.is_none_or(|n| !n[*row]) && (*low..=*high).contains(&codes[*row]))
                 .map(|row| row as u16)
@@ -230,7 +280,20 @@ mod tests {
             assert_eq!(last.saturating_sub(first), expected.len(), "{low}..={high}");
             let mut words = [u64::MAX; BITSET_WORDS];
             order.write_range(first, last.max(first), &mut words);
-            assert!(muster_storage::chunk::members_of(&words).eq(expected), "{low}..={high}");
+            assert!(muster_storage::chunk::members_of(&words).eq(expected.iter().copied()), "{low}..={high}");
+            if let Some(Cover { within, without, rows }) = order.cover(first, last) {
+                let covers = |row: u16| {
+                    let has = |set: &Words| set[usize::from(row / 64)] >> (row % 64) & 1 == 1;
+                    within.is_none_or(has) && !without.is_some_and(has)
+                };
+                assert!(expected.iter().all(|row| covers(*row)), "{low}..={high}");
+                assert_eq!(
+                    (0..codes.len()).filter(|row| covers(*row as u16)).count(),
+                    rows,
+                    "{low}..={high}"
+                );
+                assert!(rows - expected.len() < 2 * order.step, "{low}..={high}");
+            }
         }
     }
 

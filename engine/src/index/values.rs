@@ -44,6 +44,7 @@ impl Frame {
 
     /// The least residual whose value is at least `bound`, of a frame without slope; `None` where only a residual
     /// beyond `u64` would do.
+    #[inline]
     pub fn residual_at_least(&self, bound: i64) -> u64 {
         if bound <= self.base { 0 } else { (bound.wrapping_sub(self.base) as u64).div_ceil(self.divisor) }
     }
@@ -68,6 +69,7 @@ pub enum Residuals<'a> {
 
 impl<'a> Residuals<'a> {
     /// Reads `count` residuals of `width` bytes at the start of `bytes`.
+    #[inline]
     pub fn read(bytes: &'a [u8], width: u8, count: usize) -> Result<Residuals<'a>, Malformed> {
         fn slice<T: FromBytes + Immutable>(bytes: &[u8], count: usize) -> Result<&[T], Malformed> {
             let malformed = Malformed("as many values as rows");

@@ -1,5 +1,6 @@
 //! Bitsets of one chunk: 1,024 words, 8 KiB, four of them in an L1 cache.
 
+use super::simd::prefetch;
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
 
@@ -37,6 +38,9 @@ pub(super) fn intersection_into(operands: &[Operand<'_>], out: &mut Words) -> u3
     count
 }
 
+/// How many blocks ahead of its use a set's words are asked of the cache.
+const BLOCKS_AHEAD: usize = 4;
+
 #[inline(always)]
 fn block_of(operands: &[Operand<'_>], block: usize) -> [u64; BLOCK] {
     let mut result = [u64::MAX; BLOCK];
@@ -45,6 +49,10 @@ fn block_of(operands: &[Operand<'_>], block: usize) -> [u64; BLOCK] {
         let mut union = [0; BLOCK];
         for set in operand.sets {
             let words = &set[block * BLOCK..(block + 1) * BLOCK];
+            if block + BLOCKS_AHEAD < BITSET_WORDS / BLOCK {
+                let ahead = &set[(block + BLOCKS_AHEAD) * BLOCK..(block + BLOCKS_AHEAD + 1) * BLOCK];
+                (0..BLOCK).step_by(8).for_each(|word| prefetch(ahead, word));
+            }
             union.iter_mut().zip(words).for_each(|(u, w)| *u |= w);
         }
         result.iter_mut().zip(&union).for_each(|(r, u)| *r &= u ^ flip);

@@ -3,6 +3,7 @@
 use super::cut::cut;
 use super::{Node, Plan, Planner, constant};
 use crate::calendar::{add_interval, days_of, midnight};
+use crate::index::fences;
 use crate::member::{self, Key};
 use crate::predicate::{CompareOp, Literal, Predicate};
 use crate::schema::{ColumnId, DataType};
@@ -388,9 +389,11 @@ impl Leaf {
 
 /// How many values of a chunk lie in the intervals; `None` without a range index.
 fn ranked(reader: &ColumnReader<'_>, chunk: u32, intervals: &[(i64, i64)]) -> Result<Option<f64>> {
-    let Some(ranked) = reader.ranked(chunk)? else { return Ok(None) };
-    let rank = |bound, inclusive| ranked.search(bound, inclusive).run();
-    let few = intervals.iter().take(16);
-    let members: usize = few.map(|(low, high)| rank(*high, true).saturating_sub(rank(*low, false))).sum();
-    Ok(Some(members as f64 * (intervals.len() as f64 / intervals.len().clamp(1, 16) as f64)))
+    let Some(zone) = reader.zone(chunk) else { return Ok(None) };
+    let mut members = 0;
+    for (low, high) in intervals.iter().take(16) {
+        let below = reader.rank(chunk, zone, fences::Bound::Below(*low))?;
+        members += reader.rank(chunk, zone, fences::Bound::up_to(*high))?.saturating_sub(below);
+    }
+    Ok(Some(f64::from(members) * (intervals.len() as f64 / intervals.len().clamp(1, 16) as f64)))
 }

@@ -106,6 +106,7 @@ impl PartReader {
     }
 
     /// The bytes of the section in row `index` of the table; its checksum is verified the first time.
+    #[inline]
     pub fn section_at(&self, index: usize) -> Result<&[u8]> {
         let entry = &self.entries()[index];
         let bytes = &self.bytes[entry.offset as usize..(entry.offset + entry.length) as usize];
@@ -178,6 +179,7 @@ impl<'a> Sections<'a> {
         self.part
     }
 
+    #[inline]
     fn position(&self, chunk: u16) -> Option<usize> {
         // Most columns have a section in every chunk.
         match self.entries.get(usize::from(chunk)) {
@@ -187,11 +189,13 @@ impl<'a> Sections<'a> {
     }
 
     /// The row of the table for `chunk` of the range.
+    #[inline]
     pub fn entry(&self, chunk: u16) -> Option<&'a TocEntry> {
         self.position(chunk).map(|position| &self.entries[position])
     }
 
     /// The bytes for `chunk` of the range if they were verified before: for asking the cache for them ahead of use.
+    #[inline]
     pub fn verified(&self, chunk: u16) -> Option<&'a [u8]> {
         let index = self.first + self.position(chunk)?;
         let entry = self.part.entries().get(index)?;
@@ -200,6 +204,7 @@ impl<'a> Sections<'a> {
     }
 
     /// The bytes for `chunk` of the range, verified on first use; `None` where there is no such section.
+    #[inline]
     pub fn bytes(&self, chunk: u16) -> Result<Option<&'a [u8]>> {
         self.position(chunk).map(|position| self.part.section_at(self.first + position)).transpose()
     }
