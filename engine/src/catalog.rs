@@ -56,3 +56,34 @@ impl Catalog {
         codec::encode(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::DataType;
+
+    /// Whatever the declarations look like, these bytes are what databases hold.
+    #[test]
+    fn the_numbers_of_types_and_key_layouts_are_those_on_disk() {
+        let types = [
+            (DataType::Boolean, 0),
+            (DataType::SmallInt, 1),
+            (DataType::Integer, 2),
+            (DataType::BigInt, 3),
+            (DataType::Double, 5),
+            (DataType::Text, 6),
+            (DataType::Date, 7),
+            (DataType::Timestamp, 8),
+            (DataType::TimestampTz, 9),
+            (DataType::TextArray, 10),
+        ];
+        for (data_type, number) in types {
+            assert_eq!(codec::encode(&data_type), [number, 0, 0, 0], "{data_type}");
+            assert_eq!(codec::decode::<DataType>(&[number, 0, 0, 0]).unwrap(), data_type);
+        }
+        assert_eq!(codec::encode(&DataType::Decimal { precision: 12, scale: 2 }), [4, 0, 0, 0, 12, 2]);
+        assert_eq!(codec::encode(&KeyLayout::None), [0, 0, 0, 0]);
+        assert_eq!(codec::encode(&KeyLayout::Sequence { first: 7 }), [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(codec::encode(&KeyLayout::Hashed), [2, 0, 0, 0]);
+    }
+}

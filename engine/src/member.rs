@@ -12,11 +12,14 @@
 //! lines: bucket end, entries, and the key itself. The hash is XXH3 (64 bits, seed 0) of the key's UTF-8 bytes, or of a
 //! BIGINT's eight little-endian bytes.
 
-use crate::kernel::prefetch;
+mod lookup;
+
+pub use lookup::lookup;
+
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
-use crate::{Error, Result};
+use crate::Result;
 use bincode::{Decode, Encode};
 use muster_storage::format::SectionKind;
 use muster_storage::part::{PartReader, PartWriter, SectionStats};
@@ -30,25 +33,20 @@ const SEGMENT_KEYS: usize = 1 << 17;
 /// Keys of a bucket, on average.
 const BUCKET_KEYS: usize = 8;
 const HEADER_BYTES: usize = 64;
-/// Up to this many keys go through the steps together, so that their cache misses overlap; more are sorted first.
-const LOOKUP_GROUP: usize = 32;
-/// Keys of a sorted batch that a thread takes at a time.
-const BATCH_SLICE: usize = 4_096;
-/// How many keys ahead of its check a stored key is asked of the cache.
-const KEYS_AHEAD: usize = 16;
 
-/// How a table's keys are found; the catalog's record.
+/// How a table's keys are found; the catalog's record, whose numbers never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[repr(u32)]
 pub enum KeyLayout {
     /// The table has no key, or no rows.
-    None,
+    None = 0,
     /// The key of ordinal o is `first + o`.
     Sequence {
         /// The key of ordinal 0.
         first: i64,
-    },
+    } = 1,
     /// By the key index.
-    Hashed,
+    Hashed = 2,
 }
 
 /// The key index of a table.
@@ -279,145 +277,5 @@ impl<'a> Segment<'a> {
     fn entries_of(&self, bucket: usize) -> &'a [Entry] {
         let start = if bucket == 0 { 0 } else { self.ends[bucket - 1] as usize };
         self.entries.get(start..self.ends[bucket] as usize).unwrap_or(&[])
-    }
-}
-
-/// The ordinals of some keys, in their order; `None` for a key that no member has.
-///
-/// Cost: under a microsecond each when warm, less in a batch: a batch is sorted and shared among the cores.
-pub fn lookup(table: &TableState, keys: &[Key<'_>]) -> Result<Vec<Option<u32>>> {
-    let Some(column) = table.schema().key else {
-        return Err(Error::Invalid(format!("table \"{}\" has no key", table.schema().name)));
-    };
-    let part = match table.keys() {
-        KeyIndex::None => return Ok(vec![None; keys.len()]),
-        KeyIndex::Sequence(first) => {
-            let found = |key: &Key<'_>| match key {
-                Key::Integer(integer) => (integer.checked_sub(*first))
-                    .filter(|distance| (0..table.rows() as i64).contains(distance))
-                    .map(|distance| distance as u32),
-                Key::Text(_) => None,
-            };
-            return Ok(keys.iter().map(found).collect());
-        }
-        KeyIndex::Hashed(part) => part,
-    };
-    let reader = table.key_reader(column);
-    let sections = part.sections(column.0, SectionKind::Keys);
-    let segment_bits = sections.entries().len().trailing_zeros();
-    let segment = |number: u64| -> Result<Segment<'_>> {
-        let entry = sections.entry(number as u16);
-        let bytes = sections.bytes(number as u16)?.unwrap_or(&[]);
-        let malformed = muster_storage::chunk::Malformed("a segment of the key index");
-        Segment::open(bytes).ok_or_else(|| part.malformed(entry.map_or(0, |e| e.offset), malformed).into())
-    };
-    let group = |keys: &[Key<'_>]| -> Result<Vec<Option<u32>>> {
-        let mut steps = Vec::with_capacity(keys.len());
-        for key in keys {
-            let hash = key.hash();
-            let high = (hash >> 32) as u32;
-            let segment = segment(top_bits(high, segment_bits))?;
-            let bucket = segment.bucket(high, segment_bits);
-            prefetch(segment.ends, bucket);
-            steps.push((segment, bucket, hash as u32));
-        }
-        for (segment, bucket, _) in &steps {
-            let entries = segment.entries_of(*bucket);
-            prefetch(entries, 0);
-            prefetch(entries, entries.len().saturating_sub(1));
-        }
-        let candidates = |(segment, bucket, tag): &(Segment<'_>, usize, u32)| {
-            let tag = *tag;
-            segment
-                .entries_of(*bucket)
-                .iter()
-                .filter(move |e| e.tag == tag)
-                .map(|e| e.ordinal)
-                .collect::<Candidates>()
-        };
-        let candidates: Vec<Candidates> = steps.iter().map(candidates).collect();
-        if reader.data_type() == DataType::Text {
-            for ordinal in candidates.iter().flat_map(|c| c.first) {
-                if let Some(strings) = reader.strings(ordinal >> 16)? {
-                    strings.prefetch_bytes((ordinal & 0xffff) as usize);
-                }
-            }
-        }
-        keys.iter()
-            .zip(&candidates)
-            .map(|(key, candidates)| {
-                for ordinal in candidates.first.iter().chain(&candidates.more) {
-                    if stored_equals(&reader, *key, *ordinal)? {
-                        return Ok(Some(*ordinal));
-                    }
-                }
-                Ok(None)
-            })
-            .collect()
-    };
-    if keys.len() <= LOOKUP_GROUP {
-        return group(keys);
-    }
-    // A large batch goes through the index in the order of hashes and through the keys in the order of ordinals: what it
-    // touches then lies on neighbouring pages, where the keys' own order would open a new page at every step.
-    let mut hashed: Vec<(u64, u32)> =
-        keys.par_iter().enumerate().map(|(at, key)| (key.hash(), at as u32)).collect();
-    hashed.par_sort_unstable();
-    let candidates = (hashed.par_chunks(BATCH_SLICE))
-        .map(|slice| {
-            let mut candidates = Vec::with_capacity(slice.len());
-            for (hash, at) in slice {
-                let high = (hash >> 32) as u32;
-                let segment = segment(top_bits(high, segment_bits))?;
-                let entries = segment.entries_of(segment.bucket(high, segment_bits)).iter();
-                candidates.extend(entries.filter(|e| e.tag == *hash as u32).map(|e| (e.ordinal, *at)));
-            }
-            Ok(candidates)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let mut candidates = candidates.concat();
-    candidates.par_sort_unstable();
-    let matched = (candidates.par_chunks(BATCH_SLICE))
-        .map(|slice| {
-            let mut matched = Vec::with_capacity(slice.len());
-            for (number, (ordinal, at)) in slice.iter().enumerate() {
-                if let Some((ahead, key)) = slice.get(number + KEYS_AHEAD) {
-                    if let Some(strings) = reader.strings(ahead >> 16)? {
-                        strings.prefetch_bytes((ahead & 0xffff) as usize);
-                    }
-                    if let Key::Text(text) = keys[*key as usize] {
-                        prefetch(text, 0);
-                    }
-                }
-                if stored_equals(&reader, keys[*at as usize], *ordinal)? {
-                    matched.push((*ordinal, *at));
-                }
-            }
-            Ok(matched)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let mut found = vec![None; keys.len()];
-    matched.into_iter().flatten().for_each(|(ordinal, at)| found[at as usize] = Some(ordinal));
-    Ok(found)
-}
-
-fn stored_equals(reader: &ColumnReader<'_>, key: Key<'_>, ordinal: u32) -> Result<bool> {
-    Ok(match key {
-        Key::Text(text) => stored_text(reader, ordinal)? == text,
-        Key::Integer(integer) => stored_integer(reader, ordinal)? == Some(integer),
-    })
-}
-
-/// Ordinals whose tag matched: nearly always none or one.
-#[derive(Default)]
-struct Candidates {
-    first: Option<u32>,
-    more: Vec<u32>,
-}
-
-impl FromIterator<u32> for Candidates {
-    fn from_iter<I: IntoIterator<Item = u32>>(ordinals: I) -> Candidates {
-        let mut ordinals = ordinals.into_iter();
-        Candidates { first: ordinals.next(), more: ordinals.collect() }
     }
 }

@@ -30,36 +30,37 @@ pub const KEY_BYTES_MAX: usize = 256;
 /// The longest name of a table or column, in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 
-/// The type of a column, under its PostgreSQL name.
+/// The type of a column, under its PostgreSQL name. The numbers are those of the catalog, and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[repr(u32)]
 pub enum DataType {
     /// `BOOLEAN`
-    Boolean,
+    Boolean = 0,
     /// `SMALLINT`, 16 bits
-    SmallInt,
+    SmallInt = 1,
     /// `INTEGER`, 32 bits
-    Integer,
+    Integer = 2,
     /// `BIGINT`, 64 bits
-    BigInt,
+    BigInt = 3,
     /// `DECIMAL(precision, scale)`, exact; precision at most [`DECIMAL_PRECISION_MAX`]
     Decimal {
         /// Digits in all.
         precision: u8,
         /// Digits after the point.
         scale: u8,
-    },
+    } = 4,
     /// `DOUBLE PRECISION`, IEEE 754 binary64
-    Double,
+    Double = 5,
     /// `TEXT`, any Unicode
-    Text,
+    Text = 6,
     /// `DATE`, days
-    Date,
+    Date = 7,
     /// `TIMESTAMP`, microseconds without a zone
-    Timestamp,
+    Timestamp = 8,
     /// `TIMESTAMPTZ`, microseconds in UTC
-    TimestampTz,
+    TimestampTz = 9,
     /// `TEXT[]`, a set of tags
-    TextArray,
+    TextArray = 10,
 }
 
 impl DataType {

@@ -109,12 +109,18 @@ impl TableState {
         Ok(self.reader_of(column, data_type, kinds))
     }
 
-    /// A reader of what a look-up needs of the key column: its values alone.
-    pub fn key_reader(&self, key: ColumnId) -> ColumnReader<'_> {
-        match self.schema.column(key).map(|column| column.data_type) {
-            Some(DataType::Text) => self.reader_of(key, DataType::Text, &[SectionKind::Strings]),
-            _ => self.reader_of(key, DataType::BigInt, &[SectionKind::Values]),
-        }
+    /// One section of a column, verified, with its part and its place there: for those who need no reader of all chunks.
+    pub fn section(
+        &self,
+        column: ColumnId,
+        kind: SectionKind,
+        chunk: u32,
+    ) -> Result<Option<(&PartReader, u64, &[u8])>> {
+        let range = self.ranges.get(chunk as usize / RANGE_CHUNKS);
+        let Some(part) = range.and_then(|range| range.columns.get(&column)) else { return Ok(None) };
+        let (sections, within) = (part.sections(column.0, kind), (chunk as usize % RANGE_CHUNKS) as u16);
+        let Some(bytes) = sections.bytes(within)? else { return Ok(None) };
+        Ok(sections.entry(within).map(|entry| (&**part, entry.offset, bytes)))
     }
 
     fn reader_of(&self, column: ColumnId, data_type: DataType, kinds: &[SectionKind]) -> ColumnReader<'_> {

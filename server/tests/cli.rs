@@ -221,6 +221,7 @@ fn a_generated_population_is_the_same_through_parquet_and_is_measured() {
         (report["members"].as_u64(), report["questions"].as_array().unwrap().len()),
         (Some(70_000), 10)
     );
+    assert_eq!(report["keys"]["batch_keys"].as_u64(), Some(70_000));
     let only = ok(path, &["bench", "db", "--runs", "1", "--only", "tag1"]);
     assert!(only.contains("tag1") && !only.contains("mix8"), "{only}");
     assert!(fails(path, 1, &["bench", "db", "--only", "tag9"]).contains("tag_and3"));

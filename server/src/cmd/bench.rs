@@ -1,5 +1,6 @@
 //! `muster bench`: the benchmark's member questions on a generated population, from text to rows.
 
+mod keys;
 mod machine;
 
 use crate::failure::{Failure, Result};
@@ -19,7 +20,8 @@ use std::time::{Duration, Instant};
 /// Each is asked twice to warm up and then at least 15 times and for about a second. Times are from the text of the
 /// statement to its rows, parsing included. Bytes are those of the index sections that the question reads; GB/s are
 /// these bytes over the median, to be compared with what the machine's memory delivers to as many threads. A question
-/// whose sections fit the processor's cache can be faster than memory.
+/// whose sections fit the processor's cache can be faster than memory. Without `--only`, keys of random members are looked
+/// up too: one at a time, and up to a million in one batch.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   muster generate 10000000 --into ./db --no-orders && muster bench ./db
@@ -79,8 +81,9 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         }
     }
     let after = machine::anonymous_bytes();
+    let keys = if arguments.only.is_empty() { keys::measure(&database)? } else { None };
     if arguments.json {
-        return write_json(out, members, (threads, bandwidth), (before, after), &measured);
+        return write_json(out, members, (threads, bandwidth), (before, after), &measured, keys.as_ref());
     }
     writeln!(
         out,
@@ -90,7 +93,17 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     )?;
     writeln!(out, "{}", table(&measured))?;
     if let (Some(before), Some(after)) = (before, after) {
-        writeln!(out, "anonymous memory: {} before, {} after", bytes(before), bytes(after))?;
+        writeln!(out, "anonymous memory of the questions: {} before, {} after", bytes(before), bytes(after))?;
+    }
+    if let Some(keys) = keys {
+        writeln!(
+            out,
+            "keys of random members: one in {} (p99 {}), {} in one batch in {}",
+            duration(keys.single),
+            duration(keys.single_p99),
+            thousands(keys.batch_keys as u64),
+            duration(keys.batch)
+        )?;
     }
     Ok(())
 }
@@ -197,6 +210,7 @@ fn write_json(
     (threads, bandwidth): (usize, f64),
     (before, after): (Option<u64>, Option<u64>),
     measured: &[Measured],
+    keys: Option<&keys::Keys>,
 ) -> Result<()> {
     let question = |m: &Measured| {
         serde_json::json!({
@@ -217,6 +231,12 @@ fn write_json(
         "anonymous_bytes_before": before,
         "anonymous_bytes_after": after,
         "questions": measured.iter().map(question).collect::<Vec<_>>(),
+        "keys": keys.map(|keys| serde_json::json!({
+            "single_micros": keys.single.as_secs_f64() * 1e6,
+            "single_p99_micros": keys.single_p99.as_secs_f64() * 1e6,
+            "batch_keys": keys.batch_keys,
+            "batch_micros": keys.batch.as_secs_f64() * 1e6,
+        })),
     });
     writeln!(out, "{report:#}")?;
     Ok(())
