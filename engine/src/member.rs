@@ -16,10 +16,10 @@ mod lookup;
 
 pub use lookup::lookup;
 
+use crate::Result;
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
-use crate::Result;
 use bincode::{Decode, Encode};
 use muster_storage::format::SectionKind;
 use muster_storage::part::{PartReader, PartWriter, SectionStats};

@@ -5,7 +5,8 @@ use super::clause::Clause;
 use crate::Result;
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
-use crate::plan::{Leaf, Test};
+use crate::plan::{Leaf, Node, Test};
+use crate::table::ColumnReader;
 use muster_storage::chunk::ChunkRef;
 use muster_storage::format::SectionKind;
 
@@ -43,14 +44,7 @@ impl<'a> Worker<'_, 'a> {
                 }
                 Test::Null | Test::Ordinals(_) | Test::Never => continue,
             };
-            reader.prefetch(chunk + 3, SectionKind::Sets, 1);
-            if let Some(sets) = reader.known_sets(chunk + 2) {
-                for (code, offset, cardinality) in codes.iter().take(8).filter_map(|code| sets.row(*code)) {
-                    kernel::prefetch(code, 0);
-                    kernel::prefetch(offset, 0);
-                    kernel::prefetch(cardinality, 0);
-                }
-            }
+            prefetch_rows(reader, codes, chunk + 2, chunk + 3);
             if let Some(sets) = reader.known_sets(chunk + 1) {
                 for index in codes.iter().take(8).filter_map(|code| sets.find(*code)) {
                     if let Ok(container) = sets.container(index) {
@@ -58,6 +52,16 @@ impl<'a> Worker<'_, 'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// Asks the cache for what counting the root will read some chunks later, where that is the row of one code.
+    pub(super) fn prefetch_count(&self, chunk: u32) {
+        let plan = self.plan;
+        if let Node::Leaf { leaf, .. } = plan.root
+            && let Test::Text { codes, .. } | Test::Tags(codes) = &plan.leaves[leaf].test
+        {
+            prefetch_rows(plan.reader(&plan.leaves[leaf]), codes, chunk + 6, chunk + 12);
         }
     }
 
@@ -334,6 +338,18 @@ fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): 
         Residuals::U32(residuals) => each!(residuals),
         Residuals::Planes(..) | Residuals::U64(_) => {
             retain(members, negated, prefetch, |row| (low..=high).contains(&values.get(row)));
+        }
+    }
+}
+
+/// Asks the cache for the rows of some codes in the table of sets of one chunk, and for the head of a later one's table.
+fn prefetch_rows(reader: &ColumnReader<'_>, codes: &[u32], rows_of: u32, head_of: u32) {
+    reader.prefetch(head_of, SectionKind::Sets, 1);
+    if let Some(sets) = reader.known_sets(rows_of) {
+        for (code, offset, cardinality) in codes.iter().take(8).filter_map(|code| sets.row(*code)) {
+            kernel::prefetch(code, 0);
+            kernel::prefetch(offset, 0);
+            kernel::prefetch(cardinality, 0);
         }
     }
 }

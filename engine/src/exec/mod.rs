@@ -23,7 +23,7 @@ use crate::schema::TableId;
 use crate::{Result, Snapshot};
 use chunk::Worker;
 use muster_storage::chunk::Words;
-use muster_storage::format::BITSET_WORDS;
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
 use rayon::ThreadPool;
 use roaring::RoaringBitmap;
 use std::ops::Range;
@@ -32,6 +32,10 @@ use std::sync::{Mutex, PoisonError};
 
 /// Chunks whose ranks are resolved together, and the least that a thread takes.
 const TASK_CHUNKS: u32 = 16;
+
+/// A question that takes less than this alone is not shared: until a sleeping thread has its processor it would be answered,
+/// and then it would have to be waited for.
+const WAKE_NANOS: f64 = 60_000.0;
 
 /// Which part of the table is asked: a span of chunks, and optionally only members of a mask.
 #[derive(Clone, Debug, Default)]
@@ -122,19 +126,29 @@ pub fn evaluate<S: Sink>(
         .step_by(TASK_CHUNKS as usize)
         .map(|start| start..(start + TASK_CHUNKS).min(chunks.end))
         .collect();
-    let alone = S::SEQUENTIAL || (S::COUNTS && scope.mask.is_none() && answered_by_table(&plan));
-    let pool = if alone || tasks.len() < 2 { None } else { pool() };
+    let nanos = tasks.len() as f64 * f64::from(TASK_CHUNKS) * chunk_nanos::<S>(&plan, scope.mask.is_some());
+    let pool = if S::SEQUENTIAL || tasks.len() < 2 || nanos < WAKE_NANOS { None } else { pool() };
     let whole = run.share(&tasks, pool)?;
     let stats = whole.worker.stats;
     Ok((sink.finish(&reader, whole.partial)?, stats))
 }
 
-/// True where counts come from the tables of sections: less work than waking a thread.
-fn answered_by_table(plan: &Plan<'_>) -> bool {
+/// What a chunk is expected to take, to a factor of two: enough to say whether to wake anybody.
+fn chunk_nanos<S: Sink>(plan: &Plan<'_>, masked: bool) -> f64 {
+    const BYTES_A_NANO: f64 = 15.0;
+    let counted = S::COUNTS && !masked;
     match &plan.root {
-        Node::Nobody | Node::Everyone => true,
-        Node::Leaf { leaf, .. } => matches!(plan.leaves[*leaf].test, Test::True | Test::Null | Test::Never),
-        Node::And(_) | Node::Or(_) => false,
+        Node::Nobody | Node::Everyone if counted => 10.0,
+        Node::Leaf { leaf, .. } if counted => match &plan.leaves[*leaf].test {
+            Test::True | Test::Null | Test::Never => 10.0,
+            Test::Tags(codes) | Test::Text { codes, .. } if codes.len() <= 1 => 100.0,
+            Test::Codes(intervals) => 150.0 * intervals.len() as f64,
+            _ => 100.0 + plan.chunk_bytes / BYTES_A_NANO,
+        },
+        _ => {
+            let taken = if S::COUNTS { 0.0 } else { plan.share * CHUNK_MEMBERS as f64 };
+            100.0 + plan.chunk_bytes / BYTES_A_NANO + taken
+        }
     }
 }
 
@@ -208,6 +222,8 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
             self.cancel.check()?;
             if makes_sets {
                 worker.prefetch(chunk);
+            } else {
+                worker.prefetch_count(chunk);
             }
             let mask = match self.mask {
                 Some(mask) => match mask_of(mask, chunk, self.plan.table.chunk_rows(chunk)) {

@@ -50,6 +50,10 @@ pub struct Plan<'a> {
     pub leaves: Vec<Leaf>,
     /// The tree.
     pub root: Node,
+    /// The share of members expected to satisfy it.
+    pub share: f64,
+    /// Bytes that a chunk is expected to cost.
+    pub chunk_bytes: f64,
 }
 
 impl<'a> Plan<'a> {
@@ -61,8 +65,9 @@ impl<'a> Plan<'a> {
         let mut root = planner.lower(predicate, false, 0)?;
         planner.prune(&mut root);
         let Planner { readers, leaves, .. } = planner;
-        let mut plan = Plan { table, live, readers, leaves, root: Node::Nobody };
-        plan.root = plan.ordered(root)?.0;
+        let mut plan =
+            Plan { table, live, readers, leaves, root: Node::Nobody, share: 0.0, chunk_bytes: 0.0 };
+        (plan.root, plan.share, plan.chunk_bytes) = plan.ordered(root)?;
         Ok(plan)
     }
 

@@ -78,7 +78,7 @@ struct Ids {
 /// Up to this many cells a key column finds groups in an array.
 const ARRAY_CELLS_MAX: usize = 1 << 20;
 /// How far ahead of its use a row's code is asked of the cache.
-const PREFETCH_AHEAD: usize = 12;
+const PREFETCH_AHEAD: usize = 24;
 const NO_GROUP: u32 = u32::MAX;
 
 /// The groups of some chunks.
