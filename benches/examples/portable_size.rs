@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut members, mut portable) = (0, 0);
     let count = tags.cardinality.unwrap_or(0);
     for tag in 0..count {
-        let predicate = Predicate::has_tag(tags.id, &format!("tag_{tag:05}"));
+        let predicate = Predicate::has_tag(tags.id, format!("tag_{tag:05}"));
         let (scope, cancel) = (Scope::default(), Cancel::default());
         let (set, _) = evaluate(&snapshot, table.schema.id, &predicate, &scope, &cancel, &Members)?;
         members += set.len();

@@ -109,16 +109,18 @@ pub fn predicates(table: &Table, random: &mut Random) -> BoxedStrategy<Predicate
         3,
         select(vec![Truth::True, Truth::False, Truth::Unknown]).prop_map(Predicate::Const).boxed(),
     ));
-    Union::new_weighted(leaves)
-        .prop_recursive(5, 24, 4, |inner| {
-            prop_oneof![
-                10 => prop::collection::vec(inner.clone(), 1..=4).prop_map(Predicate::And),
-                10 => prop::collection::vec(inner.clone(), 1..=4).prop_map(Predicate::Or),
-                5 => inner.prop_map(Predicate::not),
-                1 => select(vec![Predicate::And(vec![]), Predicate::Or(vec![])]),
-            ]
-        })
-        .boxed()
+    let leaves = Union::new_weighted(leaves);
+    // Long conjunctions of plain clauses take ways of their own: merged ranges, covers, lists of few members.
+    let plain = prop::collection::vec(leaves.clone(), 3..=8).prop_map(Predicate::And);
+    let tree = leaves.prop_recursive(5, 24, 4, |inner| {
+        prop_oneof![
+            10 => prop::collection::vec(inner.clone(), 1..=4).prop_map(Predicate::And),
+            10 => prop::collection::vec(inner.clone(), 1..=4).prop_map(Predicate::Or),
+            5 => inner.prop_map(Predicate::not),
+            1 => select(vec![Predicate::And(vec![]), Predicate::Or(vec![])]),
+        ]
+    });
+    prop_oneof![4 => tree, 1 => plain].boxed()
 }
 
 fn column_leaves(table: &Table, column: usize, random: &mut Random) -> BoxedStrategy<Predicate> {
