@@ -263,7 +263,7 @@ impl<'a> Segment<'a> {
     fn open(section: &'a [u8]) -> Option<Segment<'a>> {
         let word =
             |at: usize| section.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
-        let bucket_bits = word(0)?;
+        let bucket_bits = word(0).filter(|bits| *bits <= 32)?;
         let entries_at = HEADER_BYTES + 4usize.checked_shl(bucket_bits)?;
         let ends = <[u32]>::ref_from_bytes(section.get(HEADER_BYTES..entries_at)?).ok()?;
         let entries = section.get(entries_at..entries_at + 8 * word(4)? as usize)?;
@@ -277,5 +277,23 @@ impl<'a> Segment<'a> {
     fn entries_of(&self, bucket: usize) -> &'a [Entry] {
         let start = if bucket == 0 { 0 } else { self.ends[bucket - 1] as usize };
         self.entries.get(start..self.ends[bucket] as usize).unwrap_or(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_storage::disk::Bytes;
+
+    /// A shift by 62 bits leaves nothing of the 4 bytes a bucket, and a segment without buckets was opened.
+    #[test]
+    fn a_segment_of_more_buckets_than_bytes_is_refused() {
+        let honest = segment_section(&[Collected { high: 1, low: 2, ordinal: 3 }], 0);
+        assert!(Segment::open(&Bytes::copied(&honest)).is_some());
+        for bits in [20u32, 32, 33, 61, 62, 63, 64, u32::MAX] {
+            let mut section = honest.clone();
+            section[..4].copy_from_slice(&bits.to_le_bytes());
+            assert!(Segment::open(&Bytes::copied(&section)).is_none(), "{bits} bits");
+        }
     }
 }

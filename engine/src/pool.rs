@@ -5,6 +5,7 @@
 //! busy one. On such a machine every fifth question ran on one processor alone; with threads kept in place none does.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 /// The pool; `None` where there is one processor, or the system gives no threads: the asking thread works alone then.
@@ -18,6 +19,15 @@ pub(crate) fn processor() -> Option<usize> {
     placement::processor()
 }
 
+thread_local! {
+    static HOME: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The processor that this thread of the pool is kept on.
+pub(crate) fn home() -> Option<usize> {
+    HOME.get()
+}
+
 fn build() -> Option<ThreadPool> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     if threads < 2 {
@@ -29,8 +39,8 @@ fn build() -> Option<ThreadPool> {
         .thread_name(|number| format!("muster-{number}"))
         .start_handler(move |number| {
             // Where a quota gives fewer threads than there are processors, the scheduler knows better which are free.
-            if processors.len() == threads {
-                placement::stay_on(processors[number]);
+            if processors.len() == threads && placement::stay_on(processors[number]) {
+                HOME.set(Some(processors[number]));
             }
         })
         .build()
@@ -41,7 +51,7 @@ fn build() -> Option<ThreadPool> {
 mod placement {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-    /// The processors that this process may run on.
+    /// The processors that this thread may run on, which are the process's where nobody bound it.
     pub(super) fn processors() -> Vec<usize> {
         let Ok(allowed) = sched_getaffinity(None) else { return Vec::new() };
         (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect()
@@ -51,11 +61,11 @@ mod placement {
         Some(sched_getcpu())
     }
 
-    /// Keeps this thread on a processor. Where the system refuses, the thread stays where it may: slower, never wrong.
-    pub(super) fn stay_on(processor: usize) {
+    /// Keeps this thread on a processor. Where the system refuses (false), it stays where it may: slower, never wrong.
+    pub(super) fn stay_on(processor: usize) -> bool {
         let mut only = CpuSet::new();
         only.set(processor);
-        let _ = sched_setaffinity(None, &only);
+        sched_setaffinity(None, &only).is_ok()
     }
 }
 
@@ -69,5 +79,7 @@ mod placement {
         None
     }
 
-    pub(super) fn stay_on(_: usize) {}
+    pub(super) fn stay_on(_: usize) -> bool {
+        false
+    }
 }

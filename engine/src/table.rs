@@ -263,12 +263,9 @@ impl<'a> ColumnReader<'a> {
 
     /// How many values of a chunk with a range index are below a bound.
     pub fn rank(&self, chunk: u32, zone: Zone, bound: Bound) -> Result<u32> {
-        match (zone.rank(bound), bound) {
-            (Some(rank), _) => Ok(rank),
-            (None, Bound::Below(code)) => {
-                Ok(self.ranked(chunk)?.map_or(0, |ranked| ranked.search(code).run()))
-            }
-            (None, Bound::Everything) => Ok(zone.count),
+        match zone.rank(bound) {
+            Ok(rank) => Ok(rank),
+            Err(code) => Ok(self.ranked(chunk)?.map_or(0, |ranked| ranked.search(code).run())),
         }
     }
 
@@ -276,6 +273,10 @@ impl<'a> ColumnReader<'a> {
     pub fn ranked(&self, chunk: u32) -> Result<Option<Ranked<'a>>> {
         let Some(fences) = self.fences(chunk)? else { return Ok(None) };
         let count = fences.count();
+        if self.zone(chunk).is_none_or(|zone| zone.count as usize != count || count == 0) {
+            let what = Malformed("fences of as many values as the table of sections says");
+            return Err(self.malformed(chunk, SectionKind::Fences, what));
+        }
         let permutation = self.open(chunk, SectionKind::Order, |bytes| OrderRef::rows_of(bytes, count))?;
         let residuals = self.open(chunk, SectionKind::Values, |bytes| fences.residuals_of(bytes))?;
         Ok(permutation.zip(residuals).map(|(permutation, residuals)| Ranked {

@@ -383,8 +383,11 @@ impl<'p, 'a> Worker<'p, 'a> {
         if into.members.is_some() || into.clauses.is_empty() || !(COVER_MIN..=COVER_MAX).contains(&expected) {
             return Ok(false);
         }
-        let Some(&[(low, high)]) = self.ranges(leaf, chunk)? else { return Ok(false) };
         let plan = self.plan;
+        if !matches!(&plan.leaves[leaf].test, Test::Codes(intervals) if intervals.len() == 1) {
+            return Ok(false);
+        }
+        let Some(&[(low, high)]) = self.ranges(leaf, chunk)? else { return Ok(false) };
         let Some(order) = plan.reader(&plan.leaves[leaf]).order(chunk)? else { return Ok(false) };
         let Some(cover) = order.cover(low as usize, high as usize) else { return Ok(false) };
         self.ranks[leaf].covered = true;

@@ -55,7 +55,7 @@ impl<'a> Worker<'_, 'a> {
         }
     }
 
-    /// Asks the cache for what counting the root will read some chunks later, where that is the row of one code.
+    /// Asks the cache for what counting the root will read some chunks later, where that is a row of each of some codes.
     pub(super) fn prefetch_count(&self, chunk: u32) {
         let plan = self.plan;
         if let Node::Leaf { leaf, .. } = plan.root
@@ -327,7 +327,7 @@ fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): 
                 members,
                 negated,
                 |row| kernel::prefetch($residuals, row),
-                |row| ($residuals[row] as u64).wrapping_sub(first) < span,
+                |row| $residuals.get(row).is_some_and(|r| (*r as u64).wrapping_sub(first) < span),
             )
         };
     }

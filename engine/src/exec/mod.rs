@@ -17,18 +17,18 @@ pub use sink::{Aggregate, Count, First, Group, Groups, Members, OrderBy, Sink, T
 
 use crate::control::Cancel;
 use crate::plan::{Node, Plan, Test};
-use crate::pool::{pool, processor};
+use crate::pool::{home, pool, processor};
 use crate::predicate::Predicate;
 use crate::schema::TableId;
 use crate::{Result, Snapshot};
 use chunk::Worker;
 use muster_storage::chunk::Words;
-use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS, SectionKind};
 use rayon::ThreadPool;
 use roaring::RoaringBitmap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Chunks whose ranks are resolved together, and the least that a thread takes.
 const TASK_CHUNKS: u32 = 16;
@@ -139,16 +139,33 @@ fn chunk_nanos<S: Sink>(plan: &Plan<'_>, masked: bool) -> f64 {
     let counted = S::COUNTS && !masked;
     match &plan.root {
         Node::Nobody | Node::Everyone if counted => 10.0,
-        Node::Leaf { leaf, .. } if counted => match &plan.leaves[*leaf].test {
-            Test::True | Test::Null | Test::Never => 10.0,
-            Test::Tags(codes) | Test::Text { codes, .. } if codes.len() <= 1 => 100.0,
-            Test::Codes(intervals) => 150.0 * intervals.len() as f64,
-            _ => 100.0 + plan.chunk_bytes / BYTES_A_NANO,
-        },
+        Node::Leaf { leaf, .. } if counted => {
+            let leaf = &plan.leaves[*leaf];
+            let has = |kind| plan.reader(leaf).entry(plan.table.chunks() / 2, kind).is_some();
+            match &leaf.test {
+                Test::True | Test::Null | Test::Never => 10.0,
+                Test::Tags(codes) | Test::Text { codes, .. }
+                    if codes.len() <= 1 && has(SectionKind::Sets) =>
+                {
+                    100.0
+                }
+                Test::Codes(intervals) if has(SectionKind::Order) => 150.0 * intervals.len() as f64,
+                _ => 100.0 + plan.chunk_bytes / BYTES_A_NANO,
+            }
+        }
         _ => {
             let taken = if S::COUNTS { 0.0 } else { plan.share * CHUNK_MEMBERS as f64 };
             100.0 + plan.chunk_bytes / BYTES_A_NANO + taken
         }
+    }
+}
+
+/// The guard of a lock that nobody has. A panic of somebody who had it left nothing half-done.
+fn free(lock: &Mutex<()>) -> Option<MutexGuard<'_, ()>> {
+    match lock.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -170,7 +187,7 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
         RunState { worker: Worker::new(self.plan), partial: self.sink.begin() }
     }
 
-    /// Does all tasks on this thread and those of the pool; each takes the next task that nobody has.
+    /// Does all tasks on this thread and, if they are free, those of the pool; each takes the next task that nobody has.
     ///
     /// This thread works instead of waiting: it is awake and has its processor, where a thread of the pool takes as long to
     /// wake as a small question takes to answer.
@@ -190,13 +207,16 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
             }
             Ok(state)
         };
-        let Some(pool) = pool else { return work() };
+        // One question at a time has the pool. Another would wait for it to be free, perhaps for long: it goes on alone.
+        static SHARED: Mutex<()> = Mutex::new(());
+        let (Some(pool), Some(_shared)) = (pool, free(&SHARED)) else { return work() };
         let others = Mutex::new(Vec::with_capacity(pool.current_num_threads()));
         let here = processor();
         let mine = pool.in_place_scope(|scope| {
             scope.spawn_broadcast(|_, _| {
                 // The thread that is kept on this one's processor would only take turns with it.
-                if here.is_none() || here != processor() {
+                let rival = home().is_some() && home() == here;
+                if !rival && next.load(Ordering::Relaxed) < tasks.len() {
                     let state = work();
                     others.lock().unwrap_or_else(PoisonError::into_inner).push(state);
                 }

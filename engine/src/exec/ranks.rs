@@ -72,10 +72,9 @@ impl<'a> Ranks<'a> {
             for (low, high) in intervals {
                 let slot = self.pairs.len() as u32;
                 let mut rank = |bound, last| -> Result<u32> {
-                    match (zone.rank(bound), bound) {
-                        (Some(rank), _) => Ok(rank),
-                        (None, Bound::Everything) => Ok(zone.count),
-                        (None, Bound::Below(code)) => {
+                    match zone.rank(bound) {
+                        Ok(rank) => Ok(rank),
+                        Err(code) => {
                             if ranked.is_none() {
                                 ranked = reader.ranked(chunk)?;
                             }

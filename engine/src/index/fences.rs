@@ -100,13 +100,13 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// How many values are below `bound`, where none or all of them are.
+    /// How many values are below `bound`, where none or all of them are; else the code that is to be searched for.
     #[inline]
-    pub fn rank(&self, bound: Bound) -> Option<u32> {
+    pub fn rank(&self, bound: Bound) -> Result<u32, i64> {
         match bound {
-            Bound::Below(bound) if bound <= self.low => Some(0),
-            Bound::Below(bound) if bound <= self.high => None,
-            Bound::Below(_) | Bound::Everything => Some(self.count),
+            Bound::Below(code) if code <= self.low => Ok(0),
+            Bound::Below(code) if code <= self.high => Err(code),
+            Bound::Below(_) | Bound::Everything => Ok(self.count),
         }
     }
 }
@@ -208,7 +208,7 @@ impl<'a> RankSearch<'a> {
         let half = self.span / 2;
         if half < FENCE_STEP
             && let Some(row) = self.permutation.get(self.low + half)
-            && self.values.get(usize::from(*row)) < self.residual
+            && self.values.get_or_max(usize::from(*row)) < self.residual
         {
             self.low += half;
         }

@@ -265,13 +265,8 @@ mod tests {
         let values = fences.residuals_of(&values).unwrap();
         let zone = Zone { count: fences.count() as u32, low: framed.low, high: framed.high };
         for (low, high) in ranges {
-            let rank = |bound| match (zone.rank(bound), bound) {
-                (Some(rank), _) => rank as usize,
-                (None, Bound::Below(code)) => {
-                    RankSearch::begin(fences, order.rows(), values, code).run() as usize
-                }
-                (None, Bound::Everything) => unreachable!("every value is a known number of them"),
-            };
+            let search = |code| RankSearch::begin(fences, order.rows(), values, code).run();
+            let rank = |bound| zone.rank(bound).unwrap_or_else(search) as usize;
             let (first, last) = (rank(Bound::Below(*low)), rank(Bound::up_to(*high)));
             let expected: Vec<u16> = (0..codes.len())
                 .filter(|row| nulls.is_none_or(|n| !n[*row]) && (*low..=*high).contains(&codes[*row]))

@@ -66,12 +66,7 @@ impl<'a> StringsRef<'a> {
         self.bytes.get(start..end).unwrap_or(&[])
     }
 
-    /// Asks the cache for where string `index` ends, then (a step later) for its bytes.
-    pub fn prefetch_end(&self, index: usize) {
-        crate::kernel::prefetch(self.ends, index);
-    }
-
-    /// See [`Self::prefetch_end`].
+    /// Asks the cache for the first bytes of string `index`.
     pub fn prefetch_bytes(&self, index: usize) {
         let start = match self.fixed {
             Some(length) => index * length,

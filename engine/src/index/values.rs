@@ -42,8 +42,7 @@ impl Frame {
         self.base.wrapping_add(distance as i64)
     }
 
-    /// The least residual whose value is at least `bound`, of a frame without slope; `None` where only a residual
-    /// beyond `u64` would do.
+    /// The least residual whose value is at least `bound`, of a frame without slope.
     #[inline]
     pub fn residual_at_least(&self, bound: i64) -> u64 {
         if bound <= self.base { 0 } else { (bound.wrapping_sub(self.base) as u64).div_ceil(self.divisor) }
@@ -96,6 +95,21 @@ impl<'a> Residuals<'a> {
             Residuals::U16(values) => u64::from(values[index]),
             Residuals::U32(values) => u64::from(values[index]),
             Residuals::U64(values) => values[index],
+        }
+    }
+
+    /// Residual `index`; the greatest beyond the end, where damaged bytes point.
+    #[inline(always)]
+    pub fn get_or_max(&self, index: usize) -> u64 {
+        match self {
+            Residuals::None => 0,
+            Residuals::U8(values) => values.get(index).map_or(u64::MAX, |value| u64::from(*value)),
+            Residuals::Planes(low, high) => {
+                low.get(index).map_or(u64::MAX, |low| with_planes(*low, high, index))
+            }
+            Residuals::U16(values) => values.get(index).map_or(u64::MAX, |value| u64::from(*value)),
+            Residuals::U32(values) => values.get(index).map_or(u64::MAX, |value| u64::from(*value)),
+            Residuals::U64(values) => values.get(index).copied().unwrap_or(u64::MAX),
         }
     }
 

@@ -191,7 +191,8 @@ fn many(index: &Index<'_>, stored: &StoredKeys<'_>, keys: &[Key<'_>]) -> Result<
     let chunks = stored.table.chunks() as usize;
     let digits = chunks.clamp(1, DIGITS_MAX);
     let candidates = grouped(&candidates.concat(), digits, |(ordinal, _)| {
-        (*ordinal as usize >> 16) * digits / chunks.max(1)
+        // An ordinal beyond the table belongs to damaged bytes, and will match nothing.
+        ((*ordinal as usize >> 16) * digits / chunks.max(1)).min(digits - 1)
     });
     let matched = (candidates.par_chunks(SLICE))
         .map(|slice| {

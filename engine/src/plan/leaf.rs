@@ -380,7 +380,11 @@ impl Leaf {
                     .take(8)
                     .map(|(low, high)| f64::from(u8::from(*low > i64::MIN) + u8::from(*high < i64::MAX)));
                 let bytes = ends.sum::<f64>() * 2.0 * BITSET_BYTES as f64;
-                (ranked(reader, chunk, intervals)?.unwrap_or(rows * 0.3), bytes)
+                match ranked(reader, chunk, intervals)? {
+                    Some(members) => (members, bytes),
+                    // Without a range index it is a scan.
+                    None => (rows * 0.3, rows * 8.0),
+                }
             }
         };
         Ok(((members / rows).min(1.0), bytes.min(8.0 * CHUNK_MEMBERS as f64)))
