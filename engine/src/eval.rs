@@ -77,6 +77,9 @@ pub fn eval(predicate: &Predicate, now_micros: i64, value_of: &dyn Fn(ColumnId) 
         Predicate::HasAll { column, tags } => {
             has_tags(&value_of(*column), |has| tags.iter().all(|tag| has.contains(tag)))
         }
+        Predicate::Holds(_) | Predicate::Audience(_) | Predicate::Members(_) => {
+            Err(Error::Invalid("expressions and audiences are not evaluated yet".into()))
+        }
     }
 }
 
@@ -120,7 +123,7 @@ fn holds(op: CompareOp, ordering: Ordering) -> bool {
 fn resolve(literal: &Literal, now_micros: i64) -> Result<Cow<'_, Value>> {
     match literal {
         Literal::Value(value) => Ok(Cow::Borrowed(value)),
-        Literal::Now { offsets, date } => {
+        Literal::Now { offsets, date, .. } => {
             let start = if *date { now_micros - now_micros.rem_euclid(MICROS_PER_DAY) } else { now_micros };
             let moved = offsets.iter().try_fold(start, add_interval);
             moved
@@ -443,7 +446,7 @@ mod tests {
         let at = |date: bool, offsets: Vec<Interval>| Predicate::Compare {
             column: COLUMN,
             op: CompareOp::Eq,
-            literal: Literal::Now { offsets, date },
+            literal: Literal::Now { offsets, date, zone: None },
         };
         let month = Interval { months: -1, ..Interval::default() };
         let hour = Interval { micros: 3_600_000_000, ..Interval::default() };

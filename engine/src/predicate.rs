@@ -6,8 +6,15 @@
 //!
 //! Semantics are SQL's three-valued logic; the members of a predicate are those for which it is TRUE.
 
+use crate::expr::Expr;
 use crate::schema::ColumnId;
 use crate::value::Value;
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+
+/// The id of an audience, unique for the life of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, bincode::Encode, bincode::Decode)]
+pub struct AudienceId(pub u32);
 
 /// SQL's three truth values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,12 +61,15 @@ pub struct Interval {
 pub enum Literal {
     /// A constant. A NULL makes every comparison unknown.
     Value(Value),
-    /// `now()` as a TIMESTAMPTZ, moved by the intervals in order. Compared with a DATE or TIMESTAMP column it is read in UTC.
+    /// `now()` as a TIMESTAMPTZ, moved by the intervals in order. Compared with a DATE or TIMESTAMP column it is read in
+    /// its zone.
     Now {
         /// What is added, in order.
         offsets: Vec<Interval>,
         /// True where it is cut to its day (`current_date`, `CAST(now() AS DATE)`), before the offsets.
         date: bool,
+        /// The IANA name of the zone whose calendar cuts and moves it; `None` is UTC.
+        zone: Option<Arc<str>>,
     },
 }
 
@@ -111,6 +121,12 @@ pub enum Predicate {
         /// The tags.
         tags: Vec<String>,
     },
+    /// A BOOLEAN expression is TRUE: what has no form above.
+    Holds(Expr),
+    /// The members of an audience of the same table; never unknown.
+    Audience(AudienceId),
+    /// The members of a set of ordinals; never unknown. Of one snapshot, so the catalog does not store it.
+    Members(Arc<RoaringBitmap>),
 }
 
 impl Predicate {

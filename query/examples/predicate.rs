@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seen_lately = Predicate::Compare {
         column: column("seen")?,
         op: CompareOp::Gt,
-        literal: Literal::Now { offsets: vec![a_year], date: false },
+        literal: Literal::Now { offsets: vec![a_year], date: false, zone: None },
     };
 
     println!("{} VIPs", db.count("members", &vip)?);

@@ -363,7 +363,7 @@ fn literal_for(column: &Column, constant: Constant, span: Span) -> Result<Litera
         }
         Constant::Unknown(text) => return literal_from_text(column, text, span),
         Constant::Now { offsets, date, .. } if data_type.is_time() => {
-            return Ok(Literal::Now { offsets, date });
+            return Ok(Literal::Now { offsets, date, zone: None });
         }
         other @ (Constant::Now { .. } | Constant::Interval(_)) => {
             return Err(incomparable(column, &other, span));

@@ -121,6 +121,15 @@ impl Planner<'_> {
                 }
                 Ok(super::combine(children, !negated))
             }
+            Predicate::Members(members) => {
+                if members.is_empty() {
+                    return Ok(constant(negated));
+                }
+                self.leaf(ColumnId::LIVE, Test::Ordinals(members.iter().collect()), negated)
+            }
+            Predicate::Holds(_) | Predicate::Audience(_) => {
+                Err(Error::Invalid("expressions and audiences are not evaluated yet".into()))
+            }
             Predicate::Const(_) | Predicate::And(_) | Predicate::Or(_) | Predicate::Not(_) => {
                 unreachable!("not a leaf")
             }
@@ -149,7 +158,7 @@ impl Planner<'_> {
     fn literal(&self, literal: &Literal) -> Result<Value> {
         let (offsets, date) = match literal {
             Literal::Value(value) => return Ok(value.clone()),
-            Literal::Now { offsets, date } => (offsets, *date),
+            Literal::Now { offsets, date, .. } => (offsets, *date),
         };
         let beyond =
             || Error::Invalid("a time computed from now() lies beyond what a timestamp can hold".into());

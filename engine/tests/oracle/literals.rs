@@ -144,7 +144,7 @@ fn clocks() -> Vec<Literal> {
             vec![interval(-12 * 60, 0, 0)],
             vec![interval(0, 5, 0), interval(0, -5, 1)],
         ] {
-            clocks.push(Literal::Now { offsets, date });
+            clocks.push(Literal::Now { offsets, date, zone: None });
         }
     }
     clocks

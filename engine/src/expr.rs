@@ -1,0 +1,213 @@
+//! Values computed from a member's columns: what a predicate compares, and what a SELECT shows.
+//!
+//! Like [`crate::Predicate`], an expression names columns by id and holds literals, never codes; `now()` stays symbolic
+//! until a statement's snapshot fixes it. Types are settled when it is bound: an argument of a kind that a function does
+//! not take is an error, not a panic.
+
+use crate::predicate::{CompareOp, Interval, Literal};
+use crate::schema::{ColumnId, DataType};
+
+/// A value computed from one member.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expr {
+    /// The value of a column.
+    Column(ColumnId),
+    /// A constant, or one that the clock completes.
+    Literal(Literal),
+    /// The member's ordinal, as a BIGINT: what random samples hash.
+    Ordinal,
+    /// A function of other expressions. Unless the function says otherwise, a NULL argument makes it NULL.
+    Call {
+        /// What is computed.
+        function: Function,
+        /// From what; as many as the function takes.
+        arguments: Vec<Expr>,
+    },
+}
+
+/// A function of values. Its number in the catalog stands in `predicate::codec` and never changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Function {
+    /// `a op b`: a BOOLEAN.
+    Compare(CompareOp),
+    /// `a IS NOT DISTINCT FROM b`: as `=`, but NULLs are equal to each other; never NULL.
+    Same,
+    /// `a IS NULL`; never NULL.
+    IsNull,
+    /// `a AND b AND …`, as SQL's three-valued logic has it.
+    And,
+    /// `a OR b OR …`, three-valued.
+    Or,
+    /// `NOT a`.
+    Not,
+    /// `a + b` of numbers; a DATE plus whole days.
+    Add,
+    /// `a - b` of numbers; a DATE less whole days; days between two DATEs.
+    Subtract,
+    /// `a * b`
+    Multiply,
+    /// `a / b`: of integers the quotient cut towards zero, else a DOUBLE PRECISION. By zero is an error.
+    Divide,
+    /// `a % b` of integers and decimals, with the sign of `a`. By zero is an error.
+    Modulo,
+    /// `- a`
+    Negate,
+    /// The magnitude of a number.
+    Abs,
+    /// The greatest whole number not above it, of the argument's type.
+    Floor,
+    /// The least whole number not below it.
+    Ceil,
+    /// To so many digits after the point (second argument), ties away from zero.
+    Round,
+    /// A time moved by an interval; a DATE becomes a TIMESTAMP.
+    AddInterval(Interval),
+    /// `lower(text)`, by Unicode's mapping.
+    Lower,
+    /// `upper(text)`, by Unicode's mapping.
+    Upper,
+    /// Characters (not bytes) of a text.
+    Length,
+    /// `substr(text, from [, length])`, in characters from 1.
+    Substr,
+    /// Without spaces at both ends.
+    Trim,
+    /// Texts one after another (`||`).
+    Concat,
+    /// `text LIKE pattern`: a BOOLEAN.
+    Like(Pattern),
+    /// Number of tags.
+    Cardinality,
+    /// A time cut to a unit; a DATE becomes a TIMESTAMP.
+    DateTrunc(TimeUnit),
+    /// A field of a time: whole numbers, but DOUBLE PRECISION for `epoch` and DECIMAL for `second`.
+    Extract(TimeField),
+    /// Full years from the first date to the second.
+    Years,
+    /// Days from the second date to the next yearly return of the first: 0 on the day itself. 29 February returns on
+    /// 1 March in common years.
+    DaysToBirthday,
+    /// Of the key (BIGINT or TEXT) the bucket from 0 to `buckets` - 1 that a hash under this salt puts it in; its hash is
+    /// written down in docs/QUERY.md.
+    Bucket {
+        /// Different salts give independent splits.
+        salt: String,
+        /// How many.
+        buckets: u32,
+    },
+    /// A TIMESTAMPTZ as the local TIMESTAMP of a zone, or the reverse; the zone's IANA name.
+    AtZone(String),
+    /// As another type, exactly or with SQL's rounding; what cannot be is an error.
+    Cast(DataType),
+    /// The first argument that is not NULL.
+    Coalesce,
+    /// The first where it is not equal to the second, else NULL.
+    NullIf,
+    /// `CASE`: condition, value, condition, value, …, and a value for the rest.
+    Case,
+    /// The greatest argument that is not NULL.
+    Greatest,
+    /// The least argument that is not NULL.
+    Least,
+}
+
+/// What a text is matched with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// How the pattern is read.
+    pub kind: PatternKind,
+    /// The pattern.
+    pub pattern: String,
+}
+
+/// How a pattern is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatternKind {
+    /// LIKE: `%` any characters, `_` one, `\` takes the next literally.
+    Like,
+    /// ILIKE: LIKE without regard to case.
+    ILike,
+    /// `~`: a regular expression anywhere in the text, in time linear in it.
+    Regex,
+    /// `~*`: `~` without regard to case.
+    IRegex,
+}
+
+/// What a time is cut to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// Microseconds: nothing is cut.
+    Microseconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Seconds.
+    Second,
+    /// Minutes.
+    Minute,
+    /// Hours.
+    Hour,
+    /// Days.
+    Day,
+    /// ISO weeks, from Monday.
+    Week,
+    /// Months.
+    Month,
+    /// Quarters.
+    Quarter,
+    /// Years.
+    Year,
+}
+
+/// A field of a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeField {
+    /// The year.
+    Year,
+    /// 1 to 4.
+    Quarter,
+    /// 1 to 12.
+    Month,
+    /// The ISO week, 1 to 53.
+    Week,
+    /// The year that the ISO week belongs to.
+    IsoYear,
+    /// The day of the month.
+    Day,
+    /// 0 (Sunday) to 6.
+    DayOfWeek,
+    /// 1 (Monday) to 7.
+    IsoDayOfWeek,
+    /// 1 to 366.
+    DayOfYear,
+    /// 0 to 23.
+    Hour,
+    /// 0 to 59.
+    Minute,
+    /// Seconds with their fraction: DECIMAL with six digits after the point.
+    Second,
+    /// Seconds since 1970-01-01 00:00:00 UTC: DECIMAL with six digits after the point.
+    Epoch,
+}
+
+impl Expr {
+    /// A constant.
+    pub fn value(value: crate::Value) -> Expr {
+        Expr::Literal(Literal::Value(value))
+    }
+
+    /// A function of these.
+    pub fn call(function: Function, arguments: impl IntoIterator<Item = Expr>) -> Expr {
+        Expr::Call { function, arguments: arguments.into_iter().collect() }
+    }
+
+    /// Names every column that is read, perhaps more than once.
+    pub fn for_each_column(&self, hear: &mut impl FnMut(ColumnId)) {
+        match self {
+            Expr::Column(column) => hear(*column),
+            Expr::Literal(_) | Expr::Ordinal => {}
+            Expr::Call { arguments, .. } => {
+                arguments.iter().for_each(|argument| argument.for_each_column(hear))
+            }
+        }
+    }
+}
