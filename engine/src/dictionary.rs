@@ -142,6 +142,12 @@ impl<'a> DictionaryRef<'a> {
         self.order.get(self.rank(text, false)).copied().filter(|code| self.get(*code) == text)
     }
 
+    /// The codes of the strings that contain a needle, ascending. The strings are searched as one text: a needle is rarely
+    /// in it, and nothing is done per string.
+    pub fn containing(&self, finder: &memchr::memmem::Finder<'_>) -> Vec<u32> {
+        self.strings.containing(finder)
+    }
+
     /// The codes in the order of their strings.
     pub fn order(&self) -> &'a [u32] {
         self.order

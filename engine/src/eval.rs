@@ -11,7 +11,9 @@
 //! What it does not do: check a predicate against a schema. It sees values only, so a text literal beside a number is
 //! found out when a member has a number there, not when it has NULL, nor where an earlier term has already decided.
 
-use crate::calendar::{MICROS_PER_DAY, add_interval};
+use crate::calendar::MICROS_PER_DAY;
+use crate::expr::clock::{self, Beside};
+use crate::expr::{Compiled, Expr};
 use crate::predicate::{CompareOp, Literal, Predicate, Truth};
 use crate::schema::ColumnId;
 use crate::value::Value;
@@ -27,6 +29,9 @@ use std::cmp::Ordering;
 ///
 /// Errors: [`Error::Invalid`] for two values that cannot be compared, a bare column that is no BOOLEAN, tags asked of
 /// a column without tags, and a clock that its offsets carry out of the calendar.
+///
+/// The ordinal of the member, for [`Predicate::Members`] and [`Expr::Ordinal`], is what `value_of` gives as a BIGINT for
+/// [`ColumnId::LIVE`]. Audiences are expanded before.
 pub fn eval(predicate: &Predicate, now_micros: i64, value_of: &dyn Fn(ColumnId) -> Value) -> Result<Truth> {
     match predicate {
         Predicate::Const(truth) => Ok(*truth),
@@ -64,8 +69,8 @@ pub fn eval(predicate: &Predicate, now_micros: i64, value_of: &dyn Fn(ColumnId) 
         },
         Predicate::IsNull(column) => Ok(known(value_of(*column) == Value::Null)),
         Predicate::Compare { column, op, literal } => {
-            let literal = resolve(literal, now_micros)?;
-            Ok(match compare(&value_of(*column), &literal)? {
+            let value = value_of(*column);
+            Ok(match compare(&value, &*resolve(literal, now_micros, &value)?)? {
                 None => Truth::Unknown,
                 Some(ordering) => known(holds(*op, ordering)),
             })
@@ -77,9 +82,13 @@ pub fn eval(predicate: &Predicate, now_micros: i64, value_of: &dyn Fn(ColumnId) 
         Predicate::HasAll { column, tags } => {
             has_tags(&value_of(*column), |has| tags.iter().all(|tag| has.contains(tag)))
         }
-        Predicate::Holds(_) | Predicate::Audience(_) | Predicate::Members(_) => {
-            Err(Error::Invalid("expressions and audiences are not evaluated yet".into()))
-        }
+        Predicate::Holds(expr) => match eval_expr(expr, now_micros, value_of)? {
+            Value::Null => Ok(Truth::Unknown),
+            Value::Boolean(is) => Ok(known(is)),
+            other => Err(Error::Invalid(format!("{} is not a boolean", kind_of(&other)))),
+        },
+        Predicate::Members(members) => Ok(known(members.contains(ordinal(value_of)))),
+        Predicate::Audience(_) => Err(Error::Invalid("an audience stands for its definition here".into())),
     }
 }
 
@@ -92,7 +101,7 @@ fn known(truth: bool) -> Truth {
 fn eval_in(value: &Value, literals: &[Literal], now_micros: i64) -> Result<Truth> {
     let mut result = Truth::False;
     for literal in literals {
-        match compare(value, &*resolve(literal, now_micros)?)? {
+        match compare(value, &*resolve(literal, now_micros, value)?)? {
             Some(Ordering::Equal) => return Ok(Truth::True),
             Some(_) => {}
             None => result = Truth::Unknown,
@@ -109,7 +118,7 @@ fn has_tags(value: &Value, wanted: impl Fn(&[String]) -> bool) -> Result<Truth> 
     }
 }
 
-fn holds(op: CompareOp, ordering: Ordering) -> bool {
+pub(crate) fn holds(op: CompareOp, ordering: Ordering) -> bool {
     match op {
         CompareOp::Eq => ordering == Ordering::Equal,
         CompareOp::Ne => ordering != Ordering::Equal,
@@ -120,16 +129,24 @@ fn holds(op: CompareOp, ordering: Ordering) -> bool {
     }
 }
 
-fn resolve(literal: &Literal, now_micros: i64) -> Result<Cow<'_, Value>> {
-    match literal {
-        Literal::Value(value) => Ok(Cow::Borrowed(value)),
-        Literal::Now { offsets, date, .. } => {
-            let start = if *date { now_micros - now_micros.rem_euclid(MICROS_PER_DAY) } else { now_micros };
-            let moved = offsets.iter().try_fold(start, add_interval);
-            moved
-                .map(|micros| Cow::Owned(Value::TimestampTz(micros)))
-                .ok_or_else(|| Error::Invalid("now() with its intervals leaves the calendar".into()))
-        }
+/// The literal as it is read beside a value.
+fn resolve<'a>(literal: &'a Literal, now_micros: i64, value: &Value) -> Result<Cow<'a, Value>> {
+    let local = matches!(value, Value::Date(_) | Value::Timestamp(_));
+    clock::resolve(literal, now_micros, if local { Beside::Local } else { Beside::Instant })
+}
+
+/// The value of an expression for the member whose columns `value_of` gives.
+pub fn eval_expr(expr: &Expr, now_micros: i64, value_of: &dyn Fn(ColumnId) -> Value) -> Result<Value> {
+    let compiled = Compiled::new(expr, now_micros)?;
+    let inputs: Vec<Value> = compiled.columns().iter().map(|column| value_of(*column)).collect();
+    compiled.eval(ordinal(value_of), &inputs)
+}
+
+/// A member's ordinal goes by the id of the live set.
+fn ordinal(value_of: &dyn Fn(ColumnId) -> Value) -> u32 {
+    match value_of(ColumnId::LIVE) {
+        Value::Integer(ordinal) => u32::try_from(ordinal).unwrap_or(u32::MAX),
+        _ => u32::MAX,
     }
 }
 
@@ -159,7 +176,7 @@ pub fn compare(left: &Value, right: &Value) -> Result<Option<Ordering>> {
     }
 }
 
-fn kind_of(value: &Value) -> &'static str {
+pub(crate) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "NULL",
         Value::Boolean(_) => "a boolean",

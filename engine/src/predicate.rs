@@ -44,6 +44,20 @@ pub enum CompareOp {
     Ge,
 }
 
+impl CompareOp {
+    /// The comparison with its sides exchanged.
+    pub fn flipped(self) -> CompareOp {
+        match self {
+            CompareOp::Eq => CompareOp::Eq,
+            CompareOp::Ne => CompareOp::Ne,
+            CompareOp::Lt => CompareOp::Gt,
+            CompareOp::Le => CompareOp::Ge,
+            CompareOp::Gt => CompareOp::Lt,
+            CompareOp::Ge => CompareOp::Le,
+        }
+    }
+}
+
 /// A span of calendar and clock time, as PostgreSQL's INTERVAL: months and days are calendar units, applied in that
 /// order, then the microseconds. A month added to 31 January ends on the last day of February.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

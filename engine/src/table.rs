@@ -243,6 +243,11 @@ impl<'a> ColumnReader<'a> {
         self.open(chunk, SectionKind::Values, ValuesRef::open)
     }
 
+    /// True where a chunk has a code a row.
+    pub fn has_values(&self, chunk: u32) -> bool {
+        self.entry(chunk, SectionKind::Values).is_some()
+    }
+
     /// The rows in order.
     pub fn order(&self, chunk: u32) -> Result<Option<OrderRef<'a>>> {
         let count = self.entry(chunk, SectionKind::Order).map_or(0, |entry| entry.cardinality as usize);

@@ -119,7 +119,7 @@ impl<'a> Names<'a> {
                 self.compare_column(self.column(&name)?, op, constant, right.span)
             }
             (TermKind::Constant(constant), TermKind::Column(name)) => {
-                self.compare_column(self.column(&name)?, flipped(op), constant, left.span)
+                self.compare_column(self.column(&name)?, op.flipped(), constant, left.span)
             }
             (TermKind::Constant(a), TermKind::Constant(b)) => {
                 compare_constants(a, op, b, left.span.to(right.span)).map(Predicate::Const)
@@ -298,17 +298,6 @@ const TAGS_ADVICE: &str =
 
 fn type_error(span: Span, message: impl Into<String>) -> Error {
     Error::query(QueryErrorKind::Type, span, message)
-}
-
-fn flipped(op: CompareOp) -> CompareOp {
-    match op {
-        CompareOp::Eq => CompareOp::Eq,
-        CompareOp::Ne => CompareOp::Ne,
-        CompareOp::Lt => CompareOp::Gt,
-        CompareOp::Le => CompareOp::Ge,
-        CompareOp::Gt => CompareOp::Lt,
-        CompareOp::Ge => CompareOp::Le,
-    }
 }
 
 fn boolean(constant: Constant, span: Span) -> Result<Option<bool>> {

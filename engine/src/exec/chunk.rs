@@ -353,7 +353,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         match &self.plan.leaves[*leaf].test {
             Test::True | Test::Null | Test::Never => true,
             Test::Tags(codes) | Test::Text { codes, .. } => codes.len() <= 1,
-            Test::Codes(_) | Test::Ordinals(_) => false,
+            Test::Codes(_) | Test::Ordinals(_) | Test::Computed(_) => false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::chunk::{Answer, Worker};
 use super::clause::Clause;
+use super::compute::{self, Inputs};
 use crate::Result;
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
@@ -42,7 +43,7 @@ impl<'a> Worker<'_, 'a> {
                     reader.prefetch(chunk + 1, SectionKind::Values, 1);
                     continue;
                 }
-                Test::Null | Test::Ordinals(_) | Test::Never => continue,
+                Test::Null | Test::Ordinals(_) | Test::Never | Test::Computed(_) => continue,
             };
             prefetch_rows(reader, codes, chunk + 2, chunk + 3);
             if let Some(sets) = reader.known_sets(chunk + 1) {
@@ -146,6 +147,26 @@ impl<'a> Worker<'_, 'a> {
                 let here = ordinals[from..].iter().take_while(|o| *o >> 16 == chunk);
                 Ok(self.rows_into(clause, here.map(|o| (o & 0xffff) as usize), |_| true))
             }
+            Test::Computed(test) => {
+                let live = plan.live.set(chunk, 0)?;
+                let rows: Vec<u16> = (0..plan.table.chunk_rows(chunk))
+                    .map(|row| row as u16)
+                    .filter(|row| live.contains(*row))
+                    .collect();
+                let (words, fresh) = clause.made(self);
+                if fresh {
+                    words.fill(0);
+                }
+                let mut members = 0;
+                let inputs = Inputs::of_test(plan, test);
+                compute::truths(&test.compiled, &inputs, chunk, &rows, |row, truth| {
+                    let holds = truth == Some(test.wanted);
+                    words[usize::from(row) / 64] |= u64::from(holds) << (row % 64);
+                    members += u32::from(holds);
+                })?;
+                self.stats.bytes += 8 * (rows.len() * test.readers.len()) as u64;
+                Ok(members)
+            }
             // These are always one stored container.
             Test::True | Test::Null | Test::Never => Ok(0),
         }
@@ -244,6 +265,18 @@ impl<'a> Worker<'_, 'a> {
         let planned = &plan.leaves[leaf];
         let reader = plan.reader(planned);
         match &planned.test {
+            Test::Computed(test) => {
+                self.stats.bytes += 64 * (members.len() * test.readers.len()) as u64;
+                let mut kept = Vec::with_capacity(members.len());
+                let inputs = Inputs::of_test(plan, test);
+                compute::truths(&test.compiled, &inputs, chunk, members, |row, truth| {
+                    if truth == Some(test.wanted) {
+                        kept.push(row);
+                    }
+                })?;
+                *members = kept;
+                return Ok(());
+            }
             Test::Codes(intervals) => {
                 if let Some(values) = reader.values(chunk)? {
                     self.stats.bytes += 64 * members.len() as u64;

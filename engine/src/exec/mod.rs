@@ -7,6 +7,7 @@
 
 mod chunk;
 mod clause;
+mod compute;
 mod leafset;
 mod project;
 mod ranks;

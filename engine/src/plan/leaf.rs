@@ -1,8 +1,9 @@
 //! The leaves of a plan: one column, one test, resolved as far as a snapshot allows.
 
 use super::cut::cut;
+use super::holds::ComputedTest;
 use super::{Node, Plan, Planner, constant};
-use crate::calendar::{add_interval, days_of, midnight};
+use crate::expr::clock::{self, Beside};
 use crate::index::fences;
 use crate::member::{self, Key};
 use crate::predicate::{CompareOp, Literal, Predicate};
@@ -46,6 +47,8 @@ pub enum Test {
     Ordinals(Vec<u32>),
     /// TRUE for nobody, FALSE where the column is not NULL.
     Never,
+    /// Computed member by member. Never unknown: what it says of a NULL is part of it.
+    Computed(ComputedTest),
 }
 
 /// What text matches, byte by byte.
@@ -55,6 +58,8 @@ pub enum TextMatch {
     In(Vec<String>),
     /// Within these bounds.
     Range(Bound<String>, Bound<String>),
+    /// So says a computed test of this one column.
+    Holds(ComputedTest),
 }
 
 impl TextMatch {
@@ -65,6 +70,7 @@ impl TextMatch {
                 [one] => one.as_bytes() == text,
                 many => many.binary_search_by(|probe| probe.as_bytes().cmp(text)).is_ok(),
             },
+            TextMatch::Holds(test) => test.matches(text),
             TextMatch::Range(low, high) => {
                 (match low {
                     Bound::Unbounded => true,
@@ -95,7 +101,7 @@ impl Planner<'_> {
                 // `<>` is the NOT of `=`, also in what it leaves unknown.
                 let negated = negated != (*op == CompareOp::Ne);
                 let op = if *op == CompareOp::Ne { CompareOp::Eq } else { *op };
-                match self.literal(literal)? {
+                match self.literal(*column, literal)? {
                     Value::Null => Ok(Node::Nobody),
                     value => self.compare(*column, op, &value, negated),
                 }
@@ -127,16 +133,15 @@ impl Planner<'_> {
                 }
                 self.leaf(ColumnId::LIVE, Test::Ordinals(members.iter().collect()), negated)
             }
-            Predicate::Holds(_) | Predicate::Audience(_) => {
-                Err(Error::Invalid("expressions and audiences are not evaluated yet".into()))
-            }
+            Predicate::Holds(expr) => self.holds(expr, negated),
+            Predicate::Audience(_) => Err(Error::Invalid("audiences are not evaluated yet".into())),
             Predicate::Const(_) | Predicate::And(_) | Predicate::Or(_) | Predicate::Not(_) => {
                 unreachable!("not a leaf")
             }
         }
     }
 
-    fn data_type(&self, column: ColumnId) -> Result<DataType> {
+    pub(super) fn data_type(&self, column: ColumnId) -> Result<DataType> {
         let schema = self.table.schema();
         let known = schema.column(column).map(|c| c.data_type);
         known.ok_or_else(|| Error::Invalid(format!("no column {} in table \"{}\"", column.0, schema.name)))
@@ -154,22 +159,11 @@ impl Planner<'_> {
         Error::Invalid(format!("column \"{name}\" {what}"))
     }
 
-    /// The literal with this statement's clock put in.
-    fn literal(&self, literal: &Literal) -> Result<Value> {
-        let (offsets, date) = match literal {
-            Literal::Value(value) => return Ok(value.clone()),
-            Literal::Now { offsets, date, .. } => (offsets, *date),
-        };
-        let beyond =
-            || Error::Invalid("a time computed from now() lies beyond what a timestamp can hold".into());
-        let start = if date { midnight(self.now_micros) } else { Some(self.now_micros) };
-        let moved = offsets.iter().try_fold(start.ok_or_else(beyond)?, add_interval);
-        let moved = moved.ok_or_else(beyond)?;
-        Ok(match (date, offsets.is_empty()) {
-            (true, true) => Value::Date(days_of(moved) as i32),
-            (true, false) => Value::Timestamp(moved),
-            _ => Value::TimestampTz(moved),
-        })
+    /// The literal with this statement's clock put in, as it is read beside the column.
+    fn literal(&self, column: ColumnId, literal: &Literal) -> Result<Value> {
+        let local = matches!(self.data_type(column)?, DataType::Date | DataType::Timestamp);
+        let beside = if local { Beside::Local } else { Beside::Instant };
+        Ok(clock::resolve(literal, self.now_micros, beside)?.into_owned())
     }
 
     fn compare(&mut self, column: ColumnId, op: CompareOp, value: &Value, negated: bool) -> Result<Node> {
@@ -246,7 +240,7 @@ impl Planner<'_> {
         let mut values = Vec::with_capacity(literals.len());
         let mut has_null = false;
         for literal in literals {
-            match self.literal(literal)? {
+            match self.literal(column, literal)? {
                 Value::Null => has_null = true,
                 value => values.push(value),
             }
@@ -382,6 +376,8 @@ impl Leaf {
                 // Codes in order, or plain text: a scan at worst.
                 None => (rows * 0.1, rows * 8.0),
             },
+            // Every member is computed, at a cost far above its bytes: it is asked last.
+            Test::Computed(test) => (rows * 0.3, rows * 40.0 * (1 + test.readers.len()) as f64),
             Test::Codes(intervals) => {
                 // An end of a range costs a bitmap, and a thousand bits set one by one.
                 let ends = intervals
@@ -396,7 +392,8 @@ impl Leaf {
                 }
             }
         };
-        Ok(((members / rows).min(1.0), bytes.min(8.0 * CHUNK_MEMBERS as f64)))
+        let most = if self.computed().is_some() { f64::INFINITY } else { 8.0 * CHUNK_MEMBERS as f64 };
+        Ok(((members / rows).min(1.0), bytes.min(most)))
     }
 }
 

@@ -5,9 +5,11 @@
 //! trees of its leaves' TRUE sets are; and the TRUE set of `NOT leaf` is the live members less the leaf less its NULLs.
 
 mod cut;
+mod holds;
 mod leaf;
 mod merge;
 
+pub use holds::ComputedTest;
 pub use leaf::{Leaf, Test, TextMatch};
 
 use crate::predicate::{Predicate, Truth};

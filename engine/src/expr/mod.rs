@@ -4,6 +4,19 @@
 //! until a statement's snapshot fixes it. Types are settled when it is bound: an argument of a kind that a function does
 //! not take is an error, not a panic.
 
+mod apply;
+pub(crate) mod bucket;
+pub(crate) mod clock;
+mod compiled;
+mod number;
+mod pattern;
+pub mod time;
+
+pub(crate) use apply::apply;
+pub use compiled::Compiled;
+pub(crate) use compiled::{Node, at_zone};
+pub(crate) use pattern::Matcher;
+
 use crate::predicate::{CompareOp, Interval, Literal};
 use crate::schema::{ColumnId, DataType};
 
@@ -40,6 +53,12 @@ pub enum Function {
     Or,
     /// `NOT a`.
     Not,
+    /// `a IN (b, c, …)`, with SQL's rule for a NULL among them.
+    In,
+    /// `tags && ARRAY[…]`: has any of these tags.
+    HasAny(Vec<String>),
+    /// `tags @> ARRAY[…]`: has all of these tags.
+    HasAll(Vec<String>),
     /// `a + b` of numbers; a DATE plus whole days.
     Add,
     /// `a - b` of numbers; a DATE less whole days; days between two DATEs.
@@ -60,6 +79,14 @@ pub enum Function {
     Ceil,
     /// To so many digits after the point (second argument), ties away from zero.
     Round,
+    /// `power(a, b)`, a DOUBLE PRECISION.
+    Power,
+    /// The square root, a DOUBLE PRECISION.
+    Sqrt,
+    /// The natural logarithm, a DOUBLE PRECISION.
+    Ln,
+    /// The logarithm to base 10, a DOUBLE PRECISION.
+    Log10,
     /// A time moved by an interval; a DATE becomes a TIMESTAMP.
     AddInterval(Interval),
     /// `lower(text)`, by Unicode's mapping.
@@ -74,6 +101,10 @@ pub enum Function {
     Trim,
     /// Texts one after another (`||`).
     Concat,
+    /// `replace(text, from, to)`: every occurrence.
+    Replace,
+    /// `split_part(text, separator, n)`: the n-th part from 1, from the end where n is negative; empty beyond.
+    SplitPart,
     /// `text LIKE pattern`: a BOOLEAN.
     Like(Pattern),
     /// Number of tags.

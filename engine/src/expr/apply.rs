@@ -1,0 +1,251 @@
+//! What each function makes of its arguments: the meaning of expressions, on values.
+//!
+//! The executor computes whole batches where it can and comes here for the rest, so this is also what it is tested
+//! against. A NULL argument makes NULL, except for the functions that say otherwise and are looked at first.
+
+use super::{Function, TimeField, bucket, number, time};
+use crate::calendar::{MICROS_PER_DAY, add_interval, days_of};
+use crate::eval::{compare, holds, kind_of};
+use crate::predicate::Interval;
+use crate::schema::DataType;
+use crate::value::Value;
+use crate::{Error, Result};
+use std::cmp::Ordering;
+
+/// The value of a function. [`Function::Like`] and [`Function::AtZone`] are prepared by [`super::Compiled`] and do not
+/// come here.
+pub(crate) fn apply(function: &Function, arguments: &[Value]) -> Result<Value> {
+    if let Some(value) = of_nulls(function, arguments)? {
+        return Ok(value);
+    }
+    if arguments.contains(&Value::Null) {
+        return Ok(Value::Null);
+    }
+    match (function, arguments) {
+        (Function::Compare(op), [a, b]) => {
+            Ok(compare(a, b)?.map_or(Value::Null, |ordering| Value::Boolean(holds(*op, ordering))))
+        }
+        (Function::Not, [Value::Boolean(boolean)]) => Ok(Value::Boolean(!boolean)),
+        (Function::HasAny(wanted), [Value::Tags(tags)]) => {
+            Ok(Value::Boolean(wanted.iter().any(|tag| tags.contains(tag))))
+        }
+        (Function::HasAll(wanted), [Value::Tags(tags)]) => {
+            Ok(Value::Boolean(wanted.iter().all(|tag| tags.contains(tag))))
+        }
+        (Function::Cardinality, [Value::Tags(tags)]) => Ok(Value::Integer(tags.len() as i64)),
+        (Function::Bucket { salt, buckets }, [key]) => bucket::of_value(key, salt, *buckets),
+        (Function::Cast(data_type), [value]) => cast(value, *data_type),
+        (
+            Function::Add
+            | Function::Subtract
+            | Function::Multiply
+            | Function::Divide
+            | Function::Modulo
+            | Function::Negate
+            | Function::Abs
+            | Function::Floor
+            | Function::Ceil
+            | Function::Round
+            | Function::Power
+            | Function::Sqrt
+            | Function::Ln
+            | Function::Log10,
+            _,
+        ) => number::apply(function, arguments),
+        (
+            Function::Lower
+            | Function::Upper
+            | Function::Length
+            | Function::Trim
+            | Function::Concat
+            | Function::Substr
+            | Function::Replace
+            | Function::SplitPart,
+            _,
+        ) => text(function, arguments),
+        (Function::AddInterval(interval), [value]) => moved(value, interval),
+        (Function::DateTrunc(unit), [value]) => {
+            let cut = time::truncated(*unit, micros_of(value)?).ok_or_else(beyond)?;
+            Ok(if let Value::TimestampTz(_) = value {
+                Value::TimestampTz(cut)
+            } else {
+                Value::Timestamp(cut)
+            })
+        }
+        (Function::Extract(field), [value]) => extract(*field, micros_of(value)?),
+        (Function::Years, [from, to]) => {
+            Ok(Value::Integer(time::full_years(days_of(micros_of(from)?), days_of(micros_of(to)?))))
+        }
+        (Function::DaysToBirthday, [birth, at]) => {
+            Ok(Value::Integer(time::days_to_birthday(days_of(micros_of(birth)?), days_of(micros_of(at)?))))
+        }
+        (function, arguments) => Err(wrong(function, arguments)),
+    }
+}
+
+/// The functions that do something else with NULLs than become NULL.
+fn of_nulls(function: &Function, arguments: &[Value]) -> Result<Option<Value>> {
+    Ok(Some(match (function, arguments) {
+        (Function::IsNull, [value]) => Value::Boolean(*value == Value::Null),
+        (Function::Same, [a, b]) => Value::Boolean(match compare(a, b)? {
+            Some(ordering) => ordering.is_eq(),
+            None => a == b,
+        }),
+        (Function::And | Function::Or, terms) => {
+            let decisive = *function == Function::Or;
+            let mut result = Value::Boolean(!decisive);
+            for term in terms {
+                match term {
+                    Value::Boolean(boolean) if *boolean == decisive => {
+                        return Ok(Some(Value::Boolean(decisive)));
+                    }
+                    Value::Boolean(_) => {}
+                    Value::Null => result = Value::Null,
+                    _ => return Err(wrong(function, arguments)),
+                }
+            }
+            result
+        }
+        (Function::In, [needle, list @ ..]) => {
+            let mut result = Value::Boolean(false);
+            for item in list {
+                match compare(needle, item)? {
+                    Some(Ordering::Equal) => return Ok(Some(Value::Boolean(true))),
+                    Some(_) => {}
+                    None => result = Value::Null,
+                }
+            }
+            result
+        }
+        (Function::Coalesce, values) => {
+            values.iter().find(|value| **value != Value::Null).cloned().unwrap_or(Value::Null)
+        }
+        (Function::NullIf, [a, b]) => match compare(a, b)? {
+            Some(Ordering::Equal) => Value::Null,
+            _ => a.clone(),
+        },
+        (Function::Case, branches) => {
+            let pairs = branches.chunks_exact(2);
+            let rest = pairs.remainder().first();
+            let taken = pairs.into_iter().find(|pair| pair[0] == Value::Boolean(true)).map(|pair| &pair[1]);
+            taken.or(rest).cloned().unwrap_or(Value::Null)
+        }
+        (Function::Greatest | Function::Least, values) => {
+            let wanted = if *function == Function::Greatest { Ordering::Greater } else { Ordering::Less };
+            let mut best = Value::Null;
+            for value in values {
+                if best == Value::Null || compare(value, &best)? == Some(wanted) {
+                    best = value.clone();
+                }
+            }
+            best
+        }
+        _ => return Ok(None),
+    }))
+}
+
+pub(super) fn wrong(function: &Function, arguments: &[Value]) -> Error {
+    let kinds: Vec<&str> = arguments.iter().map(kind_of).collect();
+    Error::Invalid(format!("{function:?} does not take {}", kinds.join(" and ")))
+}
+
+fn beyond() -> Error {
+    Error::Invalid("a computed time lies beyond what a timestamp can hold".into())
+}
+
+/// A date or time as microseconds.
+fn micros_of(value: &Value) -> Result<i64> {
+    match value {
+        Value::Date(days) => i64::from(*days).checked_mul(MICROS_PER_DAY).ok_or_else(beyond),
+        Value::Timestamp(micros) | Value::TimestampTz(micros) => Ok(*micros),
+        other => Err(Error::Invalid(format!("expected a date or time, found {}", kind_of(other)))),
+    }
+}
+
+fn moved(value: &Value, interval: &Interval) -> Result<Value> {
+    let micros = add_interval(micros_of(value)?, interval).ok_or_else(beyond)?;
+    Ok(if let Value::TimestampTz(_) = value { Value::TimestampTz(micros) } else { Value::Timestamp(micros) })
+}
+
+fn extract(field: TimeField, micros: i64) -> Result<Value> {
+    Ok(match field {
+        TimeField::Second => Value::Decimal { unscaled: i128::from(micros.rem_euclid(60_000_000)), scale: 6 },
+        TimeField::Epoch => Value::Decimal { unscaled: i128::from(micros), scale: 6 },
+        whole => time::whole_field(whole, micros).map_or(Value::Null, Value::Integer),
+    })
+}
+
+fn text(function: &Function, arguments: &[Value]) -> Result<Value> {
+    Ok(match (function, arguments) {
+        (Function::Lower, [Value::Text(text)]) => Value::Text(text.to_lowercase()),
+        (Function::Upper, [Value::Text(text)]) => Value::Text(text.to_uppercase()),
+        (Function::Length, [Value::Text(text)]) => Value::Integer(text.chars().count() as i64),
+        (Function::Trim, [Value::Text(text)]) => Value::Text(text.trim_matches(' ').to_owned()),
+        (Function::Concat, parts) => {
+            let mut whole = String::new();
+            for part in parts {
+                match part {
+                    Value::Text(text) => whole.push_str(text),
+                    other => whole.push_str(&other.to_string()),
+                }
+            }
+            Value::Text(whole)
+        }
+        (Function::Substr, [Value::Text(text), Value::Integer(from)]) => {
+            let skipped = usize::try_from(from.saturating_sub(1).max(0)).unwrap_or(usize::MAX);
+            Value::Text(text.chars().skip(skipped).collect())
+        }
+        (Function::Substr, [Value::Text(text), Value::Integer(from), Value::Integer(length)]) => {
+            if *length < 0 {
+                return Err(Error::Invalid("the length of a substr is not negative".into()));
+            }
+            // Characters before the first count too: substr('abc', 0, 2) is 'a'.
+            let end = from.saturating_add(*length).saturating_sub(1).max(0);
+            let skipped = from.saturating_sub(1).max(0);
+            let taken = usize::try_from(end.saturating_sub(skipped).max(0)).unwrap_or(usize::MAX);
+            let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+            Value::Text(text.chars().skip(skipped).take(taken).collect())
+        }
+        (Function::Replace, [Value::Text(text), Value::Text(from), Value::Text(to)]) => {
+            Value::Text(if from.is_empty() { text.clone() } else { text.replace(from.as_str(), to) })
+        }
+        (Function::SplitPart, [Value::Text(text), Value::Text(separator), Value::Integer(n)]) => {
+            if *n == 0 {
+                return Err(Error::Invalid("split_part counts from 1, or from -1 at the end".into()));
+            }
+            let index = usize::try_from(n.unsigned_abs() - 1).unwrap_or(usize::MAX);
+            let part = if separator.is_empty() {
+                (index == 0).then_some(text.as_str())
+            } else if *n > 0 {
+                text.split(separator.as_str()).nth(index)
+            } else {
+                text.rsplit(separator.as_str()).nth(index)
+            };
+            Value::Text(part.unwrap_or_default().to_owned())
+        }
+        (function, arguments) => return Err(wrong(function, arguments)),
+    })
+}
+
+fn cast(value: &Value, to: DataType) -> Result<Value> {
+    let refuse = || Error::Invalid(format!("{value} ({}) cannot become {to}", kind_of(value)));
+    Ok(match (value, to) {
+        (Value::Text(text), to) => Value::parse(text, to)
+            .map_err(|error| Error::Invalid(format!("{}; it cannot become {to}", error.reason)))?,
+        (value, DataType::Text) => Value::Text(value.to_string()),
+        (Value::Boolean(boolean), to) if to.is_integer() => Value::Integer(i64::from(*boolean)),
+        (Value::Integer(integer), DataType::Boolean) => Value::Boolean(*integer != 0),
+        (Value::Boolean(_), DataType::Boolean) | (Value::Tags(_), DataType::TextArray) => value.clone(),
+        (Value::Integer(_) | Value::Decimal { .. } | Value::Double(_), to) if to.is_number() => {
+            number::cast(value, to)?
+        }
+        (value, DataType::Date) if is_time(value) => Value::Date(days_of(micros_of(value)?) as i32),
+        (value, DataType::Timestamp) if is_time(value) => Value::Timestamp(micros_of(value)?),
+        (value, DataType::TimestampTz) if is_time(value) => Value::TimestampTz(micros_of(value)?),
+        _ => return Err(refuse()),
+    })
+}
+
+fn is_time(value: &Value) -> bool {
+    matches!(value, Value::Date(_) | Value::Timestamp(_) | Value::TimestampTz(_))
+}

@@ -1,0 +1,176 @@
+//! An expression ready to be computed: the clock is put in, constants are folded, patterns and zones prepared.
+
+use super::apply::apply;
+use super::clock::{Beside, resolve};
+use super::pattern::Matcher;
+use super::{Expr, Function, time};
+use crate::eval::kind_of;
+use crate::schema::ColumnId;
+use crate::value::Value;
+use crate::{Error, Result};
+use jiff::tz::TimeZone;
+
+/// An expression deeper than this is refused: computing it recurses.
+pub const DEPTH_MAX: usize = 1_200;
+
+/// A prepared expression. Its columns are numbered in the order in which [`Compiled::columns`] names them.
+pub struct Compiled {
+    columns: Vec<ColumnId>,
+    root: Node,
+}
+
+/// A node of a prepared expression.
+pub(crate) enum Node {
+    /// The value of a column, by its number.
+    Input(usize),
+    /// A constant.
+    Value(Value),
+    /// The member's ordinal.
+    Ordinal,
+    /// A text against a pattern.
+    Match(Box<Node>, Matcher),
+    /// [`Function::AtZone`].
+    Zone(Box<Node>, TimeZone),
+    /// Anything else.
+    Call(Function, Vec<Node>),
+}
+
+impl Compiled {
+    /// Prepares an expression for a statement whose clock shows `now_micros`.
+    ///
+    /// Errors: a pattern or zone that is none, a constant part that cannot be computed, more than [`DEPTH_MAX`] levels.
+    pub fn new(expr: &Expr, now_micros: i64) -> Result<Compiled> {
+        let mut columns = Vec::new();
+        let root = compile(expr, now_micros, &mut columns, 0)?;
+        Ok(Compiled { columns, root })
+    }
+
+    /// The columns that are read, each once.
+    pub fn columns(&self) -> &[ColumnId] {
+        &self.columns
+    }
+
+    /// The tree.
+    pub(crate) fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// The value, where it is the same for every member.
+    pub fn constant(&self) -> Option<&Value> {
+        if let Node::Value(value) = &self.root { Some(value) } else { None }
+    }
+
+    /// The value for a member whose columns' values are `inputs`, in the order of [`Self::columns`].
+    pub fn eval(&self, ordinal: u32, inputs: &[Value]) -> Result<Value> {
+        self.root.eval(ordinal, inputs)
+    }
+}
+
+fn compile(expr: &Expr, now_micros: i64, columns: &mut Vec<ColumnId>, depth: usize) -> Result<Node> {
+    if depth > DEPTH_MAX {
+        return Err(Error::Invalid(format!("an expression is at most {DEPTH_MAX} levels deep")));
+    }
+    Ok(match expr {
+        Expr::Ordinal => Node::Ordinal,
+        Expr::Literal(literal) => Node::Value(resolve(literal, now_micros, Beside::Function)?.into_owned()),
+        Expr::Column(column) => {
+            let known = columns.iter().position(|known| known == column);
+            Node::Input(known.unwrap_or_else(|| {
+                columns.push(*column);
+                columns.len() - 1
+            }))
+        }
+        Expr::Call { function, arguments } => {
+            let mut nodes = Vec::with_capacity(arguments.len());
+            for argument in arguments {
+                nodes.push(compile(argument, now_micros, columns, depth + 1)?);
+            }
+            let constant = nodes.iter().all(|node| matches!(node, Node::Value(_)));
+            let mut one = || match (nodes.pop(), nodes.is_empty()) {
+                (Some(node), true) => Ok(Box::new(node)),
+                _ => Err(Error::Invalid(format!("{function:?} takes one argument"))),
+            };
+            let node = match function {
+                Function::Like(pattern) => Node::Match(one()?, Matcher::new(pattern)?),
+                Function::AtZone(name) => {
+                    let zone = time::zone_named(name)
+                        .ok_or_else(|| Error::Invalid(format!("there is no time zone {name:?}")))?;
+                    Node::Zone(one()?, zone)
+                }
+                function => Node::Call(function.clone(), nodes),
+            };
+            if constant { Node::Value(node.eval(0, &[])?) } else { node }
+        }
+    })
+}
+
+impl Node {
+    /// The value for one member.
+    pub(crate) fn eval(&self, ordinal: u32, inputs: &[Value]) -> Result<Value> {
+        match self {
+            Node::Input(number) => Ok(inputs.get(*number).cloned().unwrap_or(Value::Null)),
+            Node::Value(value) => Ok(value.clone()),
+            Node::Ordinal => Ok(Value::Integer(i64::from(ordinal))),
+            Node::Match(text, matcher) => match text.eval(ordinal, inputs)? {
+                Value::Null => Ok(Value::Null),
+                Value::Text(text) => Ok(Value::Boolean(matcher.matches(text.as_bytes()))),
+                other => Err(Error::Invalid(format!("LIKE does not take {}", kind_of(&other)))),
+            },
+            Node::Zone(value, zone) => at_zone(value.eval(ordinal, inputs)?, zone),
+            // Only what decides is computed: a branch not taken has no error.
+            Node::Call(function @ (Function::And | Function::Or), terms) => {
+                let decisive = Value::Boolean(*function == Function::Or);
+                let mut values = Vec::with_capacity(terms.len());
+                for term in terms {
+                    let value = term.eval(ordinal, inputs)?;
+                    if value == decisive {
+                        return Ok(decisive);
+                    }
+                    values.push(value);
+                }
+                apply(function, &values)
+            }
+            Node::Call(Function::Case, branches) => {
+                let pairs = branches.chunks_exact(2);
+                let rest = pairs.remainder().first();
+                for pair in pairs {
+                    if pair[0].eval(ordinal, inputs)? == Value::Boolean(true) {
+                        return pair[1].eval(ordinal, inputs);
+                    }
+                }
+                rest.map_or(Ok(Value::Null), |rest| rest.eval(ordinal, inputs))
+            }
+            Node::Call(Function::Coalesce, terms) => {
+                for term in terms {
+                    let value = term.eval(ordinal, inputs)?;
+                    if value != Value::Null {
+                        return Ok(value);
+                    }
+                }
+                Ok(Value::Null)
+            }
+            Node::Call(function, arguments) => {
+                let mut values = Vec::with_capacity(arguments.len());
+                for argument in arguments {
+                    values.push(argument.eval(ordinal, inputs)?);
+                }
+                apply(function, &values)
+            }
+        }
+    }
+}
+
+/// A TIMESTAMPTZ as the zone's local TIMESTAMP, or the reverse.
+pub(crate) fn at_zone(value: Value, zone: &TimeZone) -> Result<Value> {
+    let beyond = || Error::Invalid("time zones are known for the years 1 to 9999".into());
+    match value {
+        Value::Null => Ok(Value::Null),
+        Value::TimestampTz(micros) => time::to_local(zone, micros).map(Value::Timestamp).ok_or_else(beyond),
+        Value::Timestamp(micros) => time::to_instant(zone, micros).map(Value::TimestampTz).ok_or_else(beyond),
+        Value::Date(days) => {
+            let midnight = i64::from(days).checked_mul(crate::calendar::MICROS_PER_DAY).ok_or_else(beyond)?;
+            time::to_instant(zone, midnight).map(Value::TimestampTz).ok_or_else(beyond)
+        }
+        other => Err(Error::Invalid(format!("AT TIME ZONE does not take {}", kind_of(&other)))),
+    }
+}

@@ -1,0 +1,182 @@
+//! Functions of dates and times on their numbers: days since 1970-01-01, and microseconds of a calendar without a zone.
+
+use super::{TimeField, TimeUnit};
+use crate::calendar::{
+    MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil, days_in_month, days_of,
+};
+use jiff::tz::TimeZone;
+
+/// The beginning of the unit that an instant lies in; `None` where it lies before the first instant.
+pub(crate) fn truncated(unit: TimeUnit, micros: i64) -> Option<i64> {
+    let cut = |step: i64| micros.checked_sub(micros.rem_euclid(step));
+    let day = days_of(micros);
+    let day = match unit {
+        TimeUnit::Microseconds => return Some(micros),
+        TimeUnit::Milliseconds => return cut(1_000),
+        TimeUnit::Second => return cut(MICROS_PER_SECOND),
+        TimeUnit::Minute => return cut(60 * MICROS_PER_SECOND),
+        TimeUnit::Hour => return cut(3_600 * MICROS_PER_SECOND),
+        TimeUnit::Day => day,
+        // 1970-01-01 was a Thursday.
+        TimeUnit::Week => day - (day + 3).rem_euclid(7),
+        TimeUnit::Month | TimeUnit::Quarter | TimeUnit::Year => {
+            let (year, month, _) = civil_from_days(day);
+            let first = match unit {
+                TimeUnit::Month => month,
+                TimeUnit::Quarter => (month - 1) / 3 * 3 + 1,
+                _ => 1,
+            };
+            days_from_civil(year, first, 1)
+        }
+    };
+    day.checked_mul(MICROS_PER_DAY)
+}
+
+/// A field that is a whole number; `None` for [`TimeField::Second`] and [`TimeField::Epoch`], which have fractions.
+pub(crate) fn whole_field(field: TimeField, micros: i64) -> Option<i64> {
+    let day = days_of(micros);
+    let within = micros.rem_euclid(MICROS_PER_DAY);
+    Some(match field {
+        TimeField::Hour => within / (3_600 * MICROS_PER_SECOND),
+        TimeField::Minute => within / (60 * MICROS_PER_SECOND) % 60,
+        TimeField::DayOfWeek => (day + 4).rem_euclid(7),
+        TimeField::IsoDayOfWeek => (day + 3).rem_euclid(7) + 1,
+        TimeField::Week => iso_week(day).1,
+        TimeField::IsoYear => shown_year(iso_week(day).0),
+        TimeField::Year => shown_year(civil_from_days(day).0),
+        TimeField::Quarter => i64::from((civil_from_days(day).1 - 1) / 3 + 1),
+        TimeField::Month => i64::from(civil_from_days(day).1),
+        TimeField::Day => i64::from(civil_from_days(day).2),
+        TimeField::DayOfYear => day - days_from_civil(civil_from_days(day).0, 1, 1) + 1,
+        TimeField::Second | TimeField::Epoch => return None,
+    })
+}
+
+/// As PostgreSQL counts: there is no year 0, the one before 1 is -1.
+fn shown_year(year: i64) -> i64 {
+    if year <= 0 { year - 1 } else { year }
+}
+
+/// The ISO year and week of a day: a week belongs to the year that its Thursday is in.
+fn iso_week(day: i64) -> (i64, i64) {
+    let thursday = day - (day + 3).rem_euclid(7) + 3;
+    let year = civil_from_days(thursday).0;
+    (year, (thursday - days_from_civil(year, 1, 1)) / 7 + 1)
+}
+
+/// Full years from one day to another, negative where the second comes first. A year is full on the same day of the same
+/// month, after 29 February on 1 March in common years.
+pub(crate) fn full_years(from: i64, to: i64) -> i64 {
+    let of = |day| {
+        let (year, month, day) = civil_from_days(day);
+        (year, (month, day))
+    };
+    let ((a, within_a), (b, within_b)) = (of(from), of(to));
+    let years = b - a;
+    if years > 0 && within_b < within_a {
+        years - 1
+    } else if years < 0 && within_b > within_a {
+        years + 1
+    } else {
+        years
+    }
+}
+
+/// Days from `at` to the next yearly return of `birth`, 0 on the day itself.
+pub(crate) fn days_to_birthday(birth: i64, at: i64) -> i64 {
+    let (_, month, day) = civil_from_days(birth);
+    let year = civil_from_days(at).0;
+    let returns = |year: i64| {
+        if day > days_in_month(year, month) {
+            days_from_civil(year, 3, 1)
+        } else {
+            days_from_civil(year, month, day)
+        }
+    };
+    let this_year = returns(year) - at;
+    if this_year >= 0 { this_year } else { returns(year + 1) - at }
+}
+
+/// The zone of an IANA name, without regard to case.
+pub fn zone_named(name: &str) -> Option<TimeZone> {
+    if name.eq_ignore_ascii_case("utc") {
+        return Some(TimeZone::UTC);
+    }
+    TimeZone::get(name).ok()
+}
+
+/// The local time that clocks of a zone show at an instant; `None` beyond the years 1 to 9999.
+pub fn to_local(zone: &TimeZone, micros: i64) -> Option<i64> {
+    if *zone == TimeZone::UTC {
+        return Some(micros);
+    }
+    let instant = jiff::Timestamp::from_microsecond(micros).ok()?;
+    micros.checked_add(i64::from(zone.to_offset(instant).seconds()) * MICROS_PER_SECOND)
+}
+
+/// The instant at which clocks of a zone show a local time. Of two, the first; a time that clocks skip is read with the
+/// offset before the gap, as PostgreSQL does. `None` beyond the years 1 to 9999.
+pub fn to_instant(zone: &TimeZone, local: i64) -> Option<i64> {
+    if *zone == TimeZone::UTC {
+        return Some(local);
+    }
+    let civil = TimeZone::UTC.to_datetime(jiff::Timestamp::from_microsecond(local).ok()?);
+    zone.to_ambiguous_timestamp(civil).compatible().ok().map(|instant| instant.as_microsecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(year: i64, month: u32, day: u32) -> i64 {
+        days_from_civil(year, month, day)
+    }
+
+    #[test]
+    fn fields_and_weeks_agree_with_jiff() {
+        for days in (-719_000..2_900_000).step_by(97) {
+            let date = jiff::civil::date(1970, 1, 1) + jiff::Span::new().days(days);
+            let (iso, micros) = (date.iso_week_date(), days * MICROS_PER_DAY + 5);
+            let field = |field| whole_field(field, micros).unwrap();
+            assert_eq!(
+                (field(TimeField::IsoYear), field(TimeField::Week)),
+                (iso.year().into(), iso.week().into())
+            );
+            assert_eq!(field(TimeField::DayOfYear), i64::from(date.day_of_year()));
+            assert_eq!(field(TimeField::IsoDayOfWeek), i64::from(date.weekday().to_monday_one_offset()));
+            assert_eq!(field(TimeField::DayOfWeek), i64::from(date.weekday().to_sunday_zero_offset()));
+            assert_eq!(field(TimeField::Quarter), i64::from((date.month() - 1) / 3 + 1));
+            let monday = truncated(TimeUnit::Week, micros).unwrap() / MICROS_PER_DAY;
+            assert_eq!(days - monday, i64::from(date.weekday().to_monday_zero_offset()));
+        }
+    }
+
+    #[test]
+    fn years_are_full_on_the_day_and_leap_days_return_on_the_first_of_march() {
+        assert_eq!(full_years(day(2000, 6, 30), day(2025, 6, 29)), 24);
+        assert_eq!(full_years(day(2000, 6, 30), day(2025, 6, 30)), 25);
+        assert_eq!(full_years(day(2000, 2, 29), day(2025, 2, 28)), 24);
+        assert_eq!(full_years(day(2000, 2, 29), day(2025, 3, 1)), 25);
+        assert_eq!(full_years(day(2025, 6, 30), day(2000, 7, 1)), -24);
+        assert_eq!(days_to_birthday(day(1990, 1, 2), day(2025, 12, 30)), 3);
+        assert_eq!(days_to_birthday(day(1990, 12, 30), day(2025, 12, 30)), 0);
+        assert_eq!(days_to_birthday(day(1990, 12, 29), day(2025, 12, 30)), 364);
+        assert_eq!(days_to_birthday(day(2000, 2, 29), day(2025, 2, 27)), 2);
+        assert_eq!(days_to_birthday(day(2000, 2, 29), day(2024, 2, 27)), 2);
+        assert_eq!(days_to_birthday(day(2000, 2, 29), day(2025, 3, 2)), 364);
+    }
+
+    #[test]
+    fn zones_have_their_gaps_and_folds() {
+        let berlin = zone_named("europe/berlin").unwrap();
+        let at = |month, date, hour: i64, minute: i64| {
+            day(2026, month, date) * MICROS_PER_DAY + (hour * 60 + minute) * 60 * MICROS_PER_SECOND
+        };
+        assert_eq!(to_local(&berlin, at(7, 1, 10, 0)), Some(at(7, 1, 12, 0)));
+        assert_eq!(to_instant(&berlin, at(7, 1, 12, 0)), Some(at(7, 1, 10, 0)));
+        // Clocks go from 02:00 to 03:00 on 29 March, and from 03:00 back to 02:00 on 25 October.
+        assert_eq!(to_instant(&berlin, at(3, 29, 2, 30)), Some(at(3, 29, 1, 30)));
+        assert_eq!(to_instant(&berlin, at(10, 25, 2, 30)), Some(at(10, 25, 0, 30)));
+        assert_eq!(zone_named("Mars/Olympus"), None);
+    }
+}
