@@ -14,7 +14,10 @@ mod ranks;
 mod sink;
 
 pub use project::{project, value_at};
-pub use sink::{Aggregate, Count, First, Group, Groups, Members, OrderBy, Sink, Top};
+pub use sink::{
+    Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy, Sink, Top,
+    key_bytes,
+};
 
 use crate::control::Cancel;
 use crate::plan::{Node, Plan, Test};

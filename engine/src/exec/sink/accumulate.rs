@@ -45,13 +45,18 @@ impl<'a> AggregateReader<'a> {
 
 /// A sum of doubles and the error it has gathered (Knuth's two-sum).
 #[derive(Clone, Copy, Default)]
-struct DoubleSum {
+pub(super) struct DoubleSum {
     sum: f64,
     error: f64,
 }
 
 impl DoubleSum {
-    fn add(&mut self, other: DoubleSum) {
+    /// One double.
+    pub(super) fn of(double: f64) -> DoubleSum {
+        DoubleSum { sum: double, error: 0.0 }
+    }
+
+    pub(super) fn add(&mut self, other: DoubleSum) {
         let sum = self.sum + other.sum;
         let part = sum - self.sum;
         let lost = (self.sum - (sum - part)) + (other.sum - part);
@@ -60,7 +65,7 @@ impl DoubleSum {
         self.sum = sum;
     }
 
-    fn value(self) -> f64 {
+    pub(super) fn value(self) -> f64 {
         self.sum + self.error
     }
 }
@@ -183,7 +188,7 @@ impl Accumulator {
                 counts[group] += 1;
             }),
             States::DoubleSum(sums) => each.for_each(|(code, group)| {
-                sums[group].add(DoubleSum { sum: crate::code::code_to_double(code), error: 0.0 });
+                sums[group].add(DoubleSum::of(crate::code::code_to_double(code)));
                 counts[group] += 1;
             }),
             States::Code(best) => each.for_each(|(code, group)| {

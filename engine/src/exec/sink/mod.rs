@@ -1,10 +1,12 @@
 //! Where members go: a count, a bitmap, groups, the first in an order.
 
 mod accumulate;
+mod fold;
 mod groups;
 mod simple;
 mod top;
 
+pub use fold::{Fold, FoldAggregate, FoldFunction, key_bytes};
 pub use groups::{Aggregate, Group, Groups};
 pub use simple::{Count, First, Members};
 pub use top::{OrderBy, Top};
