@@ -344,6 +344,12 @@ impl Snapshot {
         self.state.tables.values().map(|table| table.schema()).find(|schema| schema.name == name).cloned()
     }
 
+    /// The type of a column, where there is one.
+    pub fn column_type(&self, table: TableId, column: ColumnId) -> Option<DataType> {
+        let schema = self.state.tables.get(&table)?.schema();
+        schema.column(column).map(|column| column.data_type)
+    }
+
     /// The number of live rows of a table; 0 for one that does not exist.
     pub fn rows(&self, table: TableId) -> u64 {
         self.state.tables.get(&table).map_or(0, |table| table.rows())

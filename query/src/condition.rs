@@ -1,4 +1,4 @@
-//! Conditions and terms: precedence climbing over the tokens.
+//! Conditions and values: precedence climbing over the tokens.
 //!
 //! One function, [`expression`], reads both, for only what follows tells `(a)` of `(a) = 1` from `(a)` of `(a) AND b`.
 //! Chains of AND and OR are gathered into one node each and arithmetic is folded as it is read, so recursion is as deep
@@ -7,8 +7,12 @@
 use crate::constant::{self, Operator};
 use crate::cursor::{Cursor, is_reserved, is_text};
 use crate::error::{Error, QueryErrorKind, Result, Span};
-use crate::statement::{Condition, Constant, Function, Is, SetOp, Term, TermKind};
-use crate::{grammar, interval, types};
+use crate::statement::{
+    AggregateCall, Call, Condition, Constant, Is, Name, SetOp, Term, TermKind, aggregate_named,
+};
+use crate::{grammar, interval, parameter, types};
+use muster_engine::exec::FoldFunction;
+use muster_engine::expr::PatternKind;
 use muster_engine::predicate::CompareOp;
 use muster_engine::schema::DataType;
 use muster_engine::value::Value;
@@ -17,7 +21,7 @@ use sqlparser::tokenizer::Token;
 
 /// What a condition may be, for messages.
 pub(crate) const CONDITIONS: &str =
-    "a condition compares a column with a constant: =, <>, <, <=, >, >=, BETWEEN, IN, IS NULL, = ANY, @>, &&";
+    "a condition compares values: =, <>, <, <=, >, >=, BETWEEN, IN, LIKE, IS NULL, = ANY, @>, &&";
 
 /// How tightly operators bind, as in PostgreSQL's table of precedence.
 mod binding {
@@ -31,6 +35,7 @@ mod binding {
     pub(super) const SETS: u8 = 70;
     pub(super) const SUM: u8 = 80;
     pub(super) const PRODUCT: u8 = 90;
+    pub(super) const ZONE: u8 = 95;
     pub(super) const SIGN: u8 = 100;
     pub(super) const CAST: u8 = 110;
 }
@@ -43,12 +48,17 @@ enum Node {
 
 /// Reads a condition.
 pub(crate) fn condition(cursor: &mut Cursor) -> Result<Condition> {
-    expression(cursor, binding::NONE)?.condition()
+    Ok(expression(cursor, binding::NONE)?.condition())
 }
 
-/// Reads a column, a constant or an array.
+/// Reads a value: anything, a condition too.
+pub(crate) fn value(cursor: &mut Cursor) -> Result<Term> {
+    Ok(expression(cursor, binding::NONE)?.term())
+}
+
+/// Reads a value that is no comparison: an entry of a list.
 pub(crate) fn term(cursor: &mut Cursor) -> Result<Term> {
-    expression(cursor, binding::COMPARE)?.term()
+    Ok(expression(cursor, binding::COMPARE)?.term())
 }
 
 impl Node {
@@ -59,36 +69,26 @@ impl Node {
         }
     }
 
-    fn condition(self) -> Result<Condition> {
+    fn condition(self) -> Condition {
         match self {
-            Node::Condition(condition, _) => Ok(condition),
-            Node::Term(term) => Ok(Condition::Term(term)),
+            Node::Condition(condition, _) => condition,
+            Node::Term(term) => match term.kind {
+                TermKind::Condition(condition) => *condition,
+                _ => Condition::Term(term),
+            },
         }
     }
 
-    fn term(self) -> Result<Term> {
+    fn term(self) -> Term {
         match self {
-            Node::Term(term) => Ok(term),
-            Node::Condition(_, span) => {
-                Err(Error::query(QueryErrorKind::Type, span, "expected a value, found a condition")
-                    .advise("put AND or OR between comparisons, and parentheses around NOT"))
-            }
+            Node::Term(term) => term,
+            Node::Condition(condition, span) => Term { kind: TermKind::Condition(Box::new(condition)), span },
         }
     }
+}
 
-    fn constant(self) -> Result<(Constant, Span)> {
-        let term = self.term()?;
-        match term.kind {
-            TermKind::Constant(constant) => Ok((constant, term.span)),
-            TermKind::Column(_) => {
-                Err(Error::unsupported(term.span, "arithmetic on a column is not supported")
-                    .advise("move it to the constant's side: column > 100 - 5 instead of column + 5 > 100"))
-            }
-            TermKind::Array(_) => {
-                Err(Error::query(QueryErrorKind::Type, term.span, "an array is not computed with"))
-            }
-        }
-    }
+fn call_node(call: Call, arguments: Vec<Term>, span: Span) -> Node {
+    Node::Term(Term { kind: TermKind::Call(call, arguments), span })
 }
 
 fn constant_node(constant: Constant, span: Span) -> Node {
@@ -103,14 +103,21 @@ fn expression(cursor: &mut Cursor, min: u8) -> Result<Node> {
             Infix::And | Infix::Or => {
                 cursor.take();
                 let right = expression(cursor, operator.binding())?;
-                joined(left, operator, right)?
+                joined(left, operator, right)
             }
             Infix::Arithmetic(arithmetic) => {
                 cursor.take();
-                let right = expression(cursor, operator.binding())?;
-                let ((a, start), (b, end)) = (left.constant()?, right.constant()?);
-                let span = start.to(end);
-                constant_node(constant::fold(a, arithmetic, b, span)?, span)
+                let right = expression(cursor, operator.binding())?.term();
+                calculated(left.term(), arithmetic, right)?
+            }
+            Infix::Matches(kind, negated) => matches(cursor, left, kind, negated)?,
+            Infix::Zone => {
+                cursor.take();
+                cursor.expect_keyword(Keyword::TIME)?;
+                cursor.expect_keyword(Keyword::ZONE)?;
+                let (left, zone) = (left.term(), expression(cursor, operator.binding())?.term());
+                let span = left.span.to(zone.span);
+                call_node(Call::Zone, vec![left, zone], span)
             }
             Infix::Compare(op) => {
                 cursor.take();
@@ -118,7 +125,7 @@ fn expression(cursor: &mut Cursor, min: u8) -> Result<Node> {
             }
             Infix::Sets(op) => {
                 cursor.take();
-                let (left, right) = (left.term()?, expression(cursor, operator.binding())?.term()?);
+                let (left, right) = (left.term(), expression(cursor, operator.binding())?.term());
                 let span = left.span.to(right.span);
                 Node::Condition(Condition::Sets { left, op, right }, span)
             }
@@ -146,7 +153,10 @@ enum Infix {
     Between,
     In,
     Sets(SetOp),
+    /// The pattern's kind, and true under a NOT that is part of the operator.
+    Matches(PatternKind, bool),
     Arithmetic(Operator),
+    Zone,
     Cast,
 }
 
@@ -157,10 +167,15 @@ impl Infix {
             Infix::And => binding::AND,
             Infix::Is => binding::IS,
             Infix::Compare(_) => binding::COMPARE,
-            Infix::Between | Infix::In => binding::BETWEEN,
+            Infix::Between | Infix::In | Infix::Matches(PatternKind::Like | PatternKind::ILike, _) => {
+                binding::BETWEEN
+            }
+            Infix::Matches(..) => binding::SETS,
+            Infix::Arithmetic(Operator::Concat) => binding::SETS,
+            Infix::Zone => binding::ZONE,
             Infix::Sets(_) => binding::SETS,
             Infix::Arithmetic(Operator::Plus | Operator::Minus) => binding::SUM,
-            Infix::Arithmetic(Operator::Multiply | Operator::Divide) => binding::PRODUCT,
+            Infix::Arithmetic(Operator::Multiply | Operator::Divide | Operator::Modulo) => binding::PRODUCT,
             Infix::Cast => binding::CAST,
         }
     }
@@ -175,9 +190,14 @@ fn infix(cursor: &Cursor) -> Option<Infix> {
             Keyword::IS => Infix::Is,
             Keyword::BETWEEN => Infix::Between,
             Keyword::IN => Infix::In,
+            Keyword::LIKE => Infix::Matches(PatternKind::Like, false),
+            Keyword::ILIKE => Infix::Matches(PatternKind::ILike, false),
+            Keyword::AT if crate::dialect::keyword(cursor.peek_nth(1)) == Keyword::TIME => Infix::Zone,
             Keyword::NOT => match crate::dialect::keyword(cursor.peek_nth(1)) {
                 Keyword::BETWEEN => Infix::Between,
                 Keyword::IN => Infix::In,
+                Keyword::LIKE => Infix::Matches(PatternKind::Like, false),
+                Keyword::ILIKE => Infix::Matches(PatternKind::ILike, false),
                 _ => return None,
             },
             _ => return None,
@@ -191,6 +211,12 @@ fn infix(cursor: &Cursor) -> Option<Infix> {
         Token::AtArrow => Infix::Sets(SetOp::Contains),
         Token::ArrowAt => Infix::Sets(SetOp::ContainedBy),
         Token::Overlap => Infix::Sets(SetOp::Overlaps),
+        Token::Tilde => Infix::Matches(PatternKind::Regex, false),
+        Token::TildeAsterisk => Infix::Matches(PatternKind::IRegex, false),
+        Token::ExclamationMarkTilde => Infix::Matches(PatternKind::Regex, true),
+        Token::ExclamationMarkTildeAsterisk => Infix::Matches(PatternKind::IRegex, true),
+        Token::StringConcat => Infix::Arithmetic(Operator::Concat),
+        Token::Mod => Infix::Arithmetic(Operator::Modulo),
         Token::Plus => Infix::Arithmetic(Operator::Plus),
         Token::Minus => Infix::Arithmetic(Operator::Minus),
         Token::Mul => Infix::Arithmetic(Operator::Multiply),
@@ -201,10 +227,10 @@ fn infix(cursor: &Cursor) -> Option<Infix> {
 }
 
 /// Gathers a chain: `a OR b OR c` becomes one node of three.
-fn joined(left: Node, operator: Infix, right: Node) -> Result<Node> {
+fn joined(left: Node, operator: Infix, right: Node) -> Node {
     let span = left.span().to(right.span());
-    let right = right.condition()?;
-    let joined = match (operator, left.condition()?) {
+    let right = right.condition();
+    let joined = match (operator, left.condition()) {
         (Infix::And, Condition::And(mut terms)) => {
             terms.push(right);
             Condition::And(terms)
@@ -216,12 +242,47 @@ fn joined(left: Node, operator: Infix, right: Node) -> Result<Node> {
         }
         (_, first) => Condition::Or(vec![first, right]),
     };
-    Ok(Node::Condition(joined, span))
+    Node::Condition(joined, span)
+}
+
+/// `left operator right`: folded where both are constants.
+fn calculated(left: Term, operator: Operator, right: Term) -> Result<Node> {
+    let span = left.span.to(right.span);
+    match (&left.kind, &right.kind) {
+        // What the clock says less a date is left to it.
+        (TermKind::Constant(a), TermKind::Constant(b)) if !is_clock_difference(a, operator, b) => {
+            Ok(constant_node(constant::fold(a.clone(), operator, b.clone(), span)?, span))
+        }
+        _ => Ok(call_node(Call::Operator(operator), vec![left, right], span)),
+    }
+}
+
+fn is_clock_difference(a: &Constant, operator: Operator, b: &Constant) -> bool {
+    let is_date = |constant: &Constant| {
+        matches!(constant, Constant::Now { is_date: true, .. } | Constant::Value(Value::Date(_)))
+    };
+    let clock = matches!(a, Constant::Now { .. }) || matches!(b, Constant::Now { .. });
+    operator == Operator::Minus && clock && is_date(a) && is_date(b)
+}
+
+/// `[NOT] LIKE pattern`, `~ pattern`
+fn matches(cursor: &mut Cursor, left: Node, kind: PatternKind, negated: bool) -> Result<Node> {
+    let negated = cursor.eat_keyword(Keyword::NOT) || negated;
+    cursor.take();
+    let binding =
+        if matches!(kind, PatternKind::Like | PatternKind::ILike) { binding::BETWEEN } else { binding::SETS };
+    let (left, pattern) = (left.term(), expression(cursor, binding)?.term());
+    if cursor.keyword() == Keyword::ESCAPE {
+        return Err(Error::unsupported(cursor.span(), "ESCAPE is not supported")
+            .advise("the escape of a LIKE pattern is the backslash"));
+    }
+    let span = left.span.to(pattern.span);
+    Ok(Node::Condition(negate(Condition::Matches { left, kind, pattern }, negated), span))
 }
 
 /// After the operator of a comparison.
 fn compare(cursor: &mut Cursor, left: Node, op: CompareOp) -> Result<Node> {
-    let left = left.term()?;
+    let left = left.term();
     let all = cursor.keyword() == Keyword::ALL;
     if all || matches!(cursor.keyword(), Keyword::ANY | Keyword::SOME) {
         cursor.take();
@@ -231,7 +292,7 @@ fn compare(cursor: &mut Cursor, left: Node, op: CompareOp) -> Result<Node> {
         let span = left.span.to(cursor.last_span());
         return Ok(Node::Condition(Condition::Quantified { left, op, all, right }, span));
     }
-    let right = expression(cursor, binding::COMPARE)?.term()?;
+    let right = expression(cursor, binding::COMPARE)?.term();
     let span = left.span.to(right.span);
     if matches!(infix(cursor), Some(Infix::Compare(_))) {
         return Err(Error::syntax(cursor.span(), "a comparison cannot follow a comparison")
@@ -244,10 +305,10 @@ fn compare(cursor: &mut Cursor, left: Node, op: CompareOp) -> Result<Node> {
 fn between(cursor: &mut Cursor, left: Node) -> Result<Node> {
     let negated = cursor.eat_keyword(Keyword::NOT);
     cursor.expect_keyword(Keyword::BETWEEN)?;
-    let left = left.term()?;
-    let low = expression(cursor, binding::BETWEEN)?.term()?;
+    let left = left.term();
+    let low = expression(cursor, binding::BETWEEN)?.term();
     cursor.expect_keyword(Keyword::AND)?;
-    let high = expression(cursor, binding::BETWEEN)?.term()?;
+    let high = expression(cursor, binding::BETWEEN)?.term();
     let span = left.span.to(high.span);
     let between = Condition::And(vec![
         Condition::Compare { left: left.clone(), op: CompareOp::Ge, right: low },
@@ -256,16 +317,24 @@ fn between(cursor: &mut Cursor, left: Node) -> Result<Node> {
     Ok(Node::Condition(negate(between, negated), span))
 }
 
-/// `[NOT] IN (constant, …)`
+/// `[NOT] IN (value, …)`, `[NOT] IN (SELECT …)`
 fn in_list(cursor: &mut Cursor, left: Node) -> Result<Node> {
     let negated = cursor.eat_keyword(Keyword::NOT);
     cursor.expect_keyword(Keyword::IN)?;
-    let left = left.term()?;
+    let left = left.term();
     cursor.expect(&Token::LParen)?;
+    if cursor.keyword() == Keyword::SELECT {
+        let start = cursor.span();
+        let select = grammar::select(cursor)?.into();
+        cursor.expect(&Token::RParen)?;
+        let span = start.to(cursor.last_span());
+        let whole = left.span.to(span);
+        return Ok(Node::Condition(negate(Condition::InSelect { left, select, span }, negated), whole));
+    }
     let list = terms(cursor, &Token::RParen)?;
     let span = left.span.to(cursor.last_span());
     if list.is_empty() {
-        return Err(Error::syntax(span, "expected a constant in the list of IN"));
+        return Err(Error::syntax(span, "expected a value in the list of IN"));
     }
     Ok(Node::Condition(negate(Condition::In { left, list }, negated), span))
 }
@@ -293,24 +362,22 @@ fn terms(cursor: &mut Cursor, close: &Token) -> Result<Vec<Term>> {
 fn is(cursor: &mut Cursor, left: Node) -> Result<Node> {
     cursor.expect_keyword(Keyword::IS)?;
     let negated = cursor.eat_keyword(Keyword::NOT);
+    if cursor.eat_keywords(&[Keyword::DISTINCT, Keyword::FROM]) {
+        let (left, right) = (left.term(), expression(cursor, binding::IS)?.term());
+        let span = left.span.to(right.span);
+        return Ok(Node::Condition(negate(Condition::Distinct { left, right }, negated), span));
+    }
     let what = match cursor.keyword() {
         Keyword::NULL => Is::Null,
         Keyword::TRUE => Is::True,
         Keyword::FALSE => Is::False,
         Keyword::UNKNOWN => Is::Unknown,
-        _ => return Err(cursor.expected("NULL, TRUE, FALSE or UNKNOWN after IS")),
+        _ => return Err(cursor.expected("NULL, TRUE, FALSE, UNKNOWN or DISTINCT FROM after IS")),
     };
     cursor.take();
-    match left {
-        Node::Term(term) => {
-            let span = term.span.to(cursor.last_span());
-            Ok(Node::Condition(negate(Condition::Is { term, what }, negated), span))
-        }
-        Node::Condition(_, span) => {
-            Err(Error::unsupported(span, "IS asks about a column here, not about a condition")
-                .advise("write column IS NULL"))
-        }
-    }
+    let term = left.term();
+    let span = term.span.to(cursor.last_span());
+    Ok(Node::Condition(negate(Condition::Is { term, what }, negated), span))
 }
 
 fn negate(condition: Condition, negated: bool) -> Condition {
@@ -341,9 +408,9 @@ fn prefix(cursor: &mut Cursor) -> Result<Node> {
         Token::Minus | Token::Plus => sign(cursor, start),
         Token::Word(word) if word.keyword == Keyword::NOT => not(cursor, start),
         Token::Word(_) => word(cursor, start),
-        Token::Placeholder(name) => {
-            let message = format!("the parameter {name} is not supported");
-            Err(Error::unsupported(start, message).advise("write the value out"))
+        Token::Placeholder(_) => {
+            let Token::Placeholder(name) = cursor.take() else { return Err(cursor.expected("a parameter")) };
+            Ok(Node::Term(Term { kind: parameter::term(&name, cursor.parameters(), start)?, span: start }))
         }
         token if is_text(token) => {
             let (text, span) = cursor.text("a text")?;
@@ -362,7 +429,7 @@ fn not(cursor: &mut Cursor, start: Span) -> Result<Node> {
     let inner = expression(cursor, binding::NOT)?;
     let span = start.to(inner.span());
     // Three NOTs are one: Kleene's NOT undoes itself.
-    Ok(Node::Condition(negate(inner.condition()?, nots % 2 == 1), span))
+    Ok(Node::Condition(negate(inner.condition(), nots % 2 == 1), span))
 }
 
 /// Signs in a row, counted instead of nested.
@@ -383,8 +450,12 @@ fn sign(cursor: &mut Cursor, start: Span) -> Result<Node> {
         let span = start.to(cursor.last_span());
         return Ok(constant_node(constant::number(&digits, true, span)?, span));
     }
-    let (mut value, end) = expression(cursor, binding::SIGN)?.constant()?;
-    let span = start.to(end);
+    let inner = expression(cursor, binding::SIGN)?.term();
+    let span = start.to(inner.span);
+    let TermKind::Constant(mut value) = inner.kind else {
+        let even = minuses % 2 == 0;
+        return Ok(if even { Node::Term(inner) } else { call_node(Call::Negate, vec![inner], span) });
+    };
     for _ in 0..minuses {
         value = constant::negate(value, span)?;
     }
@@ -424,6 +495,8 @@ fn word(cursor: &mut Cursor, start: Span) -> Result<Node> {
             cursor.expect(&Token::RParen)?;
             cast(inner, data_type, start.to(cursor.last_span()))
         }
+        Keyword::CASE => case(cursor, start),
+        Keyword::EXTRACT if call_follows => extract(cursor, start),
         Keyword::DATE | Keyword::TIMESTAMP | Keyword::TIMESTAMPTZ if text_follows || zoned(cursor) => {
             let (data_type, _) = types::data_type(cursor)?;
             let (text, end) = cursor.text("a text in single quotes")?;
@@ -459,21 +532,126 @@ fn now(is_date: bool) -> Constant {
     Constant::Now { offsets: Vec::new(), date: is_date, is_date }
 }
 
-/// `now()`: the only function of a condition.
+/// `name(…)`: an aggregate, `now()`, `in_audience('name')`, or a function that the binder knows.
 fn call(cursor: &mut Cursor, start: Span) -> Result<Node> {
     let Token::Word(word) = cursor.take() else { return Err(cursor.expected("a function")) };
     let name = word.value.to_lowercase();
-    if Function::named(&name).is_some() {
-        let message = format!("the aggregate {name} cannot stand in WHERE");
-        return Err(Error::query(QueryErrorKind::Grouping, start, message));
-    }
-    if !matches!(name.as_str(), "now" | "transaction_timestamp" | "statement_timestamp") {
-        return Err(Error::unsupported(start, format!("the function {name} is not supported"))
-            .advise("the functions of a condition are now(), current_date and current_timestamp"));
+    if let Some(function) = aggregate_named(&name) {
+        return aggregate(cursor, function, &name, start);
     }
     cursor.expect(&Token::LParen)?;
+    match name.as_str() {
+        "now" | "transaction_timestamp" | "statement_timestamp" => {
+            cursor.expect(&Token::RParen)?;
+            Ok(constant_node(now(false), start.to(cursor.last_span())))
+        }
+        "in_audience" => {
+            let (text, span) = cursor.text("the audience's name in single quotes")?;
+            cursor.expect(&Token::RParen)?;
+            let condition = Condition::Audience(Name { text, span });
+            Ok(Node::Condition(condition, start.to(cursor.last_span())))
+        }
+        _ => {
+            let arguments = arguments(cursor)?;
+            Ok(call_node(Call::Function(name), arguments, start.to(cursor.last_span())))
+        }
+    }
+}
+
+/// Values up to the closing parenthesis, which is passed. FROM and FOR stand for commas, as in `substring(x FROM 1 FOR 2)`.
+fn arguments(cursor: &mut Cursor) -> Result<Vec<Term>> {
+    let mut arguments = Vec::new();
+    if cursor.eat(&Token::RParen) {
+        return Ok(arguments);
+    }
+    loop {
+        arguments.push(value(cursor)?);
+        if !(cursor.eat(&Token::Comma)
+            || cursor.eat_keyword(Keyword::FROM)
+            || cursor.eat_keyword(Keyword::FOR))
+        {
+            break;
+        }
+    }
+    if *cursor.peek() != Token::RParen {
+        return Err(cursor.expected("',' or ')'"));
+    }
+    cursor.take();
+    Ok(arguments)
+}
+
+/// `count(*)`, `sum([DISTINCT] x) [FILTER (WHERE …)]`
+fn aggregate(cursor: &mut Cursor, function: FoldFunction, name: &str, start: Span) -> Result<Node> {
+    cursor.expect(&Token::LParen)?;
+    let (mut distinct, mut argument) = (false, None);
+    if !(function == FoldFunction::Count && cursor.eat(&Token::Mul)) {
+        distinct = cursor.eat_keyword(Keyword::DISTINCT);
+        if !distinct {
+            cursor.eat_keyword(Keyword::ALL);
+        }
+        if *cursor.peek() == Token::RParen {
+            let what = if function == FoldFunction::Count { "a value or *" } else { "a value" };
+            return Err(cursor.expected(what).advise(format!("{name} takes one value")));
+        }
+        argument = Some(value(cursor)?);
+    }
+    if *cursor.peek() != Token::RParen {
+        return Err(cursor.expected("')'").advise(format!("{name} takes one value")));
+    }
+    cursor.take();
+    let mut filter = None;
+    if cursor.keyword() == Keyword::FILTER && *cursor.peek_nth(1) == Token::LParen {
+        cursor.take();
+        cursor.take();
+        cursor.expect_keyword(Keyword::WHERE)?;
+        filter = Some(condition(cursor)?);
+        cursor.expect(&Token::RParen)?;
+    }
+    let span = start.to(cursor.last_span());
+    let call = AggregateCall { function, argument, distinct, filter };
+    Ok(Node::Term(Term { kind: TermKind::Aggregate(Box::new(call)), span }))
+}
+
+/// `CASE WHEN … THEN … [ELSE …] END`, `CASE x WHEN … THEN … END`
+fn case(cursor: &mut Cursor, start: Span) -> Result<Node> {
+    cursor.expect_keyword(Keyword::CASE)?;
+    let of = if cursor.keyword() == Keyword::WHEN { None } else { Some(value(cursor)?) };
+    let mut branches = Vec::new();
+    while cursor.eat_keyword(Keyword::WHEN) {
+        let when = match &of {
+            None => condition(cursor)?,
+            Some(of) => Condition::Compare { left: of.clone(), op: CompareOp::Eq, right: value(cursor)? },
+        };
+        let span = start.to(cursor.last_span());
+        cursor.expect_keyword(Keyword::THEN)?;
+        branches.push(Term { kind: TermKind::Condition(Box::new(when)), span });
+        branches.push(value(cursor)?);
+    }
+    if branches.is_empty() {
+        return Err(cursor.expected("WHEN"));
+    }
+    if cursor.eat_keyword(Keyword::ELSE) {
+        branches.push(value(cursor)?);
+    }
+    cursor.expect_keyword(Keyword::END)?;
+    Ok(call_node(Call::Case, branches, start.to(cursor.last_span())))
+}
+
+/// `extract(field FROM x)`
+fn extract(cursor: &mut Cursor, start: Span) -> Result<Node> {
+    cursor.take();
+    cursor.expect(&Token::LParen)?;
+    let span = cursor.span();
+    let field = match cursor.take() {
+        Token::Word(word) => word.value.to_lowercase(),
+        Token::SingleQuotedString(text) => text.to_lowercase(),
+        _ => return Err(Error::syntax(span, "expected a field: year, month, day, hour, …")),
+    };
+    cursor.expect_keyword(Keyword::FROM)?;
+    let of = value(cursor)?;
     cursor.expect(&Token::RParen)?;
-    Ok(constant_node(now(false), start.to(cursor.last_span())))
+    let field = Term { kind: TermKind::Constant(Constant::Unknown(field)), span };
+    Ok(call_node(Call::Extract, vec![field, of], start.to(cursor.last_span())))
 }
 
 /// `INTERVAL 'text' [unit]`
@@ -498,11 +676,10 @@ fn interval(cursor: &mut Cursor, start: Span) -> Result<Node> {
 }
 
 fn cast(inner: Node, data_type: DataType, span: Span) -> Result<Node> {
-    let inner = inner.term()?;
+    let inner = inner.term();
     match inner.kind {
         TermKind::Constant(constant) => Ok(constant_node(constant::cast(constant, data_type, span)?, span)),
         TermKind::Array(_) if data_type == DataType::TextArray => Ok(Node::Term(Term { span, ..inner })),
-        _ => Err(Error::unsupported(span, "a cast of a column is not supported")
-            .advise("compare the column as it is; texts are read as the column's type")),
+        _ => Ok(call_node(Call::Cast(data_type), vec![inner], span)),
     }
 }

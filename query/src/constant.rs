@@ -17,6 +17,22 @@ pub(crate) enum Operator {
     Minus,
     Multiply,
     Divide,
+    Modulo,
+    Concat,
+}
+
+impl Operator {
+    /// As it is written.
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Operator::Plus => "+",
+            Operator::Minus => "-",
+            Operator::Multiply => "*",
+            Operator::Divide => "/",
+            Operator::Modulo => "%",
+            Operator::Concat => "||",
+        }
+    }
 }
 
 /// The most digits a number literal keeps exactly; longer ones are doubles.
@@ -99,6 +115,14 @@ pub(crate) fn fold(left: Constant, operator: Operator, right: Constant, span: Sp
     use Operator::{Minus, Multiply, Plus};
     if left == Constant::Null || right == Constant::Null {
         return Ok(Constant::Null);
+    }
+    if operator == Operator::Concat {
+        let text = |constant: Constant| match constant {
+            Constant::Unknown(text) => Ok(text),
+            Constant::Value(value) => Ok(value.to_string()),
+            other => Err(type_error(span, format!("{} cannot be joined to a text", describe(&other)))),
+        };
+        return Ok(Constant::Value(Value::Text(text(left)? + &text(right)?)));
     }
     match (left, operator, right) {
         (Constant::Interval(a), Plus | Minus, Constant::Interval(b)) => {
@@ -268,6 +292,8 @@ fn calculate(a: Value, operator: Operator, b: Value, span: Span) -> Result<Const
                 Operator::Minus => a.checked_sub(*b),
                 Operator::Multiply => a.checked_mul(*b),
                 Operator::Divide => a.checked_div(*b),
+                Operator::Modulo => a.checked_rem(*b),
+                Operator::Concat => None,
             };
             (result.map(Value::Integer), *b == 0)
         }
@@ -278,6 +304,7 @@ fn calculate(a: Value, operator: Operator, b: Value, span: Span) -> Result<Const
                 Operator::Minus => a - b,
                 Operator::Multiply => a * b,
                 Operator::Divide => a / b,
+                Operator::Modulo | Operator::Concat => return Err(out_of_range(span)),
             };
             ((operator != Operator::Divide || b != 0.0).then_some(Value::Double(result)), b == 0.0)
         }
@@ -285,7 +312,9 @@ fn calculate(a: Value, operator: Operator, b: Value, span: Span) -> Result<Const
     };
     match result {
         Some(value) => Ok(Constant::Value(value)),
-        None if zero && operator == Operator::Divide => Err(value_error(span, "division by zero")),
+        None if zero && matches!(operator, Operator::Divide | Operator::Modulo) => {
+            Err(value_error(span, "division by zero"))
+        }
         None => Err(out_of_range(span)),
     }
 }
@@ -293,7 +322,11 @@ fn calculate(a: Value, operator: Operator, b: Value, span: Span) -> Result<Const
 fn calculate_decimal(a: &Value, operator: Operator, b: &Value, span: Span) -> Result<Option<Value>> {
     let (Some((a, a_scale)), Some((b, b_scale))) = (as_decimal(a), as_decimal(b)) else { return Ok(None) };
     if operator == Operator::Divide {
-        return Err(Error::unsupported(span, "decimals are not divided here").advise("write the quotient"));
+        if b == 0 {
+            return Err(value_error(span, "division by zero"));
+        }
+        let double = |unscaled: i128, scale| as_double(&Value::Decimal { unscaled, scale });
+        return Ok(Some(Value::Double(double(a, a_scale) / double(b, b_scale))));
     }
     if operator == Operator::Multiply {
         return Ok(a.checked_mul(b).map(|unscaled| Value::Decimal { unscaled, scale: a_scale + b_scale }));
@@ -302,7 +335,12 @@ fn calculate_decimal(a: &Value, operator: Operator, b: &Value, span: Span) -> Re
     let grown =
         |unscaled: i128, from: u8| unscaled.checked_mul(10_i128.checked_pow(u32::from(scale - from))?);
     let (Some(a), Some(b)) = (grown(a, a_scale), grown(b, b_scale)) else { return Ok(None) };
-    let result = if operator == Operator::Plus { a.checked_add(b) } else { a.checked_sub(b) };
+    let result = match operator {
+        Operator::Plus => a.checked_add(b),
+        Operator::Minus => a.checked_sub(b),
+        _ if b == 0 => return Err(value_error(span, "division by zero")),
+        _ => a.checked_rem(b),
+    };
     Ok(result.map(|unscaled| Value::Decimal { unscaled, scale }))
 }
 

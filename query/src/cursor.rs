@@ -2,6 +2,7 @@
 
 use crate::dialect::{keyword, span_of};
 use crate::error::{Error, QueryErrorKind, Result, Span};
+use crate::parameter::Param;
 use crate::statement::Name;
 use muster_engine::schema::NAME_BYTES_MAX;
 use sqlparser::keywords::Keyword;
@@ -13,12 +14,19 @@ pub(crate) struct Cursor {
     at: usize,
     /// Where the text ends, white space left out.
     end: usize,
+    /// What `$1`, `$2`, … are.
+    parameters: Vec<Param>,
 }
 
 impl Cursor {
     /// Stands before the first of a statement's tokens; `end` is where its text ends.
-    pub(crate) fn new(tokens: Vec<TokenWithSpan>, end: usize) -> Cursor {
-        Cursor { tokens, at: 0, end }
+    pub(crate) fn new(tokens: Vec<TokenWithSpan>, end: usize, parameters: &[Param]) -> Cursor {
+        Cursor { tokens, at: 0, end, parameters: parameters.to_vec() }
+    }
+
+    /// What `$1`, `$2`, … are.
+    pub(crate) fn parameters(&self) -> &[Param] {
+        &self.parameters
     }
 
     /// The token ahead, EOF at the end.

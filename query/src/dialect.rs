@@ -22,7 +22,7 @@ pub const STATEMENT_BYTES_MAX: usize = 16 << 20;
 /// The deepest nesting of parentheses, brackets and NOTs. A NOT right before its parenthesis counts as one with it.
 pub const DEPTH_MAX: usize = 200;
 /// The most terms joined by AND and OR in one statement.
-pub const TERMS_MAX: usize = 10_000;
+pub const TERMS_MAX: usize = 100_000;
 /// The most entries of all lists of one statement.
 pub const LIST_ITEMS_MAX: usize = 1_000_000;
 /// The most operators and keywords of one term, those around it included.

@@ -4,20 +4,28 @@
 //! tokens ([`crate::refusals`]); what remains is told here by what was expected.
 
 use crate::condition;
+use crate::constant::{as_double, is_number};
 use crate::cursor::{Cursor, is_reserved, is_text};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::refusals::SELECT_SHAPE;
 use crate::statement::{
-    AggregateCall, ColumnName, Constant, Function, Item, Key, Name, Order, Output, Select, TermKind,
+    ColumnName, Constant, From, FromSource, Item, Key, Name, Order, Sample, Select, TermKind,
 };
 use muster_engine::value::Value;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
-/// Reads a SELECT.
+/// Reads a SELECT up to what cannot be part of it.
 pub(crate) fn select(cursor: &mut Cursor) -> Result<Select> {
     cursor.expect_keyword(Keyword::SELECT)?;
-    cursor.eat_keyword(Keyword::ALL);
+    let distinct = cursor.eat_keyword(Keyword::DISTINCT);
+    if distinct && cursor.keyword() == Keyword::ON {
+        return Err(Error::unsupported(cursor.span(), "DISTINCT ON is not supported")
+            .advise("GROUP BY with min or max tells one value of each group"));
+    }
+    if !distinct {
+        cursor.eat_keyword(Keyword::ALL);
+    }
     let items = list(cursor, item)?;
     if *cursor.peek() == Token::EOF || *cursor.peek() == Token::SemiColon {
         return Err(
@@ -26,18 +34,14 @@ pub(crate) fn select(cursor: &mut Cursor) -> Result<Select> {
     }
     if cursor.keyword() != Keyword::FROM {
         let error = cursor.expected("',' or FROM");
-        return Err(error.advise("a SELECT lists columns, *, and count, sum, avg, min and max of columns"));
+        return Err(error.advise("a SELECT lists columns, *, and what is computed of them"));
     }
     cursor.take();
-    let table = cursor.table_name()?;
-    let alias = alias(cursor)?;
-    if *cursor.peek() == Token::Comma {
-        return Err(Error::unsupported(cursor.span(), "a second table is not supported")
-            .advise("one statement asks one table"));
-    }
+    let from = from(cursor)?;
     let filter = if cursor.eat_keyword(Keyword::WHERE) { Some(condition::condition(cursor)?) } else { None };
     let group_by =
         if cursor.eat_keywords(&[Keyword::GROUP, Keyword::BY]) { list(cursor, key)? } else { Vec::new() };
+    let having = if cursor.eat_keyword(Keyword::HAVING) { Some(condition::condition(cursor)?) } else { None };
     let order_by =
         if cursor.eat_keywords(&[Keyword::ORDER, Keyword::BY]) { list(cursor, order)? } else { Vec::new() };
     let (mut limit, mut offset) = (None, None);
@@ -54,11 +58,69 @@ pub(crate) fn select(cursor: &mut Cursor) -> Result<Select> {
             break;
         }
     }
-    if !matches!(cursor.peek(), Token::EOF | Token::SemiColon) {
+    if !matches!(cursor.peek(), Token::EOF | Token::SemiColon | Token::RParen) {
         return Err(unexpected(cursor));
     }
     let (limit, offset) = (limit.flatten(), offset.flatten().unwrap_or(0));
-    Ok(Select { items, table, alias, filter, group_by, order_by, limit, offset })
+    Ok(Select { distinct, items, from, filter, group_by, having, order_by, limit, offset })
+}
+
+/// After FROM: a name or a SELECT, its alias, a sample of it.
+fn from(cursor: &mut Cursor) -> Result<From> {
+    let start = cursor.span();
+    let source = if cursor.eat(&Token::LParen) {
+        let inner = select(cursor)?;
+        cursor.expect(&Token::RParen)?;
+        FromSource::Select(Box::new(inner), start.to(cursor.last_span()))
+    } else {
+        FromSource::Named(cursor.table_name()?)
+    };
+    let mut alias = alias(cursor)?;
+    let sample = sample(cursor)?;
+    if alias.is_none() {
+        alias = self::alias(cursor)?;
+    }
+    if *cursor.peek() == Token::Comma {
+        return Err(Error::unsupported(cursor.span(), "a second table is not supported")
+            .advise("one statement asks one table"));
+    }
+    Ok(From { source, alias, sample })
+}
+
+/// `TABLESAMPLE BERNOULLI (percent) [REPEATABLE (seed)]`
+fn sample(cursor: &mut Cursor) -> Result<Option<Sample>> {
+    if !cursor.eat_keyword(Keyword::TABLESAMPLE) {
+        return Ok(None);
+    }
+    let bernoulli =
+        matches!(cursor.peek(), Token::Word(word) if word.value.eq_ignore_ascii_case("bernoulli"));
+    if !bernoulli {
+        return Err(cursor.expected("BERNOULLI").advise("TABLESAMPLE BERNOULLI (10) REPEATABLE (42)"));
+    }
+    cursor.take();
+    cursor.expect(&Token::LParen)?;
+    let term = condition::term(cursor)?;
+    let percent = match &term.kind {
+        TermKind::Constant(Constant::Value(value)) if is_number(value) => as_double(value),
+        _ => f64::NAN,
+    };
+    if !(0.0..=100.0).contains(&percent) {
+        let message = "the sample's percentage is a number from 0 to 100";
+        return Err(Error::query(QueryErrorKind::Value, term.span, message));
+    }
+    cursor.expect(&Token::RParen)?;
+    let mut seed = 0;
+    if matches!(cursor.peek(), Token::Word(word) if word.value.eq_ignore_ascii_case("repeatable")) {
+        cursor.take();
+        cursor.expect(&Token::LParen)?;
+        let term = condition::term(cursor)?;
+        let TermKind::Constant(Constant::Value(Value::Integer(integer))) = term.kind else {
+            return Err(Error::query(QueryErrorKind::Value, term.span, "the seed is a whole number"));
+        };
+        seed = integer;
+        cursor.expect(&Token::RParen)?;
+    }
+    Ok(Some(Sample { percent, seed }))
 }
 
 /// What is ahead is no clause: an operator that no condition has, or something out of place.
@@ -106,25 +168,13 @@ fn item(cursor: &mut Cursor) -> Result<Item> {
         cursor.take();
         return Ok(Item::Star { qualifier: Some(qualifier), span: start.to(cursor.last_span()) });
     }
-    let output = output(cursor, "a column")?;
-    let span = start.to(cursor.last_span());
-    if !matches!(cursor.peek(), Token::Comma | Token::EOF | Token::SemiColon | Token::Word(_)) {
-        let message = "an expression is not supported here";
-        return Err(Error::unsupported(cursor.span(), message)
-            .advise("name a column, or count, sum, avg, min or max of one"));
+    if matches!(cursor.peek(), Token::EOF | Token::SemiColon | Token::Comma | Token::RParen)
+        || cursor.keyword() == Keyword::FROM
+    {
+        return Err(cursor.expected("a column").advise("name a column, *, or what is computed of columns"));
     }
-    Ok(Item::Output { output, alias: alias(cursor)?, span })
-}
-
-/// A column or an aggregate.
-fn output(cursor: &mut Cursor, what: &str) -> Result<Output> {
-    if !matches!(cursor.peek(), Token::Word(_)) {
-        return Err(cursor.expected(what).advise("name a column, or count, sum, avg, min or max of one"));
-    }
-    if *cursor.peek_nth(1) == Token::LParen {
-        return aggregate(cursor).map(Output::Aggregate);
-    }
-    column(cursor, what).map(Output::Column)
+    let term = condition::value(cursor)?;
+    Ok(Item::Output { term, alias: alias(cursor)? })
 }
 
 /// A column's name, perhaps behind its table's.
@@ -141,29 +191,6 @@ pub(crate) fn column(cursor: &mut Cursor, what: &str) -> Result<ColumnName> {
     Ok(ColumnName { qualifier: Some(first), name })
 }
 
-fn aggregate(cursor: &mut Cursor) -> Result<AggregateCall> {
-    let start = cursor.span();
-    let name = cursor.name("a column")?.text;
-    let Some(function) = Function::named(&name) else {
-        return Err(Error::unsupported(start, format!("the function {name} is not supported"))
-            .advise("the functions of a SELECT are count, sum, avg, min and max"));
-    };
-    cursor.expect(&Token::LParen)?;
-    let column = if function == Function::Count && cursor.eat(&Token::Mul) {
-        None
-    } else if matches!(cursor.peek(), Token::Word(_)) && *cursor.peek_nth(1) != Token::LParen {
-        Some(column(cursor, "a column")?)
-    } else {
-        let what = if function == Function::Count { "a column or *" } else { "a column" };
-        return Err(cursor.expected(what).advise(format!("{name} takes one column")));
-    };
-    if *cursor.peek() != Token::RParen {
-        return Err(cursor.expected("')'").advise(format!("{name} takes one column")));
-    }
-    cursor.take();
-    Ok(AggregateCall { function, column, span: start.to(cursor.last_span()) })
-}
-
 fn key(cursor: &mut Cursor) -> Result<Key> {
     let span = cursor.span();
     if let Token::Number(digits, _) = cursor.peek() {
@@ -173,7 +200,7 @@ fn key(cursor: &mut Cursor) -> Result<Key> {
         cursor.take();
         return Ok(Key::Position(position, span));
     }
-    output(cursor, "a name, or a position from 1").map(Key::Output)
+    condition::value(cursor).map(Key::Term)
 }
 
 fn order(cursor: &mut Cursor) -> Result<Order> {
@@ -182,15 +209,15 @@ fn order(cursor: &mut Cursor) -> Result<Order> {
     if !descending {
         cursor.eat_keyword(Keyword::ASC);
     }
-    let span = cursor.span();
-    let first = cursor.eat_keywords(&[Keyword::NULLS, Keyword::FIRST]);
-    let last = !first && cursor.eat_keywords(&[Keyword::NULLS, Keyword::LAST]);
-    // NULLs count as greater than every value: saying so again is allowed, asking for the contrary is not.
-    if (first && !descending) || (last && descending) {
-        return Err(Error::unsupported(span.to(cursor.last_span()), "this order of NULLs is not supported")
-            .advise("NULLs come last in ascending order and first in descending order"));
-    }
-    Ok(Order { key, descending })
+    // NULLs count as greater than every value, unless a word says where they go.
+    let nulls_first = if cursor.eat_keywords(&[Keyword::NULLS, Keyword::FIRST]) {
+        true
+    } else if cursor.eat_keywords(&[Keyword::NULLS, Keyword::LAST]) {
+        false
+    } else {
+        descending
+    };
+    Ok(Order { key, descending, nulls_first })
 }
 
 /// The constant of LIMIT and OFFSET; NULL is none.

@@ -74,6 +74,7 @@ mod grammar;
 mod interval;
 mod order;
 mod outcome;
+mod parameter;
 mod parse;
 mod refusals;
 mod script;
@@ -91,6 +92,7 @@ pub use muster_engine::predicate::{CompareOp, Interval, Literal, Predicate, Trut
 pub use muster_engine::schema::{Column, ColumnId, DataType, TableId, TableSchema};
 pub use muster_engine::value::{Value, ValueError};
 pub use outcome::{AccessError, FromValue, Outcome, OutcomeColumn, Row};
+pub use parameter::Param;
 pub use roaring::RoaringBitmap;
 pub use script::{is_complete, split_statements};
 pub use session::Session;

@@ -1,5 +1,6 @@
 //! The order of values: of groups in an answer, and of constants in a comparison.
 
+use crate::select::Direction;
 use muster_engine::calendar::MICROS_PER_DAY;
 use muster_engine::code::double_to_code;
 use muster_engine::value::Value;
@@ -28,6 +29,18 @@ pub(crate) fn order_values(a: &Value, b: &Value) -> Ordering {
         (Value::Null, _) => Ordering::Greater,
         (_, Value::Null) => Ordering::Less,
         (a, b) => compare_values(a, b).unwrap_or(Ordering::Equal),
+    }
+}
+
+/// The order of two values in a direction that also says where NULLs go.
+pub(crate) fn order_directed(a: &Value, b: &Value, direction: Direction) -> Ordering {
+    match (a, b) {
+        (Value::Null, Value::Null) => Ordering::Equal,
+        (Value::Null, _) if direction.nulls_first => Ordering::Less,
+        (Value::Null, _) => Ordering::Greater,
+        (_, Value::Null) => order_directed(b, a, direction).reverse(),
+        _ if direction.descending => order_values(b, a),
+        _ => order_values(a, b),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::cursor::Cursor;
 use crate::dialect::{self, keyword, span_of};
 use crate::error::{Error, Result};
+use crate::parameter::Param;
 use crate::statement::Statement;
 use crate::{copy, ddl, grammar};
 use sqlparser::keywords::Keyword;
@@ -11,14 +12,16 @@ use sqlparser::keywords::Keyword;
 const STATEMENTS: &str = "SELECT, CREATE TABLE, COPY … FROM, SHOW TABLES and DESCRIBE are answered";
 
 /// Parses one statement; a semicolon may end it. Cost: a few microseconds per hundred bytes, most of it in the lexer.
-pub(crate) fn parse(sql: &str) -> Result<Statement> {
+pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
     let tokens = dialect::tokenize(sql)?;
     let Some(first) = tokens.first() else {
         return Err(Error::syntax(None, "the statement is empty").advise("SELECT count(*) FROM a_table"));
     };
+    if tokens.iter().any(|token| matches!(keyword(&token.token), Keyword::SELECT | Keyword::WHERE)) {
+        dialect::check(&tokens)?;
+    }
     let read: fn(&mut Cursor) -> Result<Statement> = match keyword(&first.token) {
         Keyword::SELECT | Keyword::WITH => {
-            dialect::check(&tokens)?;
             |cursor| grammar::select(cursor).map(|select| Statement::Select(Box::new(select)))
         }
         Keyword::CREATE => ddl::create_table,
@@ -34,7 +37,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
             return Err(Error::unsupported(span_of(first.span), message).advise(STATEMENTS));
         }
     };
-    let mut cursor = Cursor::new(tokens, sql.trim_end().len());
+    let mut cursor = Cursor::new(tokens, sql.trim_end().len(), parameters);
     let statement = read(&mut cursor)?;
     cursor.expect_end()?;
     Ok(statement)

@@ -9,32 +9,22 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// What a SELECT may look like, for messages.
-pub(crate) const SELECT_SHAPE: &str = "a SELECT here is SELECT columns and aggregates FROM table WHERE … GROUP BY … ORDER BY … LIMIT … OFFSET …";
+pub(crate) const SELECT_SHAPE: &str = "a SELECT here is SELECT values and aggregates FROM table WHERE … GROUP BY … HAVING … ORDER BY … LIMIT … OFFSET …";
 
 /// Refuses the token at `at` where it is a keyword that no SELECT of ours takes.
 pub(crate) fn check_keyword(tokens: &[TokenWithSpan], at: usize) -> Result<()> {
     let word = keyword(&tokens[at].token);
     let (what, advice) = match word {
         Keyword::NoKeyword | Keyword::AND | Keyword::OR | Keyword::NOT => return Ok(()),
-        Keyword::SELECT if at > 0 => ("a subquery", "ask in two statements, or write the list out"),
         Keyword::WITH if at == 0 => ("WITH", SELECT_SHAPE),
         Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => {
             ("UNION, INTERSECT and EXCEPT", "join the conditions with OR, AND or AND NOT in one WHERE")
         }
         Keyword::JOIN => ("JOIN", "one statement asks one table"),
-        Keyword::HAVING => ("HAVING", "GROUP BY with ORDER BY and LIMIT keeps the largest groups"),
-        Keyword::DISTINCT if at == 1 => ("SELECT DISTINCT", "GROUP BY the same columns instead"),
-        Keyword::DISTINCT => {
-            ("DISTINCT", "GROUP BY lists distinct values; IS DISTINCT FROM is not answered yet")
-        }
-        Keyword::LIKE | Keyword::ILIKE | Keyword::SIMILAR => {
-            ("pattern matching", "compare with =, IN, or BETWEEN")
-        }
-        Keyword::CASE => ("CASE", "ask one count per condition"),
         Keyword::OVER | Keyword::WINDOW if follows_call(tokens, at) => ("a window function", SELECT_SHAPE),
-        Keyword::FILTER if follows_call(tokens, at) => ("FILTER", "put the condition into WHERE"),
+        Keyword::SIMILAR => ("SIMILAR TO", "write LIKE, or ~ with a regular expression"),
         Keyword::EXISTS => ("EXISTS", "one statement asks one table"),
-        Keyword::LATERAL | Keyword::TABLESAMPLE | Keyword::QUALIFY => ("this clause", SELECT_SHAPE),
+        Keyword::LATERAL | Keyword::QUALIFY => ("this clause", SELECT_SHAPE),
         Keyword::FETCH => ("FETCH FIRST", "write LIMIT n"),
         Keyword::COLLATE => ("COLLATE", "TEXT is compared and ordered by its UTF-8 bytes"),
         Keyword::ROLLUP | Keyword::CUBE | Keyword::GROUPING => {

@@ -1,7 +1,9 @@
 //! From a text to its outcome: a session's clock, cancel flag and progress, and the statements that change something.
 
+use crate::bind::{Context, Zone};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::{Outcome, OutcomeColumn};
+use crate::parameter::Param;
 use crate::statement::{CopyFormat, CopyFrom, CreateTable, Statement};
 use crate::{bind, parse, script, select};
 use muster_engine::control::Progress;
@@ -20,13 +22,14 @@ pub struct Session {
     engine: Arc<muster_engine::Database>,
     read_only: bool,
     now_micros: Option<i64>,
+    zone: Option<Zone>,
     cancel: Cancel,
     progress: Option<Box<dyn FnMut(Progress) + Send>>,
 }
 
 impl Session {
     pub(crate) fn new(engine: Arc<muster_engine::Database>, read_only: bool) -> Session {
-        Session { engine, read_only, now_micros: None, cancel: Cancel::default(), progress: None }
+        Session { engine, read_only, now_micros: None, zone: None, cancel: Cancel::default(), progress: None }
     }
 
     /// Fixes `now()` to microseconds since 1970-01-01 00:00:00 UTC, or with `None` lets it run again.
@@ -48,8 +51,28 @@ impl Session {
 
     /// Executes one statement. A semicolon may end it.
     pub fn execute(&mut self, sql: &str) -> Result<Outcome> {
-        let outcome =
-            self.cancel.check().map_err(Error::from).and_then(|()| self.execute_parsed(parse::parse(sql)?));
+        self.execute_with(sql, &[])
+    }
+
+    /// Executes one statement whose `$1`, `$2`, … are these.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = musterdb::Database::open(directory.path().join("db"))?;
+    /// # db.execute("CREATE TABLE members (id BIGINT PRIMARY KEY, city TEXT)")?;
+    /// let question = "SELECT count(*) FROM members WHERE city = $1 OR id = ANY($2)";
+    /// let found: u64 = db.session().execute_with(question, &["Lima".into(), vec![1, 2, 3].into()])?.single()?;
+    /// # assert_eq!(found, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn execute_with(&mut self, sql: &str, parameters: &[Param]) -> Result<Outcome> {
+        let outcome = self
+            .cancel
+            .check()
+            .map_err(Error::from)
+            .and_then(|()| self.execute_parsed(parse::parse(sql, parameters)?));
         self.rearmed(outcome)
     }
 
@@ -66,10 +89,11 @@ impl Session {
 
     /// The members of a `SELECT columns FROM table WHERE …` as a bitmap of ordinals.
     pub fn audience(&mut self, sql: &str) -> Result<RoaringBitmap> {
-        let members = match parse::parse(sql)? {
+        let members = match parse::parse(sql, &[])? {
             Statement::Select(select) => {
                 let snapshot = self.snapshot();
-                select::plan(*select, &snapshot).and_then(|plan| plan.members(&snapshot, &self.cancel))
+                select::plan(*select, &self.context(&snapshot))
+                    .and_then(|plan| plan.members(&snapshot, &self.cancel))
             }
             _ => Err(Error::unsupported(None, "an audience is the answer of a SELECT")),
         };
@@ -92,10 +116,17 @@ impl Session {
         }
     }
 
+    /// What a statement is bound in.
+    pub(crate) fn context<'a>(&'a self, snapshot: &'a Snapshot) -> Context<'a> {
+        Context { snapshot, cancel: &self.cancel, zone: self.zone.as_ref() }
+    }
+
     fn execute_parsed(&mut self, statement: Statement) -> Result<Outcome> {
         let snapshot = self.snapshot();
         match statement {
-            Statement::Select(select) => select::plan(*select, &snapshot)?.run(&snapshot, &self.cancel),
+            Statement::Select(select) => {
+                select::plan(*select, &self.context(&snapshot))?.run(&snapshot, &self.cancel)
+            }
             Statement::ShowTables => Ok(show_tables(&snapshot)),
             Statement::Describe(name) => Ok(describe(&*bind::table(&snapshot, &name)?)),
             Statement::CreateTable(table) => self.create_table(table, &snapshot),

@@ -4,10 +4,14 @@
 //! level deep; depth comes from nesting alone, which [`crate::dialect`] limits. Constants are folded already. Every
 //! part that can be refused later carries its span.
 
+use crate::constant::Operator;
 use crate::error::Span;
+use muster_engine::exec::FoldFunction;
+use muster_engine::expr::PatternKind;
 use muster_engine::predicate::{CompareOp, Interval};
 use muster_engine::schema::DataType;
 use muster_engine::value::Value;
+use std::sync::Arc;
 
 /// One statement.
 #[derive(Debug)]
@@ -68,32 +72,49 @@ pub(crate) enum CopyFormat {
     Parquet,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Select {
+    pub(crate) distinct: bool,
     pub(crate) items: Vec<Item>,
-    pub(crate) table: Name,
-    pub(crate) alias: Option<Name>,
+    pub(crate) from: From,
     pub(crate) filter: Option<Condition>,
     pub(crate) group_by: Vec<Key>,
+    pub(crate) having: Option<Condition>,
     pub(crate) order_by: Vec<Order>,
     pub(crate) limit: Option<u64>,
     pub(crate) offset: u64,
 }
 
+/// What a SELECT asks.
+#[derive(Clone, Debug)]
+pub(crate) struct From {
+    pub(crate) source: FromSource,
+    pub(crate) alias: Option<Name>,
+    pub(crate) sample: Option<Sample>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum FromSource {
+    /// A table, a view or an audience.
+    Named(Name),
+    /// `(SELECT …)`
+    Select(Box<Select>, Span),
+}
+
+/// `TABLESAMPLE BERNOULLI (percent) [REPEATABLE (seed)]`
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) percent: f64,
+    pub(crate) seed: i64,
+}
+
 /// One entry of the select list.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Item {
     /// `*` or `t.*`
     Star { qualifier: Option<Name>, span: Span },
-    /// A column or an aggregate.
-    Output { output: Output, alias: Option<Name>, span: Span },
-}
-
-/// What a row shows.
-#[derive(Clone, Debug)]
-pub(crate) enum Output {
-    Column(ColumnName),
-    Aggregate(AggregateCall),
+    /// An expression.
+    Output { term: Term, alias: Option<Name> },
 }
 
 /// A column, perhaps under its table's name.
@@ -105,61 +126,56 @@ pub(crate) struct ColumnName {
 
 #[derive(Clone, Debug)]
 pub(crate) struct AggregateCall {
-    pub(crate) function: Function,
+    pub(crate) function: FoldFunction,
     /// `None` is `count(*)`.
-    pub(crate) column: Option<ColumnName>,
-    pub(crate) span: Span,
+    pub(crate) argument: Option<Term>,
+    pub(crate) distinct: bool,
+    /// `FILTER (WHERE …)`
+    pub(crate) filter: Option<Condition>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Function {
-    Count,
-    Sum,
-    Avg,
-    Min,
-    Max,
+/// The aggregate of a name.
+pub(crate) fn aggregate_named(name: &str) -> Option<FoldFunction> {
+    Some(match name {
+        "count" => FoldFunction::Count,
+        "sum" => FoldFunction::Sum,
+        "avg" => FoldFunction::Avg,
+        "min" => FoldFunction::Min,
+        "max" => FoldFunction::Max,
+        _ => return None,
+    })
 }
 
-impl Function {
-    pub(crate) fn named(name: &str) -> Option<Function> {
-        Some(match name {
-            "count" => Function::Count,
-            "sum" => Function::Sum,
-            "avg" => Function::Avg,
-            "min" => Function::Min,
-            "max" => Function::Max,
-            _ => return None,
-        })
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Function::Count => "count",
-            Function::Sum => "sum",
-            Function::Avg => "avg",
-            Function::Min => "min",
-            Function::Max => "max",
-        }
+/// The name of an aggregate.
+pub(crate) fn aggregate_name(function: FoldFunction) -> &'static str {
+    match function {
+        FoldFunction::Count => "count",
+        FoldFunction::Sum => "sum",
+        FoldFunction::Avg => "avg",
+        FoldFunction::Min => "min",
+        FoldFunction::Max => "max",
     }
 }
 
 /// What a GROUP BY or ORDER BY entry names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Key {
     /// A place in the select list, from 1.
     Position(usize, Span),
-    /// A column, an alias or an aggregate.
-    Output(Output),
+    /// A column, an alias or an expression.
+    Term(Term),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Order {
     pub(crate) key: Key,
     pub(crate) descending: bool,
+    /// `NULLS FIRST` is true; without a word NULLs are the greatest.
+    pub(crate) nulls_first: bool,
 }
 
-/// A WHERE clause.
-#[derive(Debug)]
+/// A condition: WHERE, HAVING, FILTER, a branch of CASE.
+#[derive(Clone, Debug)]
 pub(crate) enum Condition {
     And(Vec<Condition>),
     Or(Vec<Condition>),
@@ -174,6 +190,23 @@ pub(crate) enum Condition {
     In {
         left: Term,
         list: Vec<Term>,
+    },
+    /// `left IN (SELECT …)`
+    InSelect {
+        left: Term,
+        select: Arc<Select>,
+        span: Span,
+    },
+    /// `left IS DISTINCT FROM right`
+    Distinct {
+        left: Term,
+        right: Term,
+    },
+    /// `left LIKE right` and its kin; the pattern is a constant.
+    Matches {
+        left: Term,
+        kind: PatternKind,
+        pattern: Term,
     },
     Is {
         term: Term,
@@ -192,6 +225,8 @@ pub(crate) enum Condition {
         op: SetOp,
         right: Term,
     },
+    /// `in_audience('name')`
+    Audience(Name),
 }
 
 /// What `IS` asks; its negation is a [`Condition::Not`], for an answer of IS is never unknown.
@@ -214,7 +249,7 @@ pub(crate) enum SetOp {
     Overlaps,
 }
 
-/// One side of a comparison.
+/// A value.
 #[derive(Clone, Debug)]
 pub(crate) struct Term {
     pub(crate) kind: TermKind,
@@ -227,6 +262,31 @@ pub(crate) enum TermKind {
     Constant(Constant),
     /// `ARRAY[…]` of constants.
     Array(Vec<Term>),
+    /// A list that came as a parameter.
+    List(Arc<[Value]>),
+    /// An operator or a function of terms.
+    Call(Call, Vec<Term>),
+    /// A condition as a value.
+    Condition(Box<Condition>),
+    Aggregate(Box<AggregateCall>),
+}
+
+/// What is called.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Call {
+    /// A function by its name, in lower case.
+    Function(String),
+    Operator(Operator),
+    /// `-x`
+    Negate,
+    /// `x::type`
+    Cast(DataType),
+    /// `CASE`: condition, value, …, and perhaps a value for the rest.
+    Case,
+    /// `x AT TIME ZONE 'name'`
+    Zone,
+    /// `extract(field FROM x)`: the field's name, as a constant, comes first.
+    Extract,
 }
 
 /// A folded constant.

@@ -4,7 +4,7 @@ use super::{TimeField, TimeUnit};
 use crate::calendar::{
     MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil, days_in_month, days_of,
 };
-use jiff::tz::TimeZone;
+pub use jiff::tz::TimeZone;
 
 /// The beginning of the unit that an instant lies in; `None` where it lies before the first instant.
 pub(crate) fn truncated(unit: TimeUnit, micros: i64) -> Option<i64> {

@@ -1,0 +1,191 @@
+//! The shapes of a SELECT: a count, groups, or rows; how each is planned from names and answered by the engine.
+//!
+//! | statement | sink |
+//! |---|---|
+//! | only `count(*)`, no GROUP BY | `Count` |
+//! | aggregates, GROUP BY, DISTINCT | [`groups`]: `Groups` of plain columns, `Fold` of anything else |
+//! | values with ORDER BY | `Top` of plain columns, then the values of those members; else all, sorted here |
+//! | values | `First`, then the values of those members |
+//!
+//! Answers are the same from run to run: ties of ORDER BY go by ordinal for rows, and by the grouping values for groups.
+
+mod bound;
+mod groups;
+mod rows;
+
+use crate::bind::{Context, Source};
+use crate::error::{Error, Result, Span};
+use crate::outcome::{Outcome, OutcomeColumn};
+use crate::statement::Select;
+use bound::Bound;
+use muster_engine::exec::{Count, Members, Scope, Sink, Stats, evaluate};
+use muster_engine::expr::Expr;
+use muster_engine::value::Value;
+use muster_engine::{Cancel, ColumnId, Predicate, Snapshot, TableId};
+use roaring::RoaringBitmap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A SELECT with its names resolved.
+pub(crate) struct Plan {
+    source: Source,
+    predicate: Predicate,
+    columns: Vec<OutcomeColumn>,
+    shape: Shape,
+    limit: Option<usize>,
+    offset: usize,
+}
+
+enum Shape {
+    Count,
+    Groups(groups::Groups),
+    Rows(rows::Rows),
+}
+
+/// How rows are ordered by one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Direction {
+    pub(crate) descending: bool,
+    pub(crate) nulls_first: bool,
+}
+
+/// Resolves the names of a SELECT.
+pub(crate) fn plan(select: Select, context: &Context<'_>) -> Result<Plan> {
+    let source = Source::resolve(select.from, context)?;
+    let clauses = bound::Clauses {
+        distinct: select.distinct,
+        items: &select.items,
+        filter: select.filter.as_ref(),
+        group_by: &select.group_by,
+        having: select.having.as_ref(),
+        order_by: &select.order_by,
+    };
+    let Bound { predicate, columns, shape } = bound::bind(&clauses, &source, context)?;
+    let predicate = match &source.members {
+        None => predicate,
+        Some(members) if predicate == Predicate::everyone() => members.clone(),
+        Some(members) => members.clone().and(predicate),
+    };
+    let size = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+    Ok(Plan { source, predicate, columns, shape, limit: select.limit.map(size), offset: size(select.offset) })
+}
+
+/// [`plan`] of a SELECT that may be planned again.
+pub(crate) fn plan_shared(select: &Arc<Select>, context: &Context<'_>) -> Result<Plan> {
+    plan(Select::clone(select), context)
+}
+
+impl Plan {
+    /// The columns of the answer.
+    pub(crate) fn columns(&self) -> &[OutcomeColumn] {
+        &self.columns
+    }
+
+    /// Answers the statement.
+    pub(crate) fn run(self, snapshot: &Snapshot, cancel: &Cancel) -> Result<Outcome> {
+        let ask = Ask { snapshot, table: self.source.schema.id, predicate: &self.predicate, cancel };
+        let (offset, limit) = (self.offset, self.limit);
+        let (rows, stats) = match self.shape {
+            Shape::Count => {
+                let (count, stats) = ask.evaluate(&Count)?;
+                let row = vec![Value::Integer(count as i64); self.columns.len()];
+                (std::iter::repeat_n(row, window(1, offset, limit).len()).collect(), stats)
+            }
+            Shape::Groups(groups) => groups.run(&ask, offset, limit)?,
+            Shape::Rows(rows) => {
+                let mut shown = Vec::new();
+                let stats = rows.run(&ask, offset, limit, &mut |mut some| {
+                    shown.append(&mut some);
+                    Ok(())
+                })?;
+                (shown, stats)
+            }
+        };
+        Ok(Outcome::Rows { columns: self.columns, rows, stats })
+    }
+
+    /// Answers the statement in portions of rows; members are not all held at once.
+    pub(crate) fn stream(
+        self,
+        snapshot: &Snapshot,
+        cancel: &Cancel,
+        hear: &mut dyn FnMut(Vec<Vec<Value>>) -> Result<()>,
+    ) -> Result<Stats> {
+        if let Shape::Rows(rows) = &self.shape {
+            let ask = Ask { snapshot, table: self.source.schema.id, predicate: &self.predicate, cancel };
+            return rows.run(&ask, self.offset, self.limit, hear);
+        }
+        match self.run(snapshot, cancel)? {
+            Outcome::Rows { rows, stats, .. } => hear(rows).map(|()| stats),
+            Outcome::Done { .. } => Ok(Stats::default()),
+        }
+    }
+
+    /// The members of the statement as ordinals; refused where it groups.
+    pub(crate) fn members(self, snapshot: &Snapshot, cancel: &Cancel) -> Result<RoaringBitmap> {
+        let ask = Ask { snapshot, table: self.source.schema.id, predicate: &self.predicate, cancel };
+        match &self.shape {
+            Shape::Rows(_) if self.limit.is_none() && self.offset == 0 => Ok(ask.evaluate(&Members)?.0),
+            Shape::Rows(rows) => Ok(rows.ordinals(&ask, self.offset, self.limit)?.0.into_iter().collect()),
+            Shape::Count | Shape::Groups(_) => Err(Error::unsupported(
+                None,
+                "an audience is all members of a condition, without aggregates and GROUP BY",
+            )
+            .advise("write SELECT id FROM members WHERE …")),
+        }
+    }
+
+    /// The table and the condition of a plain set of members; `None` where it groups, or takes only the first ones.
+    pub(crate) fn set(&self) -> Option<(TableId, &Predicate)> {
+        let plain = matches!(&self.shape, Shape::Rows(_)) && self.limit.is_none() && self.offset == 0;
+        plain.then_some((self.source.schema.id, &self.predicate))
+    }
+
+    /// The condition of `SELECT key FROM table …`, where this is one of that table.
+    pub(crate) fn set_of_keys(&self, table: TableId, key: ColumnId) -> Option<Predicate> {
+        let Shape::Rows(rows) = &self.shape else { return None };
+        let of_keys = self.source.schema.id == table && rows.outputs() == [Expr::Column(key)];
+        self.set().filter(|_| of_keys).map(|(_, predicate)| predicate.clone())
+    }
+
+    /// What can be selected from in turn: the members, and the columns that are shown.
+    pub(crate) fn into_source(self, context: &Context<'_>, span: Span) -> Result<Source> {
+        let Shape::Rows(rows) = &self.shape else { return Err(crate::bind::not_a_set(span)) };
+        let mut visible = Vec::with_capacity(self.columns.len());
+        for (column, output) in self.columns.iter().zip(rows.outputs()) {
+            let Expr::Column(id) = output else {
+                let message = format!("\"{}\" is computed, so nothing can be selected from it", column.name);
+                return Err(Error::unsupported(span, message).advise("compute it in the outer SELECT"));
+            };
+            visible.push((column.name.clone(), *id));
+        }
+        let mut source = self.source.clone();
+        let members = match self.set() {
+            Some((_, predicate)) => predicate.clone(),
+            None => Predicate::Members(Arc::new(self.members(context.snapshot, context.cancel)?)),
+        };
+        source.visible = visible;
+        source.members = Some(members);
+        Ok(source)
+    }
+}
+
+/// A predicate on a table, to be asked for several things.
+pub(crate) struct Ask<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) table: TableId,
+    pub(crate) predicate: &'a Predicate,
+    pub(crate) cancel: &'a Cancel,
+}
+
+impl Ask<'_> {
+    pub(crate) fn evaluate<S: Sink>(&self, sink: &S) -> Result<(S::Output, Stats)> {
+        Ok(evaluate(self.snapshot, self.table, self.predicate, &Scope::default(), self.cancel, sink)?)
+    }
+}
+
+/// The part of `rows` rows that OFFSET and LIMIT show.
+pub(crate) fn window(rows: usize, offset: usize, limit: Option<usize>) -> Range<usize> {
+    let start = offset.min(rows);
+    start..limit.map_or(rows, |limit| start.saturating_add(limit).min(rows))
+}
