@@ -6,6 +6,11 @@
 //!
 //! Semantics are SQL's three-valued logic; the members of a predicate are those for which it is TRUE.
 
+pub mod codec;
+mod depends;
+
+pub use depends::Dependency;
+
 use crate::expr::Expr;
 use crate::schema::ColumnId;
 use crate::value::Value;
