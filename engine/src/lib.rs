@@ -8,6 +8,7 @@
 //!
 //! Imports run one way: this crate knows storage, and nothing of the language above it.
 
+pub mod audience;
 pub mod batch;
 pub mod calendar;
 pub mod catalog;

@@ -1,5 +1,6 @@
 //! A table as a snapshot sees it: its parts, opened, and the way from (column, chunk) to bytes.
 
+use crate::catalog::AudienceRecord;
 use crate::dictionary::Dictionary;
 use crate::index::fences::{Bound, FencesRef, RankSearch, Zone};
 use crate::index::lists::ListsRef;
@@ -7,6 +8,7 @@ use crate::index::order::OrderRef;
 use crate::index::strings::StringsRef;
 use crate::index::values::{Residuals, ValuesRef};
 use crate::member::KeyIndex;
+use crate::predicate::{AudienceId, Predicate};
 use crate::schema::{ColumnId, DataType, TableSchema};
 use crate::{Error, Result};
 use hashbrown::HashMap;
@@ -21,7 +23,8 @@ pub type ByColumn<T> = HashMap<ColumnId, T, foldhash::fast::FixedState>;
 /// The columns of one range of 64 chunks.
 #[derive(Default)]
 pub struct RangeParts {
-    /// Which part holds a column.
+    /// Which part holds a column. A column of the schema that was added after the range was written has none: it is NULL
+    /// for everybody there.
     pub columns: ByColumn<Arc<PartReader>>,
 }
 
@@ -32,10 +35,13 @@ pub struct TableState {
     ranges: Vec<RangeParts>,
     dictionaries: ByColumn<Dictionary>,
     keys: KeyIndex,
+    audiences: HashMap<AudienceId, Predicate>,
+    /// Columns that hold the members of static audiences.
+    hidden: Vec<ColumnId>,
 }
 
 impl TableState {
-    /// A table of these parts.
+    /// A table of these parts, without audiences.
     pub fn new(
         schema: Arc<TableSchema>,
         rows: u64,
@@ -43,7 +49,36 @@ impl TableState {
         dictionaries: ByColumn<Dictionary>,
         keys: KeyIndex,
     ) -> TableState {
-        TableState { schema, rows, ranges, dictionaries, keys }
+        let (audiences, hidden) = (HashMap::new(), Vec::new());
+        TableState { schema, rows, ranges, dictionaries, keys, audiences, hidden }
+    }
+
+    /// The table with audiences of its members.
+    pub fn with_audiences<'r>(mut self, records: impl Iterator<Item = &'r AudienceRecord>) -> TableState {
+        for record in records {
+            self.audiences.insert(record.id, record.definition());
+            self.hidden.extend(record.hidden_column());
+        }
+        self
+    }
+
+    /// The definition of an audience of this table.
+    pub fn audience(&self, id: AudienceId) -> Option<&Predicate> {
+        self.audiences.get(&id)
+    }
+
+    /// True for a column that holds the members of a static audience: no schema has it, and it is never NULL.
+    pub fn is_hidden(&self, column: ColumnId) -> bool {
+        self.hidden.contains(&column)
+    }
+
+    /// The type of a column, of the live set and of hidden columns too.
+    pub fn data_type(&self, column: ColumnId) -> Result<DataType> {
+        match self.schema.column(column) {
+            Some(column) => Ok(column.data_type),
+            None if column == ColumnId::LIVE || self.is_hidden(column) => Ok(DataType::Boolean),
+            None => Err(Error::Invalid(format!("no column {} in table \"{}\"", column.0, self.schema.name))),
+        }
     }
 
     /// Names and types.
@@ -81,18 +116,9 @@ impl TableState {
         self.dictionaries.get(&column)
     }
 
-    /// A reader of one column ([`ColumnId::LIVE`] too). Cost: a few hash lookups a range.
+    /// A reader of one column ([`ColumnId::LIVE`] and hidden ones too). Cost: a few hash lookups a range.
     pub fn reader(&self, column: ColumnId) -> Result<ColumnReader<'_>> {
-        let data_type = match self.schema.column(column) {
-            Some(column) => column.data_type,
-            None if column == ColumnId::LIVE => DataType::Boolean,
-            None => {
-                return Err(Error::Invalid(format!(
-                    "no column {} in table \"{}\"",
-                    column.0, self.schema.name
-                )));
-            }
-        };
+        let data_type = self.data_type(column)?;
         let kinds: &[SectionKind] = match data_type {
             DataType::Boolean => &[SectionKind::Nulls, SectionKind::Sets],
             DataType::Text => &[
@@ -124,6 +150,7 @@ impl TableState {
     }
 
     fn reader_of(&self, column: ColumnId, data_type: DataType, kinds: &[SectionKind]) -> ColumnReader<'_> {
+        let in_schema = column != ColumnId::LIVE && !self.is_hidden(column);
         let ranges = self.ranges.iter().map(|range| {
             let mut sections = [None; KINDS];
             if let Some(part) = range.columns.get(&column) {
@@ -131,6 +158,10 @@ impl TableState {
                     sections[*kind as usize] =
                         Some(part.sections(column.0, *kind)).filter(|s| !s.entries().is_empty());
                 }
+            } else if let Some(live) = range.columns.get(&ColumnId::LIVE).filter(|_| in_schema) {
+                // The column was added later. Who is NULL here is who lives: a set stored the same way.
+                sections[SectionKind::Nulls as usize] =
+                    Some(live.sections(ColumnId::LIVE.0, SectionKind::Sets));
             }
             sections
         });

@@ -134,17 +134,18 @@ impl Planner<'_> {
                 self.leaf(ColumnId::LIVE, Test::Ordinals(members.iter().collect()), negated)
             }
             Predicate::Holds(expr) => self.holds(expr, negated),
-            Predicate::Audience(_) => Err(Error::Invalid("audiences are not evaluated yet".into())),
-            Predicate::Const(_) | Predicate::And(_) | Predicate::Or(_) | Predicate::Not(_) => {
+            Predicate::Const(_)
+            | Predicate::And(_)
+            | Predicate::Or(_)
+            | Predicate::Not(_)
+            | Predicate::Audience(_) => {
                 unreachable!("not a leaf")
             }
         }
     }
 
     pub(super) fn data_type(&self, column: ColumnId) -> Result<DataType> {
-        let schema = self.table.schema();
-        let known = schema.column(column).map(|c| c.data_type);
-        known.ok_or_else(|| Error::Invalid(format!("no column {} in table \"{}\"", column.0, schema.name)))
+        self.table.data_type(column)
     }
 
     fn expect(&self, column: ColumnId, expected: DataType) -> Result<()> {

@@ -4,6 +4,7 @@
 //! Kleene's logic needs no third value here. With NOT at the leaves only, a tree of AND and OR is TRUE exactly where the
 //! trees of its leaves' TRUE sets are; and the TRUE set of `NOT leaf` is the live members less the leaf less its NULLs.
 
+mod audience;
 mod cut;
 mod holds;
 mod leaf;
@@ -12,13 +13,17 @@ mod merge;
 pub use holds::ComputedTest;
 pub use leaf::{Leaf, Test, TextMatch};
 
+use crate::Result;
 use crate::predicate::{Predicate, Truth};
 use crate::schema::ColumnId;
 use crate::table::{ColumnReader, TableState};
-use crate::{Error, Result};
 
 /// A predicate deeper than this is refused: evaluation recurses.
 pub const DEPTH_MAX: usize = 1_000;
+
+/// The most audiences that a predicate names, those in the definitions of others counted each time: definitions that
+/// name two others each would grow without end.
+pub const AUDIENCES_MAX: usize = 10_000;
 
 /// What is done per chunk.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,8 +67,14 @@ impl<'a> Plan<'a> {
     /// Plans a predicate. Cost: a few microseconds a leaf; a dictionary search per text, a key look-up per key.
     pub fn new(table: &'a TableState, predicate: &Predicate, now_micros: i64) -> Result<Plan<'a>> {
         let live = table.reader(ColumnId::LIVE)?;
-        let mut planner =
-            Planner { table, now_micros, columns: Vec::new(), readers: Vec::new(), leaves: Vec::new() };
+        let mut planner = Planner {
+            table,
+            now_micros,
+            audiences: 0,
+            columns: Vec::new(),
+            readers: Vec::new(),
+            leaves: Vec::new(),
+        };
         let mut root = planner.lower(predicate, false, 0)?;
         planner.prune(&mut root);
         let Planner { readers, leaves, .. } = planner;
@@ -115,6 +126,8 @@ impl<'a> Plan<'a> {
 struct Planner<'a> {
     table: &'a TableState,
     now_micros: i64,
+    /// Audiences resolved so far.
+    audiences: usize,
     columns: Vec<ColumnId>,
     readers: Vec<ColumnReader<'a>>,
     leaves: Vec<Leaf>,
@@ -123,7 +136,7 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn lower(&mut self, predicate: &Predicate, negated: bool, depth: usize) -> Result<Node> {
         if depth > DEPTH_MAX {
-            return Err(Error::Invalid(format!("a predicate is at most {DEPTH_MAX} levels deep")));
+            return Err(crate::audience::expand::too_deep());
         }
         Ok(match predicate {
             Predicate::Const(Truth::Unknown) => Node::Nobody,
@@ -143,6 +156,7 @@ impl<'a> Planner<'a> {
                 let children = self.merged(children, all)?;
                 combine(children, all)
             }
+            Predicate::Audience(id) => self.lower_audience(*id, negated, depth)?,
             leaf => self.lower_leaf(leaf, negated)?,
         })
     }

@@ -72,14 +72,37 @@ numbers!(Truth, truth_number, truth_of, False = 0, True = 1, Unknown = 2);
 numbers!(CompareOp, op_number, op_of, Eq = 1, Ne = 2, Lt = 3, Le = 4, Gt = 5, Ge = 6);
 numbers!(PatternKind, pattern_number, pattern_of, Like = 1, ILike = 2, Regex = 3, IRegex = 4);
 numbers!(
-    TimeUnit, unit_number, unit_of,
-    Microseconds = 1, Milliseconds = 2, Second = 3, Minute = 4, Hour = 5, Day = 6, Week = 7, Month = 8, Quarter = 9,
+    TimeUnit,
+    unit_number,
+    unit_of,
+    Microseconds = 1,
+    Milliseconds = 2,
+    Second = 3,
+    Minute = 4,
+    Hour = 5,
+    Day = 6,
+    Week = 7,
+    Month = 8,
+    Quarter = 9,
     Year = 10,
 );
 numbers!(
-    TimeField, field_number, field_of,
-    Year = 1, Quarter = 2, Month = 3, Week = 4, IsoYear = 5, Day = 6, DayOfWeek = 7, IsoDayOfWeek = 8, DayOfYear = 9,
-    Hour = 10, Minute = 11, Second = 12, Epoch = 13,
+    TimeField,
+    field_number,
+    field_of,
+    Year = 1,
+    Quarter = 2,
+    Month = 3,
+    Week = 4,
+    IsoYear = 5,
+    Day = 6,
+    DayOfWeek = 7,
+    IsoDayOfWeek = 8,
+    DayOfYear = 9,
+    Hour = 10,
+    Minute = 11,
+    Second = 12,
+    Epoch = 13,
 );
 
 /// The bytes of a predicate.
@@ -251,7 +274,9 @@ impl Writer {
         match value {
             Value::Null => {}
             Value::Boolean(boolean) => self.bytes.push(u8::from(*boolean)),
-            Value::Integer(number) | Value::Timestamp(number) | Value::TimestampTz(number) => self.i64(*number),
+            Value::Integer(number) | Value::Timestamp(number) | Value::TimestampTz(number) => {
+                self.i64(*number);
+            }
             Value::Decimal { unscaled, scale } => {
                 self.bytes.extend_from_slice(&unscaled.to_le_bytes());
                 self.bytes.push(*scale);

@@ -49,9 +49,6 @@ mod tests {
         let mut heard = Vec::new();
         predicate.for_each_dependency(&mut |dependency| heard.push(dependency));
         let column = |id| Dependency::Column(ColumnId(id));
-        assert_eq!(
-            heard,
-            [column(1), column(2), Dependency::Audience(AudienceId(3)), column(4), column(5)]
-        );
+        assert_eq!(heard, [column(1), column(2), Dependency::Audience(AudienceId(3)), column(4), column(5)]);
     }
 }

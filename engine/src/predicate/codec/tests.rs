@@ -129,9 +129,11 @@ fn samples() -> Vec<Predicate> {
     ];
     samples.extend(OPS.map(|op| compare(op, Literal::Value(Value::Integer(1)))));
     samples.extend(values().into_iter().map(|value| compare(CompareOp::Eq, Literal::Value(value))));
-    samples.extend(functions().into_iter().map(|function| {
-        Predicate::Holds(Expr::call(function, [Expr::Ordinal, Expr::Column(COLUMN)]))
-    }));
+    samples.extend(
+        functions()
+            .into_iter()
+            .map(|function| Predicate::Holds(Expr::call(function, [Expr::Ordinal, Expr::Column(COLUMN)]))),
+    );
     samples
 }
 
@@ -176,10 +178,7 @@ fn reserved_tags_are_refused_for_now() {
 fn another_version_is_named() {
     let mut bytes = encode(&Predicate::everyone()).unwrap();
     bytes[0] = 9;
-    assert_eq!(
-        decode(&bytes).unwrap_err().to_string(),
-        "at byte 0: expected predicate version 1, found 9"
-    );
+    assert_eq!(decode(&bytes).unwrap_err().to_string(), "at byte 0: expected predicate version 1, found 9");
 }
 
 #[test]
@@ -252,8 +251,11 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 fn any_literal() -> impl Strategy<Value = Literal> {
-    let interval = (any::<i32>(), any::<i32>(), any::<i64>())
-        .prop_map(|(months, days, micros)| Interval { months, days, micros });
+    let interval = (any::<i32>(), any::<i32>(), any::<i64>()).prop_map(|(months, days, micros)| Interval {
+        months,
+        days,
+        micros,
+    });
     let now = (proptest::collection::vec(interval, 0..3), any::<bool>(), proptest::option::of("[A-Z]{1,5}"))
         .prop_map(|(offsets, date, zone)| Literal::Now { offsets, date, zone: zone.map(Arc::from) });
     prop_oneof![4 => any_value().prop_map(Literal::Value), 1 => now]

@@ -1,0 +1,133 @@
+//! What the manifest carries for the engine: every table's schema, what is true of all its parts together, and the views
+//! and audiences defined over tables.
+//!
+//! Tables, views and audiences share one space of names. Ids are never used again, so that bytes and definitions that
+//! name one can never come to mean another.
+//!
+//! Catalogs of version 1 (tables alone) are read as well; what is written is always of [`CATALOG_VERSION`].
+
+mod depends;
+mod relation;
+
+pub use depends::Subject;
+pub use relation::{
+    AudienceKind, AudienceRecord, Relation, StoredPredicate, TableRecord, ViewColumn, ViewId, ViewRecord,
+};
+
+use crate::predicate::AudienceId;
+use crate::schema::TableId;
+use crate::{Error, Result};
+use bincode::{Decode, Encode};
+use muster_storage::codec;
+use std::sync::Arc;
+
+/// The version of the catalog's encoding.
+const CATALOG_VERSION: u16 = 2;
+
+/// All tables, views and audiences of a database.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Catalog {
+    version: u16,
+    /// The id of the next table.
+    pub next_table: TableId,
+    /// The id of the next view.
+    pub next_view: ViewId,
+    /// The id of the next audience.
+    pub next_audience: AudienceId,
+    /// The tables, by id.
+    pub tables: Vec<TableRecord>,
+    /// The views, by id.
+    pub views: Vec<Arc<ViewRecord>>,
+    /// The audiences, by id.
+    pub audiences: Vec<Arc<AudienceRecord>>,
+}
+
+/// A catalog of version 1.
+#[derive(Encode, Decode)]
+struct TablesOnly {
+    version: u16,
+    next_table: TableId,
+    tables: Vec<TableRecord>,
+}
+
+impl Default for Catalog {
+    fn default() -> Catalog {
+        Catalog {
+            version: CATALOG_VERSION,
+            next_table: TableId(1),
+            next_view: ViewId(1),
+            next_audience: AudienceId(1),
+            tables: Vec::new(),
+            views: Vec::new(),
+            audiences: Vec::new(),
+        }
+    }
+}
+
+impl Catalog {
+    /// The catalog of a manifest; an empty one is that of a new database.
+    pub fn decode(bytes: &[u8]) -> Result<Catalog> {
+        if bytes.is_empty() {
+            return Ok(Catalog::default());
+        }
+        let refuse =
+            |found: String| Error::Invalid(format!("the catalog is not one this muster reads: {found}"));
+        // The version comes first and is looked at before anything it might have changed.
+        match bytes.first_chunk::<2>().map(|b| u16::from_le_bytes(*b)) {
+            Some(CATALOG_VERSION) => codec::decode(bytes).map_err(|error| refuse(error.to_string())),
+            Some(1) => {
+                let old: TablesOnly = codec::decode(bytes).map_err(|error| refuse(error.to_string()))?;
+                Ok(Catalog { next_table: old.next_table, tables: old.tables, ..Catalog::default() })
+            }
+            version => Err(refuse(format!("version {version:?}, expected at most {CATALOG_VERSION}"))),
+        }
+    }
+
+    /// The bytes for a manifest.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// What has this name.
+    pub fn named(&self, name: &str) -> Option<Relation> {
+        let table = self.tables.iter().find(|t| t.schema.name == name).map(|t| Relation::Table(t.schema.id));
+        let view = || self.views.iter().find(|v| v.name == name).map(|v| Relation::View(v.id));
+        let audience = || self.audiences.iter().find(|a| a.name == name).map(|a| Relation::Audience(a.id));
+        table.or_else(view).or_else(audience)
+    }
+
+    /// A relation as messages show it: `audience "gold"`.
+    pub fn describe(&self, relation: Relation) -> String {
+        let name = match relation {
+            Relation::Table(id) => self.tables.iter().find(|t| t.schema.id == id).map(|t| &t.schema.name),
+            Relation::View(id) => self.views.iter().find(|v| v.id == id).map(|v| &v.name),
+            Relation::Audience(id) => self.audiences.iter().find(|a| a.id == id).map(|a| &a.name),
+        };
+        match name {
+            Some(name) => format!("{} \"{name}\"", relation.kind()),
+            None => format!("a {} that does not exist", relation.kind()),
+        }
+    }
+
+    /// The table with this id.
+    pub fn table(&self, id: TableId) -> Result<&TableRecord> {
+        self.tables.iter().find(|table| table.schema.id == id).ok_or_else(|| no_table(id))
+    }
+
+    /// The table with this id, to be changed.
+    pub fn table_mut(&mut self, id: TableId) -> Result<&mut TableRecord> {
+        self.tables.iter_mut().find(|table| table.schema.id == id).ok_or_else(|| no_table(id))
+    }
+
+    /// The audience with this id.
+    pub fn audience(&self, id: AudienceId) -> Option<&Arc<AudienceRecord>> {
+        self.audiences.iter().find(|audience| audience.id == id)
+    }
+}
+
+fn no_table(id: TableId) -> Error {
+    Error::Invalid(format!("there is no table {}", id.0))
+}
+
+#[cfg(test)]
+mod tests;

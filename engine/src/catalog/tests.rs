@@ -1,0 +1,184 @@
+use super::*;
+use crate::member::KeyLayout;
+use crate::predicate::Predicate;
+use crate::schema::{Column, ColumnId, DataType, TableSchema};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+fn table() -> TableRecord {
+    let column = |id, name: &str, data_type, nullable| Column {
+        id: ColumnId(id),
+        name: name.into(),
+        data_type,
+        nullable,
+    };
+    let schema = TableSchema {
+        id: TableId(1),
+        name: "m".into(),
+        columns: vec![
+            column(1, "id", DataType::BigInt, false),
+            column(3, "s", DataType::Decimal { precision: 9, scale: 2 }, true),
+        ],
+        key: Some(ColumnId(1)),
+        ordinal_epoch: 1,
+        next_column: ColumnId(5),
+    };
+    TableRecord { schema, rows: 7, keys: KeyLayout::Sequence { first: -1 } }
+}
+
+fn sample() -> Catalog {
+    let stored = |predicate| StoredPredicate::new(predicate).unwrap();
+    let view = ViewRecord {
+        id: ViewId(2),
+        name: "v".into(),
+        table: TableId(1),
+        columns: vec![ViewColumn { column: ColumnId(3), name: "spend".into() }],
+        predicate: stored(Predicate::IsNull(ColumnId(3)).not()),
+        source: "SELECT".into(),
+    };
+    let audience = |id, name: &str, kind| {
+        Arc::new(AudienceRecord {
+            id: AudienceId(id),
+            name: name.into(),
+            table: TableId(1),
+            kind,
+            source: "S".into(),
+            created_micros: 9,
+        })
+    };
+    Catalog {
+        next_table: TableId(2),
+        next_view: ViewId(3),
+        next_audience: AudienceId(6),
+        tables: vec![table()],
+        views: vec![Arc::new(view)],
+        audiences: vec![
+            audience(4, "d", AudienceKind::Dynamic(stored(Predicate::Audience(AudienceId(5))))),
+            audience(5, "s", AudienceKind::Static { column: ColumnId(4), members: 2 }),
+        ],
+        ..Catalog::default()
+    }
+}
+
+/// A table as both versions write it.
+const TABLE: &str = "01000000 0100000000000000 6d
+    0200000000000000
+    01000000 0200000000000000 6964 03000000 00
+    03000000 0100000000000000 73 04000000 0902 01
+    01 01000000
+    01000000
+    05000000
+    0700000000000000
+    01000000 ffffffffffffffff";
+
+/// These bytes are in people's files. If this test fails, the encoder changed, not the test.
+#[test]
+fn the_bytes_are_golden() {
+    let golden = format!(
+        "0200 02000000 03000000 06000000
+        0100000000000000 {TABLE}
+        0100000000000000
+        02000000 0100000000000000 76 01000000
+        0100000000000000 03000000 0500000000000000 7370656e64
+        0a00000000000000 0100 0400 0600 03000000
+        0600000000000000 53454c454354
+        0200000000000000
+        04000000 0100000000000000 64 01000000 00000000 0800000000000000 0100 0c00 05000000
+        0100000000000000 53 0900000000000000
+        05000000 0100000000000000 73 01000000 01000000 04000000 0200000000000000
+        0100000000000000 53 0900000000000000"
+    );
+    assert_eq!(hex(&sample().encode()), hex(&unhex(&golden)));
+    assert_eq!(Catalog::decode(&unhex(&golden)).unwrap(), sample());
+}
+
+/// What version 0.1 before views and audiences wrote is read, and written anew as the present version.
+#[test]
+fn version_1_is_read() {
+    let old = unhex(&format!("0100 02000000 0100000000000000 {TABLE}"));
+    let read = Catalog::decode(&old).unwrap();
+    let expected = Catalog { next_table: TableId(2), tables: vec![table()], ..Catalog::default() };
+    assert_eq!(read, expected);
+    assert_eq!(read.encode()[..2], [2, 0]);
+    assert_eq!(Catalog::decode(&read.encode()).unwrap(), expected);
+}
+
+#[test]
+fn other_versions_and_damage_are_refused() {
+    let bytes = sample().encode();
+    for version in [0, 3, 0xff] {
+        let mut other = bytes.clone();
+        other[0] = version;
+        let error = Catalog::decode(&other).unwrap_err().to_string();
+        assert!(error.contains("expected at most 2"), "{error}");
+    }
+    for length in 1..bytes.len() {
+        assert!(Catalog::decode(&bytes[..length]).is_err(), "cut to {length}");
+    }
+    let mut damaged = bytes.clone();
+    let place = bytes.windows(4).position(|four| four == [4, 0, 6, 0]).unwrap();
+    damaged[place] = 99;
+    let error = Catalog::decode(&damaged).unwrap_err().to_string();
+    assert!(
+        error.contains("a stored condition: at byte 2: expected the tag of a predicate, found 99"),
+        "{error}"
+    );
+}
+
+/// Whatever the declarations look like, these bytes are what databases hold.
+#[test]
+fn the_numbers_of_types_and_key_layouts_are_those_on_disk() {
+    let types = [
+        (DataType::Boolean, 0),
+        (DataType::SmallInt, 1),
+        (DataType::Integer, 2),
+        (DataType::BigInt, 3),
+        (DataType::Double, 5),
+        (DataType::Text, 6),
+        (DataType::Date, 7),
+        (DataType::Timestamp, 8),
+        (DataType::TimestampTz, 9),
+        (DataType::TextArray, 10),
+    ];
+    for (data_type, number) in types {
+        assert_eq!(codec::encode(&data_type), [number, 0, 0, 0], "{data_type}");
+        assert_eq!(codec::decode::<DataType>(&[number, 0, 0, 0]).unwrap(), data_type);
+    }
+    assert_eq!(codec::encode(&DataType::Decimal { precision: 12, scale: 2 }), [4, 0, 0, 0, 12, 2]);
+    assert_eq!(codec::encode(&KeyLayout::None), [0, 0, 0, 0]);
+    assert_eq!(codec::encode(&KeyLayout::Sequence { first: 7 }), [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(codec::encode(&KeyLayout::Hashed), [2, 0, 0, 0]);
+}
+
+#[test]
+fn dependents_are_followed_to_the_end() {
+    let catalog = sample();
+    let (d, s) = (Relation::Audience(AudienceId(4)), Relation::Audience(AudienceId(5)));
+    let view = Relation::View(ViewId(2));
+    let of = |subject| catalog.dependents(&[subject]).into_iter().collect::<Vec<_>>();
+    assert_eq!(of(Subject::Column(TableId(1), ColumnId(3))), [view]);
+    assert_eq!(of(Subject::Column(TableId(1), ColumnId(1))), []);
+    assert_eq!(of(Subject::Column(TableId(9), ColumnId(3))), []);
+    assert_eq!(of(Subject::Relation(s)), [d]);
+    assert_eq!(of(Subject::Relation(Relation::Table(TableId(1)))), [view, d, s]);
+    assert_eq!(catalog.dependents(&[Subject::Relation(s), Subject::Relation(d)]).len(), 0);
+}
+
+#[test]
+fn cycles_are_told_by_name() {
+    let mut catalog = sample();
+    assert_eq!(catalog.cycle(AudienceId(4)), None);
+    let mut record = (*catalog.audiences[1]).clone();
+    let back = Predicate::everyone().and(Predicate::Audience(AudienceId(4)).not());
+    record.kind = AudienceKind::Dynamic(StoredPredicate::new(back).unwrap());
+    catalog.audiences[1] = Arc::new(record);
+    assert_eq!(catalog.cycle(AudienceId(4)), Some(vec!["d".into(), "s".into(), "d".into()]));
+    assert_eq!(catalog.cycle(AudienceId(5)), Some(vec!["s".into(), "d".into(), "s".into()]));
+}

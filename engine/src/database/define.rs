@@ -1,0 +1,245 @@
+//! CREATE: tables, views and audiences.
+//!
+//! A condition that is stored has been planned once against the state that it becomes part of, and so has every audience
+//! that names a replaced one: what is in the catalog can be asked.
+
+use super::columns::take_column_id;
+use super::names::{check_free, check_name, new_schema};
+use super::{Database, State, unchecked};
+use crate::audience::members::write_members;
+use crate::catalog::{
+    AudienceKind, AudienceRecord, Catalog, Relation, StoredPredicate, Subject, TableRecord, ViewColumn,
+    ViewId, ViewRecord,
+};
+use crate::control::Cancel;
+use crate::member::KeyLayout;
+use crate::plan::Plan;
+use crate::predicate::{AudienceId, Predicate};
+use crate::schema::{ColumnId, ColumnSpec, TableId};
+use crate::{Error, Result};
+use muster_storage::manifest::PartRef;
+use roaring::RoaringBitmap;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+
+/// A view before it has an id.
+#[derive(Clone, Debug)]
+pub struct ViewSpec {
+    /// The name.
+    pub name: String,
+    /// The table that it shows.
+    pub table: TableId,
+    /// The columns that it shows, each under a name.
+    pub columns: Vec<(ColumnId, String)>,
+    /// Of whom.
+    pub predicate: Predicate,
+    /// The SELECT, as it was written.
+    pub source: String,
+}
+
+/// An audience before it has an id.
+#[derive(Clone, Debug)]
+pub struct AudienceSpec {
+    /// The name.
+    pub name: String,
+    /// The table of its members.
+    pub table: TableId,
+    /// What it is defined by, as it was written.
+    pub source: String,
+    /// The present, in microseconds since 1970-01-01 UTC.
+    pub created_micros: i64,
+}
+
+impl Database {
+    /// Creates an empty table. `key` indexes `columns`; a key is BIGINT or TEXT and never NULL.
+    pub fn create_table(&self, name: &str, columns: &[ColumnSpec], key: Option<usize>) -> Result<TableId> {
+        self.change(
+            |state, catalog| {
+                let schema = new_schema(catalog, name, columns, key)?;
+                let id = schema.id;
+                catalog.tables.push(TableRecord { schema, rows: 0, keys: KeyLayout::None });
+                Ok((id, state.part_refs.clone()))
+            },
+            unchecked,
+        )
+    }
+
+    /// Creates a view; with `replace`, in the place of one of that name.
+    pub fn create_view(&self, spec: ViewSpec, replace: bool) -> Result<ViewId> {
+        let (table, predicate) = (spec.table, spec.predicate.clone());
+        self.change(
+            |state, catalog| {
+                let schema = &catalog.table(spec.table)?.schema;
+                let mut seen = HashSet::new();
+                for (column, name) in &spec.columns {
+                    check_name(name)?;
+                    if schema.column(*column).is_none() {
+                        return Err(Error::Invalid(format!(
+                            "no column {} in table \"{}\"",
+                            column.0, schema.name
+                        )));
+                    }
+                    if !seen.insert(name) {
+                        return Err(Error::Invalid(format!("a view shows column \"{name}\" once")));
+                    }
+                }
+                if spec.columns.is_empty() {
+                    return Err(Error::Invalid(format!("view \"{}\" needs at least one column", spec.name)));
+                }
+                let replaced = match catalog.named(&spec.name) {
+                    Some(Relation::View(id)) if replace => Some(id),
+                    _ => None,
+                };
+                if replaced.is_none() {
+                    check_free(catalog, &spec.name)?;
+                }
+                let id = replaced.unwrap_or(catalog.next_view);
+                let columns = spec.columns.into_iter().map(|(column, name)| ViewColumn { column, name });
+                let record = Arc::new(ViewRecord {
+                    id,
+                    name: spec.name,
+                    table: spec.table,
+                    columns: columns.collect(),
+                    predicate: StoredPredicate::new(spec.predicate)?,
+                    source: spec.source,
+                });
+                match catalog.views.iter_mut().find(|view| view.id == id) {
+                    Some(view) => *view = record,
+                    None => {
+                        catalog.views.push(record);
+                        catalog.next_view = ViewId(id.0 + 1);
+                    }
+                }
+                Ok((id, state.part_refs.clone()))
+            },
+            |state| check_predicate(state, table, &predicate),
+        )
+    }
+
+    /// Creates an audience of whoever satisfies `predicate` when it is asked; with `replace`, in the place of one of that
+    /// name.
+    pub fn create_audience(
+        &self,
+        spec: AudienceSpec,
+        predicate: Predicate,
+        replace: bool,
+    ) -> Result<AudienceId> {
+        let kind = AudienceKind::Dynamic(StoredPredicate::new(predicate)?);
+        self.put_audience(spec, replace, |_, _| Ok((kind, Vec::new())))
+    }
+
+    /// Creates an audience of these members, whatever happens to them; with `replace`, in the place of one of that name.
+    pub fn create_static_audience(
+        &self,
+        spec: AudienceSpec,
+        members: &RoaringBitmap,
+        replace: bool,
+        cancel: &Cancel,
+    ) -> Result<AudienceId> {
+        let table = spec.table;
+        self.put_audience(spec, replace, |database, catalog| {
+            let record = catalog.table_mut(table)?;
+            if let Some(beyond) = members.max().filter(|last| u64::from(*last) >= record.rows) {
+                return Err(Error::Invalid(format!(
+                    "table \"{}\" has {} rows and no ordinal {beyond}",
+                    record.schema.name, record.rows
+                )));
+            }
+            let column = take_column_id(&mut record.schema);
+            let parts = write_members(&database.store, table, column, members, cancel)?;
+            Ok((AudienceKind::Static { column, members: members.len() }, parts))
+        })
+    }
+
+    fn put_audience(
+        &self,
+        spec: AudienceSpec,
+        replace: bool,
+        kind: impl FnOnce(&Database, &mut Catalog) -> Result<(AudienceKind, Vec<PartRef>)>,
+    ) -> Result<AudienceId> {
+        let changed = std::cell::Cell::new(AudienceId(0));
+        self.change(
+            |state, catalog| {
+                catalog.table(spec.table)?;
+                let replaced = match catalog.named(&spec.name) {
+                    Some(Relation::Audience(id)) if replace => catalog.audience(id).cloned(),
+                    _ => None,
+                };
+                let mut old_parts = state.part_refs.clone();
+                let id = match &replaced {
+                    None => {
+                        check_free(catalog, &spec.name)?;
+                        let id = catalog.next_audience;
+                        catalog.next_audience = AudienceId(id.0 + 1);
+                        id
+                    }
+                    Some(old) => {
+                        let relation = Relation::Audience(old.id);
+                        let users = catalog.dependents(&[Subject::Relation(relation)]);
+                        if let Some(user) = users.first().filter(|_| old.table != spec.table) {
+                            return Err(Error::Invalid(format!(
+                                "audience \"{}\" cannot move to another table: {} depends on it",
+                                spec.name,
+                                catalog.describe(*user)
+                            )));
+                        }
+                        catalog.remove(relation, &mut old_parts);
+                        old.id
+                    }
+                };
+                let (kind, parts) = kind(self, catalog)?;
+                let AudienceSpec { name, table, source, created_micros } = spec;
+                let record = AudienceRecord { id, name, table, kind, source, created_micros };
+                catalog.audiences.push(Arc::new(record));
+                catalog.audiences.sort_by_key(|audience| audience.id);
+                if let Some(cycle) = catalog.cycle(id) {
+                    return Err(Error::Invalid(format!(
+                        "an audience cannot be defined by itself: {}",
+                        cycle.join(" → ")
+                    )));
+                }
+                changed.set(id);
+                old_parts.extend(parts);
+                Ok((id, old_parts))
+            },
+            |state| check_audience(state, changed.get()),
+        )
+    }
+
+    /// One change of the catalog, and perhaps of the parts: `change` makes them, `check` may still refuse what came of it.
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&State, &mut Catalog) -> Result<(T, Vec<PartRef>)>,
+        check: impl FnOnce(&State) -> Result<()>,
+    ) -> Result<T> {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
+        let mut catalog = state.catalog.clone();
+        let (done, parts) = change(&state, &mut catalog)?;
+        self.publish(&state, &catalog, parts, check)?;
+        Ok(done)
+    }
+}
+
+/// Plans a condition, to see that it can be asked.
+fn check_predicate(state: &State, table: TableId, predicate: &Predicate) -> Result<()> {
+    match state.tables.get(&table) {
+        Some(table) => Plan::new(table, predicate, 0).map(drop),
+        None => Err(Error::Invalid(format!("there is no table {}", table.0))),
+    }
+}
+
+/// Plans an audience and all that name it, inside and outside.
+fn check_audience(state: &State, id: AudienceId) -> Result<()> {
+    let changed = Relation::Audience(id);
+    let users = state.catalog.dependents(&[Subject::Relation(changed)]);
+    for relation in users.into_iter().chain([changed]) {
+        if let Relation::Audience(id) = relation
+            && let Some(audience) = state.catalog.audience(id)
+        {
+            check_predicate(state, audience.table, &Predicate::Audience(id))?;
+            check_predicate(state, audience.table, &Predicate::Audience(id).not())?;
+        }
+    }
+    Ok(())
+}

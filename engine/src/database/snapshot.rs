@@ -1,0 +1,137 @@
+//! What readers hold.
+
+use super::State;
+use crate::audience;
+use crate::catalog::{AudienceRecord, Relation, ViewRecord};
+use crate::member::{self, Key, KeyLayout};
+use crate::predicate::{AudienceId, Predicate};
+use crate::schema::{ColumnId, DataType, TableId, TableSchema};
+use crate::table::TableState;
+use crate::value::Value;
+use crate::{Error, Result};
+use muster_storage::manifest::PartId;
+use muster_storage::part::PartReader;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A read view: one LSN, one `now()`. Cheap to clone; never waits and never changes.
+#[derive(Clone)]
+pub struct Snapshot {
+    state: Arc<State>,
+    now_micros: i64,
+}
+
+impl Snapshot {
+    /// The view of a state, with `now()` fixed to this moment.
+    pub(super) fn of(state: Arc<State>) -> Snapshot {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+        Snapshot { state, now_micros: now }
+    }
+
+    /// The same view with another `now()` (microseconds since 1970-01-01 UTC): for tests and `--now`.
+    pub fn at(self, now_micros: i64) -> Snapshot {
+        Snapshot { now_micros, ..self }
+    }
+
+    /// This statement's clock: microseconds since 1970-01-01 UTC.
+    pub fn now_micros(&self) -> i64 {
+        self.now_micros
+    }
+
+    /// The change that this view includes last.
+    pub fn lsn(&self) -> u64 {
+        self.state.lsn.0
+    }
+
+    /// All tables, by name.
+    pub fn tables(&self) -> Vec<Arc<TableSchema>> {
+        let mut tables: Vec<_> = self.state.tables.values().map(|table| Arc::clone(table.schema())).collect();
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        tables
+    }
+
+    /// The table of this name.
+    pub fn table_named(&self, name: &str) -> Option<Arc<TableSchema>> {
+        self.state.tables.values().map(|table| table.schema()).find(|schema| schema.name == name).cloned()
+    }
+
+    /// What has this name: a table, a view or an audience.
+    pub fn named(&self, name: &str) -> Option<Relation> {
+        self.state.catalog.named(name)
+    }
+
+    /// All views, by name.
+    pub fn views(&self) -> Vec<Arc<ViewRecord>> {
+        let mut views = self.state.catalog.views.clone();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    /// The view of this name.
+    pub fn view_named(&self, name: &str) -> Option<Arc<ViewRecord>> {
+        self.state.catalog.views.iter().find(|view| view.name == name).cloned()
+    }
+
+    /// All audiences, by name.
+    pub fn audiences(&self) -> Vec<Arc<AudienceRecord>> {
+        let mut audiences = self.state.catalog.audiences.clone();
+        audiences.sort_by(|a, b| a.name.cmp(&b.name));
+        audiences
+    }
+
+    /// The audience of this name.
+    pub fn audience_named(&self, name: &str) -> Option<Arc<AudienceRecord>> {
+        self.state.catalog.audiences.iter().find(|audience| audience.name == name).cloned()
+    }
+
+    /// The audience with this id.
+    pub fn audience(&self, id: AudienceId) -> Option<&Arc<AudienceRecord>> {
+        self.state.catalog.audience(id)
+    }
+
+    /// A predicate of a table with the definitions of its audiences in the place of their ids.
+    pub fn expand(&self, table: TableId, predicate: &Predicate) -> Result<Predicate> {
+        let table = self.table(table)?;
+        audience::expand(predicate, &|id| table.audience(id))
+    }
+
+    /// The type of a column, where there is one.
+    pub fn column_type(&self, table: TableId, column: ColumnId) -> Option<DataType> {
+        let schema = self.state.tables.get(&table)?.schema();
+        schema.column(column).map(|column| column.data_type)
+    }
+
+    /// The schema of a table.
+    pub fn schema(&self, table: TableId) -> Result<&Arc<TableSchema>> {
+        Ok(self.table(table)?.schema())
+    }
+
+    /// The number of live rows of a table; 0 for one that does not exist.
+    pub fn rows(&self, table: TableId) -> u64 {
+        self.state.tables.get(&table).map_or(0, |table| table.rows())
+    }
+
+    /// The ordinals of some keys, in their order; `None` for a key that no member has. See [`member::lookup`].
+    pub fn lookup(&self, table: TableId, keys: &[Value]) -> Result<Vec<Option<u32>>> {
+        let keys: Option<Vec<Key<'_>>> = keys.iter().map(Key::of_value).collect();
+        let keys = keys.ok_or_else(|| Error::Invalid("a key is a BIGINT or a TEXT".into()))?;
+        self.lookup_keys(table, &keys)
+    }
+
+    /// [`Self::lookup`] without a copy of the keys.
+    pub fn lookup_keys(&self, table: TableId, keys: &[Key<'_>]) -> Result<Vec<Option<u32>>> {
+        member::lookup(self.table(table)?, keys)
+    }
+
+    pub(crate) fn part(&self, part: PartId) -> Option<&PartReader> {
+        self.state.parts.get(&part).map(|reader| &**reader)
+    }
+
+    pub(crate) fn key_layout(&self, table: TableId) -> KeyLayout {
+        self.state.catalog.table(table).map_or(KeyLayout::None, |record| record.keys)
+    }
+
+    pub(crate) fn table(&self, table: TableId) -> Result<&Arc<TableState>> {
+        self.state.tables.get(&table).ok_or_else(|| Error::Invalid(format!("there is no table {}", table.0)))
+    }
+}
