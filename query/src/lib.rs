@@ -68,6 +68,7 @@ mod constant;
 mod copy;
 mod cursor;
 mod ddl;
+mod define;
 mod dialect;
 mod error;
 mod grammar;

@@ -2,15 +2,12 @@
 
 use crate::bind::{Context, Zone};
 use crate::error::{Error, QueryErrorKind, Result};
-use crate::outcome::{Outcome, OutcomeColumn};
+use crate::outcome::Outcome;
 use crate::parameter::Param;
-use crate::statement::{CopyFormat, CopyFrom, CreateTable, Statement};
-use crate::{bind, parse, script, select};
+use crate::statement::{CopyFormat, CopyFrom, Statement};
+use crate::{bind, define, parse, script, select};
 use muster_engine::control::Progress;
-use muster_engine::exec::Stats;
-use muster_engine::schema::{ColumnSpec, DataType};
 use muster_engine::transfer::{Format, ReadOptions, Target, open_source};
-use muster_engine::value::Value;
 use muster_engine::{Cancel, Snapshot};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
@@ -19,11 +16,11 @@ use std::sync::Arc;
 /// One user's thread of statements over a database: what `now()` is, how a statement is cancelled, who hears of
 /// progress. Each statement sees the present as it begins.
 pub struct Session {
-    engine: Arc<muster_engine::Database>,
+    pub(crate) engine: Arc<muster_engine::Database>,
     read_only: bool,
     now_micros: Option<i64>,
     zone: Option<Zone>,
-    cancel: Cancel,
+    pub(crate) cancel: Cancel,
     progress: Option<Box<dyn FnMut(Progress) + Send>>,
 }
 
@@ -127,60 +124,22 @@ impl Session {
             Statement::Select(select) => {
                 select::plan(*select, &self.context(&snapshot))?.run(&snapshot, &self.cancel)
             }
-            Statement::ShowTables => Ok(show_tables(&snapshot)),
-            Statement::Describe(name) => Ok(describe(&*bind::table(&snapshot, &name)?)),
+            Statement::ShowTables => Ok(define::show_tables(&snapshot)),
+            Statement::ShowViews => define::show_views(&snapshot),
+            Statement::ShowAudiences => define::show_audiences(&snapshot, &self.cancel),
+            Statement::Describe(name) => define::describe(&snapshot, &name, &self.cancel),
             Statement::CreateTable(table) => self.create_table(table, &snapshot),
+            Statement::Define(definition) => self.define(*definition, &snapshot),
             Statement::Copy(copy) => self.copy(copy, &snapshot),
         }
     }
 
-    fn check_writable(&self, statement: &str) -> Result<()> {
+    pub(crate) fn check_writable(&self, statement: &str) -> Result<()> {
         if self.read_only {
             let message = format!("{statement} cannot run: the database was opened for reading only");
             return Err(Error::query(QueryErrorKind::ReadOnly, None, message));
         }
         Ok(())
-    }
-
-    fn create_table(&mut self, table: CreateTable, snapshot: &Snapshot) -> Result<Outcome> {
-        self.check_writable("CREATE TABLE")?;
-        let done = Outcome::Done { message: "CREATE TABLE".to_owned() };
-        let name = &table.name;
-        if snapshot.table_named(&name.text).is_some() {
-            if table.if_not_exists {
-                return Ok(done);
-            }
-            let message = format!("table \"{}\" exists already", name.text);
-            return Err(Error::query(QueryErrorKind::Duplicate, name.span, message)
-                .advise("CREATE TABLE IF NOT EXISTS leaves it"));
-        }
-        let mut columns: Vec<ColumnSpec> = Vec::with_capacity(table.columns.len());
-        for column in &table.columns {
-            let nullable = !column.not_null;
-            columns.push(ColumnSpec {
-                name: column.name.text.clone(),
-                data_type: column.data_type,
-                nullable,
-            });
-        }
-        let key = match &table.key {
-            None => None,
-            Some(key) => {
-                let Some(index) = columns.iter().position(|column| column.name == key.text) else {
-                    let message = format!("unknown column \"{}\" in PRIMARY KEY", key.text);
-                    return Err(Error::query(QueryErrorKind::UnknownColumn, key.span, message));
-                };
-                let column = &table.columns[index];
-                if !matches!(column.data_type, DataType::BigInt | DataType::Text) {
-                    let message = format!("a PRIMARY KEY is BIGINT or TEXT, not {}", column.data_type);
-                    return Err(Error::query(QueryErrorKind::Type, column.type_span, message));
-                }
-                columns[index].nullable = false;
-                Some(index)
-            }
-        };
-        self.engine.create_table(&name.text, &columns, key)?;
-        Ok(done)
     }
 
     fn copy(&mut self, copy: CopyFrom, snapshot: &Snapshot) -> Result<Outcome> {
@@ -224,45 +183,4 @@ impl Session {
         let report = self.engine.import(schema.id, &columns, source.as_mut(), &self.cancel, progress)?;
         Ok(Outcome::Done { message: format!("COPY {}", report.rows) })
     }
-}
-
-fn show_tables(snapshot: &Snapshot) -> Outcome {
-    let mut tables = snapshot.tables();
-    tables.sort_by(|a, b| a.name.cmp(&b.name));
-    let row = |table: Arc<muster_engine::schema::TableSchema>| {
-        let key = table
-            .key
-            .and_then(|id| table.column(id))
-            .map_or(Value::Null, |key| Value::Text(key.name.clone()));
-        let columns = Value::Integer(table.columns.len() as i64);
-        vec![Value::Text(table.name.clone()), columns, key, Value::Integer(snapshot.rows(table.id) as i64)]
-    };
-    let columns = [
-        ("name", DataType::Text),
-        ("columns", DataType::BigInt),
-        ("key", DataType::Text),
-        ("rows", DataType::BigInt),
-    ];
-    listing(&columns, tables.into_iter().map(row).collect())
-}
-
-fn describe(table: &muster_engine::schema::TableSchema) -> Outcome {
-    let rows = table.columns.iter().map(|column| {
-        let (name, data_type) = (Value::Text(column.name.clone()), Value::Text(column.data_type.to_string()));
-        vec![name, data_type, Value::Boolean(column.nullable), Value::Boolean(table.key == Some(column.id))]
-    });
-    let columns = [
-        ("column", DataType::Text),
-        ("type", DataType::Text),
-        ("nullable", DataType::Boolean),
-        ("key", DataType::Boolean),
-    ];
-    listing(&columns, rows.collect())
-}
-
-fn listing(columns: &[(&str, DataType)], rows: Vec<Vec<Value>>) -> Outcome {
-    let columns = columns
-        .iter()
-        .map(|(name, data_type)| OutcomeColumn { name: (*name).to_owned(), data_type: *data_type });
-    Outcome::Rows { columns: columns.collect(), rows, stats: Stats::default() }
 }

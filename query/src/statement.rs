@@ -5,6 +5,7 @@
 //! part that can be refused later carries its span.
 
 use crate::constant::Operator;
+use crate::ddl::Definition;
 use crate::error::Span;
 use muster_engine::exec::FoldFunction;
 use muster_engine::expr::PatternKind;
@@ -17,9 +18,12 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Statement {
     CreateTable(CreateTable),
+    Define(Box<Definition>),
     Copy(CopyFrom),
     Select(Box<Select>),
     ShowTables,
+    ShowViews,
+    ShowAudiences,
     Describe(Name),
 }
 

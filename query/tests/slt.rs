@@ -26,6 +26,9 @@ id,name,city,age,spend,score,active,birth,seen,joined,tags
 9,,,,,,,,,,
 ";
 
+/// Keys of members among others: one unknown, one twice, a line of nobody.
+const KEYS: &str = "id,why\n3,a\n\"7\",\"b\"\n\n99,c\n+3,d\n";
+
 struct Adapter(Session);
 
 impl sqllogictest::DB for Adapter {
@@ -54,6 +57,7 @@ fn show(value: &Value) -> String {
 fn run(chapter: &str) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("members.csv"), MEMBERS).unwrap();
+    std::fs::write(directory.path().join("keys.csv"), KEYS).unwrap();
     let db = Database::open(directory.path().join("db")).unwrap();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt").join(chapter).with_extension("slt");
     let text =
@@ -90,4 +94,4 @@ macro_rules! chapters {
     };
 }
 
-chapters!(types comparisons nulls tags times groups rows errors);
+chapters!(types comparisons nulls tags times groups rows errors ddl audiences);

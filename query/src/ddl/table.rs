@@ -1,5 +1,6 @@
-//! CREATE TABLE, SHOW TABLES and DESCRIBE.
+//! The columns of CREATE TABLE and ADD COLUMN.
 
+use super::one_change;
 use crate::cursor::Cursor;
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::statement::{ColumnDefinition, CreateTable, Name, Statement};
@@ -7,9 +8,8 @@ use crate::types;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
-/// `CREATE TABLE [IF NOT EXISTS] name (column type [PRIMARY KEY] [NOT NULL], …, PRIMARY KEY (column))`
-pub(crate) fn create_table(cursor: &mut Cursor) -> Result<Statement> {
-    cursor.expect_keyword(Keyword::CREATE)?;
+/// After CREATE: `TABLE [IF NOT EXISTS] name (column type [PRIMARY KEY] [NOT NULL], …, PRIMARY KEY (column))`
+pub(super) fn create_table(cursor: &mut Cursor) -> Result<Statement> {
     cursor.expect_keyword(Keyword::TABLE)?;
     let if_not_exists = cursor.eat_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
     let mut table = CreateTable { name: cursor.table_name()?, if_not_exists, columns: Vec::new(), key: None };
@@ -34,18 +34,15 @@ pub(crate) fn create_table(cursor: &mut Cursor) -> Result<Statement> {
     Ok(Statement::CreateTable(table))
 }
 
-/// `SHOW TABLES`
-pub(crate) fn show_tables(cursor: &mut Cursor) -> Result<Statement> {
-    cursor.expect_keyword(Keyword::SHOW)?;
-    cursor.expect_keyword(Keyword::TABLES)?;
-    Ok(Statement::ShowTables)
-}
-
-/// `DESCRIBE table`
-pub(crate) fn describe(cursor: &mut Cursor) -> Result<Statement> {
-    cursor.take();
-    cursor.eat_keyword(Keyword::TABLE);
-    Ok(Statement::Describe(cursor.table_name()?))
+/// What a column of ADD COLUMN is.
+pub(super) fn added_column(cursor: &mut Cursor, table: &Name) -> Result<(ColumnDefinition, bool)> {
+    let mut alone = CreateTable { name: table.clone(), if_not_exists: false, columns: Vec::new(), key: None };
+    let column = definition(cursor, &mut alone)?;
+    match cursor.peek() {
+        Token::Comma => Err(one_change(cursor)),
+        Token::Word(word) if word.keyword != Keyword::NoKeyword => Err(refused_constraint(cursor)),
+        _ => Ok((column, alone.key.is_some())),
+    }
 }
 
 /// `PRIMARY KEY (column)` after the columns.
@@ -64,12 +61,25 @@ fn primary_key(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
 }
 
 fn column(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
+    let column = definition(cursor, table)?;
+    match cursor.peek() {
+        Token::Comma | Token::RParen => {
+            table.columns.push(column);
+            Ok(())
+        }
+        Token::Word(word) if word.keyword != Keyword::NoKeyword => Err(refused_constraint(cursor)),
+        _ => Err(cursor.expected("',' or ')'")),
+    }
+}
+
+/// A column's name, type and constraints; it may become the key of the table.
+fn definition(cursor: &mut Cursor, table: &mut CreateTable) -> Result<ColumnDefinition> {
     let name = cursor.name("a column name")?;
     if table.columns.iter().any(|column| column.name.text == name.text) {
         let message = format!("column \"{}\" is there twice", name.text);
         return Err(Error::query(QueryErrorKind::Duplicate, name.span, message));
     }
-    if matches!(cursor.peek(), Token::Comma | Token::RParen | Token::EOF) {
+    if matches!(cursor.peek(), Token::Comma | Token::RParen | Token::SemiColon | Token::EOF) {
         let message = format!("expected the type of column \"{}\"", name.text);
         return Err(Error::syntax(cursor.span(), message).advise(types::TYPES));
     }
@@ -85,14 +95,7 @@ fn column(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
             break;
         }
     }
-    match cursor.peek() {
-        Token::Comma | Token::RParen => {
-            table.columns.push(ColumnDefinition { name, data_type, type_span, not_null });
-            Ok(())
-        }
-        Token::Word(word) if word.keyword != Keyword::NoKeyword => Err(refused_constraint(cursor)),
-        _ => Err(cursor.expected("',' or ')'")),
-    }
+    Ok(ColumnDefinition { name, data_type, type_span, not_null })
 }
 
 fn set_key(table: &mut CreateTable, key: Name, span: Span) -> Result<()> {

@@ -1,0 +1,143 @@
+//! CREATE of views and audiences; of tables see [`super::table`].
+
+use super::{
+    AudienceMembers, CreateAudience, CreateView, Definition, KeysFile, Source, eat_word, is_word, names,
+    table,
+};
+use crate::cursor::Cursor;
+use crate::error::{Error, QueryErrorKind, Result, Span};
+use crate::grammar;
+use crate::statement::{Name, Select, Statement};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::Token;
+
+const KEY_OPTIONS: &str = "the options of a file of keys are FORMAT csv, HEADER and DELIMITER ','";
+
+/// `CREATE TABLE …`, `CREATE [OR REPLACE] VIEW …`, `CREATE [OR REPLACE] [STATIC] AUDIENCE …`
+pub(crate) fn create(cursor: &mut Cursor) -> Result<Statement> {
+    cursor.expect_keyword(Keyword::CREATE)?;
+    let span = cursor.span();
+    let or_replace = cursor.eat_keywords(&[Keyword::OR, Keyword::REPLACE]);
+    let replaces = span.to(cursor.last_span());
+    if cursor.keyword() == Keyword::TABLE {
+        if or_replace {
+            let error = Error::unsupported(replaces, "a table is not replaced");
+            return Err(error.advise("DROP TABLE first, or CREATE TABLE IF NOT EXISTS"));
+        }
+        return table::create_table(cursor);
+    }
+    if cursor.eat_keyword(Keyword::VIEW) {
+        return view(cursor, or_replace);
+    }
+    let is_static = is_word(cursor.peek(), "static") && is_word(cursor.peek_nth(1), "audience");
+    if is_static {
+        cursor.take();
+    }
+    if eat_word(cursor, "audience") {
+        return audience(cursor, or_replace, is_static);
+    }
+    Err(cursor.expected("TABLE, VIEW, AUDIENCE or STATIC AUDIENCE"))
+}
+
+/// `name [(columns)] AS SELECT …`
+fn view(cursor: &mut Cursor, or_replace: bool) -> Result<Statement> {
+    let name = cursor.name("the name of the view")?;
+    let mut columns = Vec::new();
+    if cursor.eat(&Token::LParen) {
+        columns = names(cursor, "a column name")?;
+        cursor.expect(&Token::RParen)?;
+    }
+    cursor.expect_keyword(Keyword::AS)?;
+    let (select, source) = select(cursor)?;
+    let view = CreateView { name, or_replace, columns, select, source };
+    Ok(Statement::Define(Box::new(Definition::CreateView(view))))
+}
+
+/// `[IF NOT EXISTS] name AS SELECT …`, and of a static one also `name ON table FROM 'file' [(options)]`
+fn audience(cursor: &mut Cursor, or_replace: bool, is_static: bool) -> Result<Statement> {
+    let span = cursor.span();
+    let if_not_exists = cursor.eat_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+    if if_not_exists && or_replace {
+        let message = "OR REPLACE and IF NOT EXISTS contradict each other";
+        return Err(Error::syntax(span.to(cursor.last_span()), message));
+    }
+    let name = cursor.name("the name of the audience")?;
+    let start = cursor.span();
+    let (members, source) = if cursor.eat_keyword(Keyword::ON) {
+        if !is_static {
+            return Err(Error::unsupported(start, "only a static audience is made from a file")
+                .advise(format!("write CREATE STATIC AUDIENCE {}", name.text)));
+        }
+        let keys = keys_file(cursor)?;
+        (AudienceMembers::Keys(keys), Source { span: start.to(cursor.last_span()), text: String::new() })
+    } else {
+        if cursor.keyword() != Keyword::AS {
+            return Err(cursor.expected(if is_static { "AS SELECT, or ON a table" } else { "AS SELECT" }));
+        }
+        cursor.take();
+        let (select, source) = select(cursor)?;
+        let members =
+            if is_static { AudienceMembers::Frozen(select) } else { AudienceMembers::Dynamic(select) };
+        (members, source)
+    };
+    let audience = CreateAudience { name, or_replace, if_not_exists, members, source };
+    Ok(Statement::Define(Box::new(Definition::CreateAudience(audience))))
+}
+
+fn select(cursor: &mut Cursor) -> Result<(Box<Select>, Source)> {
+    if cursor.keyword() != Keyword::SELECT {
+        return Err(cursor.expected("SELECT"));
+    }
+    let start = cursor.span();
+    let select = grammar::select(cursor)?;
+    Ok((Box::new(select), Source { span: start.to(cursor.last_span()), text: String::new() }))
+}
+
+fn keys_file(cursor: &mut Cursor) -> Result<KeysFile> {
+    let table: Name = cursor.table_name()?;
+    cursor.expect_keyword(Keyword::FROM)?;
+    let (file, file_span) = cursor.text("the name of a file in single quotes")?;
+    let mut keys = KeysFile { table, file, file_span, header: false, delimiter: b',' };
+    if cursor.eat_keyword(Keyword::WITH) || *cursor.peek() == Token::LParen {
+        cursor.expect(&Token::LParen)?;
+        loop {
+            option(cursor, &mut keys)?;
+            if !cursor.eat(&Token::Comma) {
+                break;
+            }
+        }
+        cursor.expect(&Token::RParen)?;
+    }
+    Ok(keys)
+}
+
+fn option(cursor: &mut Cursor, keys: &mut KeysFile) -> Result<()> {
+    let span = cursor.span();
+    if eat_word(cursor, "format") && eat_word(cursor, "csv") {
+        Ok(())
+    } else if eat_word(cursor, "header") {
+        keys.header = !cursor.eat_keyword(Keyword::FALSE);
+        if keys.header {
+            cursor.eat_keyword(Keyword::TRUE);
+        }
+        Ok(())
+    } else if eat_word(cursor, "delimiter") {
+        let (delimiter, span) = cursor.text("one letter in single quotes")?;
+        keys.delimiter = delimiter_byte(&delimiter, span)?;
+        Ok(())
+    } else {
+        Err(Error::unsupported(span, "this option is not supported").advise(KEY_OPTIONS))
+    }
+}
+
+fn delimiter_byte(text: &str, span: Span) -> Result<u8> {
+    match (text, text.as_bytes()) {
+        ("\\t", _) => Ok(b'\t'),
+        (_, [byte]) if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
+        _ => {
+            let message = "a delimiter is one ASCII letter, no quote and no line end";
+            Err(Error::query(QueryErrorKind::Value, span, message)
+                .advise("write DELIMITER ';' or DELIMITER E'\\t'"))
+        }
+    }
+}
