@@ -40,6 +40,8 @@ pub struct TableInspection {
     pub bytes: u64,
     /// The columns, in declaration order.
     pub columns: Vec<ColumnInspection>,
+    /// The members of its static audiences, each as the BOOLEAN column that it is stored as, under the audience's name.
+    pub audiences: Vec<ColumnInspection>,
 }
 
 /// One column.
@@ -124,22 +126,30 @@ fn inspect_table(
     schema: Arc<TableSchema>,
 ) -> Result<TableInspection> {
     let table = snapshot.table(schema.id)?;
-    let mut columns: Vec<ColumnInspection> = (schema.columns.iter())
-        .map(|column| ColumnInspection {
-            id: column.id,
-            name: column.name.clone(),
-            data_type: column.data_type,
-            nulls: 0,
-            cardinality: None,
-            bytes: BTreeMap::new(),
-        })
-        .collect();
+    let unseen = |id, name: &str, data_type| ColumnInspection {
+        id,
+        name: name.to_owned(),
+        data_type,
+        nulls: 0,
+        cardinality: None,
+        bytes: BTreeMap::new(),
+    };
+    let mut columns: Vec<ColumnInspection> =
+        schema.columns.iter().map(|column| unseen(column.id, &column.name, column.data_type)).collect();
+    let mut audiences = Vec::new();
+    for audience in snapshot.audiences().iter().filter(|audience| audience.table == schema.id) {
+        if let Some(column) = audience.hidden_column() {
+            let mut members = unseen(column, &audience.name, DataType::Boolean);
+            members.cardinality = Some(0);
+            audiences.push(members);
+        }
+    }
     let mut bytes = 0;
     for part in manifest.parts.iter().filter(|part| part.table == schema.id.0) {
         bytes += part.bytes;
         for entry in snapshot.part(part.id).map_or(&[][..], |reader| reader.entries()) {
-            let (Some(column), Some(kind)) =
-                (columns.iter_mut().find(|column| column.id.0 == entry.column), entry.kind())
+            let mut all = columns.iter_mut().chain(&mut audiences);
+            let (Some(column), Some(kind)) = (all.find(|column| column.id.0 == entry.column), entry.kind())
             else {
                 continue;
             };
@@ -153,14 +163,26 @@ fn inspect_table(
             }
         }
     }
+    for column in &mut columns {
+        column.nulls += table.rows_without(column.id);
+    }
     let keys = snapshot.key_layout(schema.id);
-    Ok(TableInspection { rows: table.rows(), chunks: table.chunks(), keys, bytes, columns, schema })
+    Ok(TableInspection {
+        rows: table.rows(),
+        chunks: table.chunks(),
+        keys,
+        bytes,
+        columns,
+        audiences,
+        schema,
+    })
 }
 
 /// Opens every section as what it claims to be.
 fn verify_forms(snapshot: &Snapshot, schema: &TableSchema, cancel: &Cancel) -> Result<()> {
     let table = snapshot.table(schema.id)?;
-    for column in std::iter::once(ColumnId::LIVE).chain(schema.columns.iter().map(|c| c.id)) {
+    let visible = schema.columns.iter().map(|column| column.id);
+    for column in std::iter::once(ColumnId::LIVE).chain(visible).chain(table.hidden().iter().copied()) {
         let reader = table.reader(column)?;
         for chunk in 0..table.chunks() {
             cancel.check()?;

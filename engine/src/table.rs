@@ -72,6 +72,19 @@ impl TableState {
         self.hidden.contains(&column)
     }
 
+    /// The columns of static audiences.
+    pub fn hidden(&self) -> &[ColumnId] {
+        &self.hidden
+    }
+
+    /// Live rows of the ranges that a column of the schema was added after: NULL, without being stored.
+    pub fn rows_without(&self, column: ColumnId) -> u64 {
+        let ranges = self.ranges.iter().filter(|range| !range.columns.contains_key(&column));
+        let live = ranges.filter_map(|range| range.columns.get(&ColumnId::LIVE));
+        let sets = live.map(|part| part.sections(ColumnId::LIVE.0, SectionKind::Sets));
+        sets.flat_map(|sets| sets.entries()).map(|entry| u64::from(entry.cardinality)).sum()
+    }
+
     /// The type of a column, of the live set and of hidden columns too.
     pub fn data_type(&self, column: ColumnId) -> Result<DataType> {
         match self.schema.column(column) {

@@ -325,6 +325,7 @@ impl Writer {
                 self.u32(*buckets);
             }
             Function::AtZone(zone) => self.text(zone)?,
+            Function::HasAny(tags) | Function::HasAll(tags) => self.texts(tags)?,
             // As the catalog stores the types of columns.
             Function::Cast(data_type) => self.bytes.extend(codec::encode(data_type)),
             _ => {}
@@ -348,47 +349,43 @@ fn value_number(value: &Value) -> u16 {
     }
 }
 
-fn function_number(function: &Function) -> u16 {
-    match function {
-        Function::Compare(_) => 1,
-        Function::Same => 2,
-        Function::IsNull => 3,
-        Function::And => 4,
-        Function::Or => 5,
-        Function::Not => 6,
-        Function::Add => 7,
-        Function::Subtract => 8,
-        Function::Multiply => 9,
-        Function::Divide => 10,
-        Function::Modulo => 11,
-        Function::Negate => 12,
-        Function::Abs => 13,
-        Function::Floor => 14,
-        Function::Ceil => 15,
-        Function::Round => 16,
-        Function::AddInterval(_) => 17,
-        Function::Lower => 18,
-        Function::Upper => 19,
-        Function::Length => 20,
-        Function::Substr => 21,
-        Function::Trim => 22,
-        Function::Concat => 23,
-        Function::Like(_) => 24,
-        Function::Cardinality => 25,
-        Function::DateTrunc(_) => 26,
-        Function::Extract(_) => 27,
-        Function::Years => 28,
-        Function::DaysToBirthday => 29,
-        Function::Bucket { .. } => 30,
-        Function::AtZone(_) => 31,
-        Function::Cast(_) => 32,
-        Function::Coalesce => 33,
-        Function::NullIf => 34,
-        Function::Case => 35,
-        Function::Greatest => 36,
-        Function::Least => 37,
-    }
+/// The numbers of functions: of those without fields both ways, of the others one way, since their fields follow.
+macro_rules! functions {
+    (plain: $($plain:ident = $number:literal),+; with_fields: $($variant:pat => $tag:literal),+ $(,)?) => {
+        fn function_number(function: &Function) -> u16 {
+            match function {
+                $(Function::$plain => $number,)+
+                $($variant => $tag,)+
+            }
+        }
+
+        fn plain_function(number: u16) -> Option<Function> {
+            match number {
+                $($number => Some(Function::$plain),)+
+                _ => None,
+            }
+        }
+    };
 }
+
+functions!(
+    plain: Same = 2, IsNull = 3, And = 4, Or = 5, Not = 6, Add = 7, Subtract = 8, Multiply = 9, Divide = 10,
+    Modulo = 11, Negate = 12, Abs = 13, Floor = 14, Ceil = 15, Round = 16, Lower = 18, Upper = 19, Length = 20,
+    Substr = 21, Trim = 22, Concat = 23, Cardinality = 25, Years = 28, DaysToBirthday = 29, Coalesce = 33, NullIf = 34,
+    Case = 35, Greatest = 36, Least = 37, In = 38, Power = 41, Sqrt = 42, Ln = 43, Log10 = 44, Replace = 45,
+    SplitPart = 46;
+    with_fields:
+    Function::Compare(_) => 1,
+    Function::AddInterval(_) => 17,
+    Function::Like(_) => 24,
+    Function::DateTrunc(_) => 26,
+    Function::Extract(_) => 27,
+    Function::Bucket { .. } => 30,
+    Function::AtZone(_) => 31,
+    Function::Cast(_) => 32,
+    Function::HasAny(_) => 39,
+    Function::HasAll(_) => 40,
+);
 
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -567,46 +564,22 @@ impl Reader<'_> {
         let at = self.at;
         Ok(match self.u16()? {
             1 => Function::Compare(self.number("a comparison", op_of)?),
-            2 => Function::Same,
-            3 => Function::IsNull,
-            4 => Function::And,
-            5 => Function::Or,
-            6 => Function::Not,
-            7 => Function::Add,
-            8 => Function::Subtract,
-            9 => Function::Multiply,
-            10 => Function::Divide,
-            11 => Function::Modulo,
-            12 => Function::Negate,
-            13 => Function::Abs,
-            14 => Function::Floor,
-            15 => Function::Ceil,
-            16 => Function::Round,
             17 => Function::AddInterval(self.interval()?),
-            18 => Function::Lower,
-            19 => Function::Upper,
-            20 => Function::Length,
-            21 => Function::Substr,
-            22 => Function::Trim,
-            23 => Function::Concat,
             24 => Function::Like(Pattern {
                 kind: self.number("a kind of pattern", pattern_of)?,
                 pattern: self.text()?,
             }),
-            25 => Function::Cardinality,
             26 => Function::DateTrunc(self.number("a unit of time", unit_of)?),
             27 => Function::Extract(self.number("a field of a time", field_of)?),
-            28 => Function::Years,
-            29 => Function::DaysToBirthday,
             30 => Function::Bucket { salt: self.text()?, buckets: self.u32()? },
             31 => Function::AtZone(self.text()?),
             32 => Function::Cast(self.data_type()?),
-            33 => Function::Coalesce,
-            34 => Function::NullIf,
-            35 => Function::Case,
-            36 => Function::Greatest,
-            37 => Function::Least,
-            other => return Err(self.refuse(at, "the tag of a function", other)),
+            39 => Function::HasAny(self.list(Self::text)?),
+            40 => Function::HasAll(self.list(Self::text)?),
+            plain => {
+                let function = plain_function(plain);
+                return function.ok_or_else(|| self.refuse(at, "the tag of a function", plain));
+            }
         })
     }
 

@@ -84,7 +84,13 @@ fn columns(table: &TableInspection) -> Table {
     let mut shown = Table::new();
     shown.load_style(presets::UTF8_FULL_CONDENSED);
     shown.set_header(["column", "type", "NULLs", "cardinality", "bytes", "a row", "of which"]);
-    for column in &table.columns {
+    let named =
+        table.columns.iter().map(|column| (column.name.clone(), column.data_type.to_string(), column));
+    let audiences = table
+        .audiences
+        .iter()
+        .map(|audience| (audience.name.clone(), "static audience".to_owned(), audience));
+    for (name, kind, column) in named.chain(audiences) {
         let total = total(column);
         let figures = [
             thousands(column.nulls),
@@ -93,7 +99,7 @@ fn columns(table: &TableInspection) -> Table {
             format!("{:.2}", per_row(total, table.rows)),
         ];
         let figures = figures.into_iter().map(|figure| Cell::new(figure).set_alignment(CellAlignment::Right));
-        let names = [Cell::new(&column.name), Cell::new(column.data_type)];
+        let names = [Cell::new(name), Cell::new(kind)];
         let parts = Cell::new(breakdown(column));
         shown.add_row(names.into_iter().chain(figures).chain([parts]).collect::<Vec<_>>());
     }
@@ -154,6 +160,7 @@ fn as_json(inspection: &Inspection) -> serde_json::Value {
             "key": table.schema.key.and_then(|id| table.schema.column(id)).map(|column| &column.name),
             "bytes": table.bytes,
             "columns": table.columns.iter().map(column).collect::<Vec<_>>(),
+            "static_audiences": table.audiences.iter().map(column).collect::<Vec<_>>(),
         })
     };
     serde_json::json!({
