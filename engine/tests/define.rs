@@ -13,7 +13,6 @@ mod random;
 mod rows;
 
 use model::{Model, Named};
-use muster_engine::batch::RowSource;
 use muster_engine::control::Cancel;
 use muster_engine::database::{AudienceSpec, Dependents, Mode};
 use muster_engine::exec::{Count, Members, Scope, evaluate, project};
@@ -111,10 +110,9 @@ fn random_changes_agree_with_the_model() {
 /// A table of one column, as long as it takes.
 fn import(database: &Database, rows: i64) -> muster_engine::TableId {
     let columns = [ColumnSpec { name: "id".into(), data_type: DataType::BigInt, nullable: false }];
-    let mut source: Box<dyn RowSource> = Box::new(Rows::numbers(rows));
-    database
-        .create_and_import("m", &columns, Some(0), source.as_mut(), &Cancel::default(), &mut |_| {})
-        .unwrap();
+    let mut source = Rows::of(vec![DataType::BigInt], rows, |row| vec![Value::Integer(row)]);
+    let cancel = Cancel::default();
+    database.create_and_import("m", &columns, Some(0), &mut source, &cancel, &mut |_| {}).unwrap();
     database.snapshot().table_named("m").unwrap().id
 }
 

@@ -14,11 +14,6 @@ impl Rows {
     pub fn of(types: Vec<DataType>, rows: i64, row: impl Fn(i64) -> Vec<Value> + Send + 'static) -> Rows {
         Rows { types, row: Box::new(row), next: 0, rows }
     }
-
-    /// One column that counts from 0.
-    pub fn numbers(rows: i64) -> Rows {
-        Rows::of(vec![DataType::BigInt], rows, |row| vec![Value::Integer(row)])
-    }
 }
 
 impl RowSource for Rows {
