@@ -7,6 +7,7 @@ use super::{Names, TAGS_ADVICE, type_error};
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::statement::{ColumnName, Condition, Constant, Is, Name, Select, SetOp, Term, TermKind};
 use crate::{select, suggest};
+use muster_engine::audience::truth::certainly;
 use muster_engine::predicate::{CompareOp, Literal, Predicate, Truth};
 use muster_engine::schema::{Column, ColumnId, DataType};
 use muster_engine::value::Value;
@@ -139,7 +140,8 @@ impl<'a> Names<'a> {
         if key == Some(column.id)
             && let Some(predicate) = plan.set_of_keys(self.source.schema.id, column.id)
         {
-            return Ok(predicate);
+            // A key is among the selected ones or is not: who is unknown inside is outside, also of NOT IN.
+            return Ok(certainly(&predicate, true));
         }
         let [output] = plan.columns() else {
             let message = format!("the SELECT after IN has one column, not {}", plan.columns().len());
@@ -219,16 +221,28 @@ impl<'a> Names<'a> {
     }
 
     fn audience(&self, name: &Name) -> Result<Predicate> {
-        let error = Error::query(
-            QueryErrorKind::UnknownTable,
-            name.span,
-            format!("unknown audience \"{}\"", name.text),
-        );
-        Err(match suggest::advice(&name.text, std::iter::empty::<&str>(), "the audiences are") {
-            Some(advice) => error.advise(advice),
-            None => error.advise("SHOW AUDIENCES lists them"),
-        })
+        let snapshot = self.context.snapshot;
+        let Some(audience) = snapshot.audience_named(&name.text) else {
+            let message = format!("unknown audience \"{}\"", name.text);
+            let error = Error::query(QueryErrorKind::UnknownTable, name.span, message);
+            let audiences = snapshot.audiences();
+            let names = audiences.iter().map(|audience| audience.name.as_str());
+            return Err(match suggest::advice(&name.text, names, "the audiences are") {
+                Some(advice) => error.advise(advice),
+                None => error.advise("there is none yet: CREATE AUDIENCE makes one"),
+            });
+        };
+        if audience.table != self.source.schema.id {
+            let (other, this) = (&snapshot.schema(audience.table)?.name, &self.source.schema.name);
+            let message = format!(
+                "audience \"{}\" has members of table \"{other}\", and this statement asks \"{this}\"",
+                name.text
+            );
+            return Err(type_error(name.span, message));
+        }
+        Ok(Predicate::Audience(audience.id))
     }
+
     fn quantified(&self, left: &Term, op: CompareOp, all: bool, right: &Term) -> Result<Predicate> {
         let span = left.span.to(right.span);
         let negated = match (op, all) {

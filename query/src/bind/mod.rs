@@ -52,8 +52,11 @@ pub(crate) fn table(snapshot: &Snapshot, name: &Name) -> Result<Arc<TableSchema>
     snapshot.table_named(&name.text).ok_or_else(|| {
         let error =
             Error::query(QueryErrorKind::UnknownTable, name.span, format!("unknown table \"{}\"", name.text));
-        let tables = snapshot.tables();
-        match suggest::advice(&name.text, tables.iter().map(|table| table.name.as_str()), "the tables are") {
+        let (tables, views, audiences) = (snapshot.tables(), snapshot.views(), snapshot.audiences());
+        let names = tables.iter().map(|table| table.name.as_str());
+        let names = names.chain(views.iter().map(|view| view.name.as_str()));
+        let names = names.chain(audiences.iter().map(|audience| audience.name.as_str()));
+        match suggest::advice(&name.text, names, "there are") {
             Some(advice) => error.advise(advice),
             None => error.advise("there is none yet: CREATE TABLE makes one"),
         }

@@ -29,9 +29,22 @@ impl Source {
         Source { name: schema.name.clone(), schema, visible, members: None }
     }
 
-    /// What a name stands for.
+    /// What a name stands for: a table, or the members of a view or audience of one.
     pub(crate) fn named(name: &Name, context: &Context<'_>) -> Result<Source> {
-        Ok(Source::of_table(table(context.snapshot, name)?))
+        let snapshot = context.snapshot;
+        if let Some(view) = snapshot.view_named(&name.text) {
+            let schema = Arc::clone(snapshot.schema(view.table)?);
+            let visible = view.columns.iter().map(|column| (column.name.clone(), column.column)).collect();
+            let members = Some(view.predicate.get().clone());
+            return Ok(Source { schema, name: view.name.clone(), visible, members });
+        }
+        if let Some(audience) = snapshot.audience_named(&name.text) {
+            let mut source = Source::of_table(Arc::clone(snapshot.schema(audience.table)?));
+            source.name.clone_from(&audience.name);
+            source.members = Some(Predicate::Audience(audience.id));
+            return Ok(source);
+        }
+        Ok(Source::of_table(table(snapshot, name)?))
     }
 
     /// Resolves FROM.

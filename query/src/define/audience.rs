@@ -41,12 +41,13 @@ impl Session {
         };
         let (table, members, told) = match members {
             AudienceMembers::Dynamic(select) => {
-                let (table, predicate) = select::plan(*select, snapshot)?.predicate_of_set()?;
+                let (table, predicate) =
+                    select::plan(*select, &self.context(snapshot))?.predicate_of_set()?;
                 self.engine.create_audience(spec(table), predicate, or_replace)?;
                 return done(TAG);
             }
             AudienceMembers::Frozen(select) => {
-                let plan = select::plan(*select, snapshot)?;
+                let plan = select::plan(*select, &self.context(snapshot))?;
                 let table = plan.table();
                 let members = plan.members(snapshot, &self.cancel)?;
                 let told = format!("{TAG}: {}", counted(members.len(), "member"));

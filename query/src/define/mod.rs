@@ -150,7 +150,7 @@ impl Session {
             Some(_) => return Err(taken(snapshot, &view.name)),
             None => {}
         }
-        let plan = select::plan(*view.select, snapshot)?;
+        let plan = select::plan(*view.select, &self.context(snapshot))?;
         let shown = plan.shown_columns()?;
         let (table, predicate) = plan.predicate_of_set()?;
         let mut columns = Vec::with_capacity(shown.len());

@@ -141,6 +141,38 @@ impl Plan {
         plain.then_some((self.source.schema.id, &self.predicate))
     }
 
+    /// The table that is asked.
+    pub(crate) fn table(&self) -> TableId {
+        self.source.schema.id
+    }
+
+    /// The columns that a row shows, each under its name; refused where something else is shown.
+    pub(crate) fn shown_columns(&self) -> Result<Vec<(ColumnId, String)>> {
+        let refuse = |what: &str| {
+            let message = format!("a view shows columns of its table, not {what}");
+            Err(Error::unsupported(None, message).advise("write SELECT * FROM members WHERE …"))
+        };
+        let Shape::Rows(rows) = &self.shape else { return refuse("aggregates") };
+        let mut shown = Vec::with_capacity(self.columns.len());
+        for (column, output) in self.columns.iter().zip(rows.outputs()) {
+            let Expr::Column(id) = output else { return refuse("what is computed of them") };
+            shown.push((*id, column.name.clone()));
+        }
+        Ok(shown)
+    }
+
+    /// [`Self::set`], refused where there is none.
+    pub(crate) fn predicate_of_set(self) -> Result<(TableId, Predicate)> {
+        match self.set() {
+            Some((table, _)) => Ok((table, self.predicate)),
+            _ => Err(Error::unsupported(
+                None,
+                "an audience or view is all members of a condition, without aggregates, GROUP BY and LIMIT",
+            )
+            .advise("write SELECT id FROM members WHERE …, or make the first ones a STATIC AUDIENCE")),
+        }
+    }
+
     /// The condition of `SELECT key FROM table …`, where this is one of that table.
     pub(crate) fn set_of_keys(&self, table: TableId, key: ColumnId) -> Option<Predicate> {
         let Shape::Rows(rows) = &self.shape else { return None };
