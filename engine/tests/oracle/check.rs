@@ -40,6 +40,7 @@ impl Subject<'_> {
         self.count("count in scope", &question.predicate, &scope, within.len())?;
         let rows: Vec<u32> = within.iter().collect();
         self.groups(question, &scope, &rows, &question.keys, &question.aggregates)?;
+        self.groups(question, &scope, &rows, &question.few, &question.aggregates)?;
         // The commonest grouping has ways of its own.
         let one = &question.keys[..question.keys.len().min(1)];
         self.groups(question, &scope, &rows, one, &[Aggregate::CountAll])?;

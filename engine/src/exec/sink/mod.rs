@@ -1,6 +1,7 @@
 //! Where members go: a count, a bitmap, groups, the first in an order.
 
 mod accumulate;
+mod dense;
 mod fold;
 mod groups;
 mod simple;
