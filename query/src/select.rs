@@ -158,7 +158,8 @@ fn rows(entries: &[Entry<'_>], order_by: Ordered<'_>) -> Result<Shape> {
     let order = order_by
         .iter()
         .map(|((bound, span), descending)| {
-            Ok(OrderBy { column: plain_column(bound, *span)?, descending: *descending })
+            let column = plain_column(bound, *span)?;
+            Ok(OrderBy { column, descending: *descending, nulls_first: *descending })
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(Shape::Rows { columns, order })

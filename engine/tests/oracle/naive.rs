@@ -44,8 +44,16 @@ pub fn top(table: &Table, rows: &[u32], order: &[OrderBy], limit: usize) -> Vec<
     sorted.par_sort_by(|a, b| {
         for by in order {
             let column = &table.columns[column_of(by.column)];
-            let ordering = order_of(&column[*a as usize], &column[*b as usize]);
-            let ordering = if by.descending { ordering.reverse() } else { ordering };
+            let (a, b) = (&column[*a as usize], &column[*b as usize]);
+            // Whether a NULL is first does not depend on the direction of the rest.
+            let ordering = match (*a == Value::Null, *b == Value::Null) {
+                (true, false) if by.nulls_first => Ordering::Less,
+                (true, false) => Ordering::Greater,
+                (false, true) if by.nulls_first => Ordering::Greater,
+                (false, true) => Ordering::Less,
+                _ if by.descending => order_of(b, a),
+                _ => order_of(a, b),
+            };
             if ordering != Ordering::Equal {
                 return ordering;
             }

@@ -68,8 +68,9 @@ pub fn questions(table: &Table, random: &mut Random) -> BoxedStrategy<Question> 
     for column in with(&|t| !matches!(t, DataType::Boolean | DataType::TextArray)) {
         aggregates.extend([Aggregate::Min(column), Aggregate::Max(column)]);
     }
-    let order = (select(ordered.clone()), any::<bool>());
-    let order = order.prop_map(|(column, descending)| OrderBy { column, descending });
+    let order = (select(ordered.clone()), any::<bool>(), any::<bool>());
+    let order =
+        order.prop_map(|(column, descending, nulls_first)| OrderBy { column, descending, nulls_first });
     let some = |max: usize, ids: Vec<ColumnId>| prop::collection::vec(select(ids), 0..=max);
     let mask = prop_oneof![
         3 => Just(Mask::None),

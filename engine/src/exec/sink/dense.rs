@@ -139,6 +139,15 @@ impl DenseTable {
         }
         let mut decoded = std::mem::take(&mut self.decoded);
         let rows = found.rows(&mut decoded);
+        // Everyone is a set too, so that everyone's cells are found sixty-four at a time.
+        let mut everyone = [0; BITSET_WORDS];
+        let found = match found {
+            Found::Everyone(count) if count > 0 => {
+                kernel::set_run(&mut everyone, 0, (count - 1) as u16);
+                Found::Words(&everyone, count as u32)
+            }
+            found => found,
+        };
         let mut bytes = self.find_cells(keys, chunk, found, rows)?;
         let mut counted = false;
         for at in 0..aggregates.len() {

@@ -45,6 +45,11 @@ pub trait Sink: Sync {
     fn take_count(&self, _partial: &mut Self::Partial, _count: u32) {}
     /// Adds the result of other chunks.
     fn merge(&self, into: &mut Self::Partial, from: Self::Partial);
+    /// Where only the first so many members in the order of a column matter, and those equal to the last of them: the order
+    /// and the number. It may then be given no others.
+    fn front(&self) -> Option<(OrderBy, usize)> {
+        None
+    }
     /// True once further chunks cannot change the result.
     fn is_full(&self, _partial: &Self::Partial) -> bool {
         false
