@@ -17,8 +17,8 @@ mod sink;
 
 pub use project::{project, value_at};
 pub use sink::{
-    Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy, Sink, Top,
-    key_bytes,
+    Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,
+    PROFILE_VALUES_MAX, Profile, Sink, Top, key_bytes,
 };
 
 use crate::control::Cancel;

@@ -64,6 +64,24 @@ pub fn top(table: &Table, rows: &[u32], order: &[OrderBy], limit: usize) -> Vec<
     sorted
 }
 
+/// How often each value of a column is there, in the order of the values, NULL last; of tags each for itself.
+pub fn profile(table: &Table, rows: &[u32], column: ColumnId) -> Vec<(Value, u64)> {
+    let mut counts: HashMap<Vec<u8>, (Value, u64)> = HashMap::new();
+    let mut count = |value: Value| {
+        let bytes = group_bytes(std::slice::from_ref(&value));
+        counts.entry(bytes).or_insert((value, 0)).1 += 1;
+    };
+    for row in rows {
+        match table.value(column_of(column), *row as usize) {
+            Value::Tags(tags) => tags.iter().for_each(|tag| count(Value::Text(tag.clone()))),
+            value => count(value.clone()),
+        }
+    }
+    let mut counts: Vec<(Value, u64)> = counts.into_values().collect();
+    counts.sort_by(|(a, _), (b, _)| order_of(a, b));
+    counts
+}
+
 /// A key as bytes: equal where the keys are one group.
 pub fn group_bytes(key: &[Value]) -> Vec<u8> {
     let mut bytes = Vec::new();

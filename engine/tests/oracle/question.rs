@@ -33,6 +33,8 @@ pub struct Question {
     pub keys: Vec<ColumnId>,
     /// Keys again, of the types whose groups may be cells of an array.
     pub few: Vec<ColumnId>,
+    /// What a profile is made of.
+    pub profile: Vec<ColumnId>,
     pub aggregates: Vec<Aggregate>,
     pub order: Vec<OrderBy>,
     pub limit: usize,
@@ -89,17 +91,19 @@ pub fn questions(table: &Table, random: &mut Random) -> BoxedStrategy<Question> 
         mask,
         some(3, ordered),
         some(3, coded),
+        some(4, with(&|_| true)),
         prop::collection::vec(select(aggregates), 0..=5),
         prop::collection::vec(order, 1..=3),
         select(vec![0, 1, 2, 10, 100, 1000, 5000, 70_000, usize::MAX]),
         any::<u64>(),
     )
-        .prop_map(|(predicate, chunks, mask, keys, few, aggregates, order, limit, dice)| Question {
+        .prop_map(|(predicate, chunks, mask, keys, few, profile, aggregates, order, limit, dice)| Question {
             predicate,
             chunks,
             mask,
             keys,
             few,
+            profile,
             aggregates,
             order,
             limit,

@@ -6,9 +6,9 @@
 
 use super::accumulate::{Accumulator, AggregateReader};
 use super::dense::{Cells, DenseTable};
+use super::histogram::count_residuals;
 use super::{Found, Sink};
 use crate::dictionary::Dictionary;
-use crate::index::values::{Residuals, with_planes};
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
@@ -82,8 +82,6 @@ struct Ids {
 
 /// Up to this many cells a key column finds groups in an array.
 const ARRAY_CELLS_MAX: usize = 1 << 20;
-/// How far ahead of its use a row's code is asked of the cache.
-const PREFETCH_AHEAD: usize = 24;
 const NO_GROUP: u32 = u32::MAX;
 
 /// The groups of some chunks.
@@ -293,32 +291,9 @@ impl Groups {
         }
         table.histogram.resize(key.codes, 0);
         // The frame's base is the least code, so every residual is a code's distance from it.
-        let counts = &mut table.histogram[values.frame.base as usize..];
-        macro_rules! count {
-            ($residuals:expr) => {
-                count!($residuals, |row| $residuals[row])
-            };
-            ($residuals:expr, $residual:expr) => {
-                for (at, row) in rows.iter().enumerate() {
-                    if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
-                        crate::kernel::prefetch($residuals, usize::from(*ahead));
-                    }
-                    let residual = $residual;
-                    counts[residual(usize::from(*row)) as usize] += 1;
-                }
-            };
-        }
-        match values.residuals {
-            Residuals::None => counts[0] += rows.len() as u64,
-            Residuals::U8(residuals) => count!(residuals),
-            // One plane is the commonest: without the loop over planes.
-            Residuals::Planes(low, [high]) => {
-                count!(low, |row: usize| with_planes(low[row], std::slice::from_ref(high), row));
-            }
-            Residuals::Planes(low, high) => count!(low, |row: usize| with_planes(low[row], high, row)),
-            Residuals::U16(residuals) => count!(residuals),
-            Residuals::U32(residuals) => count!(residuals),
-            Residuals::U64(_) => return Ok(None),
+        let Some(counts) = table.histogram.get_mut(values.frame.base as usize..) else { return Ok(None) };
+        if !count_residuals(values.residuals, rows, counts) {
+            return Ok(None);
         }
         Ok(Some(touched(rows.len(), values.rows * values.residuals.width())))
     }

@@ -1,14 +1,17 @@
-//! Where members go: a count, a bitmap, groups, the first in an order.
+//! Where members go: a count, a bitmap, groups, profiles, the first in an order.
 
 mod accumulate;
 mod dense;
 mod fold;
 mod groups;
+mod histogram;
+mod profile;
 mod simple;
 mod top;
 
 pub use fold::{Fold, FoldAggregate, FoldFunction, key_bytes};
 pub use groups::{Aggregate, Group, Groups};
+pub use profile::{PROFILE_VALUES_MAX, Profile};
 pub use simple::{Count, First, Members};
 pub use top::{OrderBy, Top};
 
