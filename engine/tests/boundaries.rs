@@ -342,8 +342,10 @@ fn ranges_of_chunks_end_where_others_begin() {
     }
 
     // Ties are many, so the ordinals decide: the first come from the first chunks, whichever thread is done first.
-    let order =
-        vec![OrderBy { column: text, descending: false }, OrderBy { column: number, descending: true }];
+    let order = vec![
+        OrderBy { column: text, descending: false, nulls_first: false },
+        OrderBy { column: number, descending: true, nulls_first: true },
+    ];
     let top = imported.ask(&Predicate::everyone(), &Scope::default(), &Top { order, limit: 1000 });
     let mut expected: Vec<u32> = (0..ROWS).filter(|row| row % 5 == 4 && row % 1000 == 999).collect();
     expected.truncate(1000);

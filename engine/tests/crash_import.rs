@@ -169,7 +169,8 @@ fn answers(snapshot: &Snapshot, table: TableId, rows: i64) -> Vec<Result<String>
             format!("{groups:?}")
         }));
     }
-    let top = Top { order: vec![OrderBy { column: column(3), descending: true }], limit: 20 };
+    let top =
+        Top { order: vec![OrderBy { column: column(3), descending: true, nulls_first: true }], limit: 20 };
     let top = evaluate(snapshot, table, &Predicate::everyone(), &scope, &cancel, &top);
     answers.push(top.map(|(top, _)| format!("{top:?}")));
     let ordinals: Vec<u32> = (0..rows as u32).collect();

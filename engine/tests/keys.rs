@@ -416,7 +416,7 @@ fn questions_that_cannot_be_are_refused() {
         if *data_type != DataType::TextArray {
             assert!(groups(vec![column(c)], Aggregate::CountAll).is_ok(), "a group by column {c}");
         }
-        let order = vec![OrderBy { column: column(c), descending: true }];
+        let order = vec![OrderBy { column: column(c), descending: true, nulls_first: true }];
         let top = Top { order, limit: 1 };
         let top =
             evaluate(&snapshot, table, &Predicate::everyone(), &Scope::default(), &Cancel::default(), &top);

@@ -439,6 +439,15 @@ impl<'p, 'a> Worker<'p, 'a> {
         Ok(())
     }
 
+    /// Keeps those of a list that are live.
+    pub(super) fn retain_live(&self, chunk: u32, members: &mut Vec<u16>) -> Result<()> {
+        if self.live_cardinality(chunk) as usize != self.plan.table.chunk_rows(chunk) {
+            let live = self.plan.live.set(chunk, 0)?;
+            members.retain(|member| live.contains(*member));
+        }
+        Ok(())
+    }
+
     /// Adds a node's members to a clause; at most so many are they.
     fn unite(&mut self, node: &Node, chunk: u32, clause: &mut Clause<'a>) -> Result<u32> {
         if let Node::Leaf { leaf, negated: false } = node {

@@ -8,38 +8,33 @@
 mod chunk;
 mod clause;
 mod compute;
+mod front;
 mod leafset;
 mod project;
 mod ranks;
+mod share;
 mod sink;
 
 pub use project::{project, value_at};
 pub use sink::{
-    Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy, Sink, Top,
-    key_bytes,
+    Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,
+    PROFILE_VALUES_MAX, Profile, Sink, Top, key_bytes,
 };
 
 use crate::control::Cancel;
 use crate::plan::{Node, Plan, Test};
-use crate::pool::{home, pool, processor};
 use crate::predicate::Predicate;
 use crate::schema::TableId;
 use crate::{Result, Snapshot};
 use chunk::Worker;
 use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS, SectionKind};
-use rayon::ThreadPool;
 use roaring::RoaringBitmap;
+use share::share;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Chunks whose ranks are resolved together, and the least that a thread takes.
 const TASK_CHUNKS: u32 = 16;
-
-/// A question that takes less than this alone is not shared: until a sleeping thread has its processor it would be answered,
-/// and then it would have to be waited for.
-const WAKE_NANOS: f64 = 60_000.0;
 
 /// Which part of the table is asked: a span of chunks, and optionally only members of a mask.
 #[derive(Clone, Debug, Default)]
@@ -126,15 +121,43 @@ pub fn evaluate<S: Sink>(
     let chunks = span.start.min(all.end)..span.end.min(all.end);
     let run = Run { plan: &plan, mask: scope.mask.as_ref(), cancel, sink, reader: &reader };
 
-    let tasks: Vec<Range<u32>> = (chunks.start..chunks.end.max(chunks.start))
+    if let Some((order, limit)) = sink.front()
+        && let Some(front) = front::find(&plan, run.mask, chunks.clone(), order, limit, cancel)?
+    {
+        let (mut partial, mut stats) = (sink.begin(), front.stats);
+        for (chunk, rows) in front.chunks() {
+            stats.bytes += sink.take(&reader, &mut partial, chunk, Found::Members(&rows))?;
+        }
+        return Ok((sink.finish(&reader, partial)?, stats));
+    }
+    let tasks = tasks_of(chunks);
+    let nanos = tasks.len() as f64 * f64::from(TASK_CHUNKS) * chunk_nanos::<S>(&plan, scope.mask.is_some());
+    let nanos = if S::SEQUENTIAL { 0.0 } else { nanos };
+    let states = share(
+        &tasks,
+        nanos,
+        || run.begin(),
+        |state, task| match sink.is_full(&state.partial) {
+            true => Ok(false),
+            false => run.task(state, task).map(|()| true),
+        },
+    )?;
+    let mut states = states.into_iter();
+    let RunState { worker, mut partial } = states.next().unwrap_or_else(|| run.begin());
+    let mut stats = worker.stats;
+    for state in states {
+        sink.merge(&mut partial, state.partial);
+        stats.add(state.worker.stats);
+    }
+    Ok((sink.finish(&reader, partial)?, stats))
+}
+
+/// Tasks of neighbouring chunks.
+fn tasks_of(chunks: Range<u32>) -> Vec<Range<u32>> {
+    (chunks.start..chunks.end.max(chunks.start))
         .step_by(TASK_CHUNKS as usize)
         .map(|start| start..(start + TASK_CHUNKS).min(chunks.end))
-        .collect();
-    let nanos = tasks.len() as f64 * f64::from(TASK_CHUNKS) * chunk_nanos::<S>(&plan, scope.mask.is_some());
-    let pool = if S::SEQUENTIAL || tasks.len() < 2 || nanos < WAKE_NANOS { None } else { pool() };
-    let whole = run.share(&tasks, pool)?;
-    let stats = whole.worker.stats;
-    Ok((sink.finish(&reader, whole.partial)?, stats))
+        .collect()
 }
 
 /// What a chunk is expected to take, to a factor of two: enough to say whether to wake anybody.
@@ -164,15 +187,6 @@ fn chunk_nanos<S: Sink>(plan: &Plan<'_>, masked: bool) -> f64 {
     }
 }
 
-/// The guard of a lock that nobody has. A panic of somebody who had it left nothing half-done.
-fn free(lock: &Mutex<()>) -> Option<MutexGuard<'_, ()>> {
-    match lock.try_lock() {
-        Ok(guard) => Some(guard),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    }
-}
-
 struct Run<'r, 'a, S: Sink> {
     plan: &'r Plan<'a>,
     mask: Option<&'r RoaringBitmap>,
@@ -189,51 +203,6 @@ struct RunState<'r, 'a, S: Sink> {
 impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
     fn begin(&self) -> RunState<'r, 'a, S> {
         RunState { worker: Worker::new(self.plan), partial: self.sink.begin() }
-    }
-
-    /// Does all tasks on this thread and, if they are free, those of the pool; each takes the next task that nobody has.
-    ///
-    /// This thread works instead of waiting: it is awake and has its processor, where a thread of the pool takes as long to
-    /// wake as a small question takes to answer.
-    fn share(&self, tasks: &[Range<u32>], pool: Option<&ThreadPool>) -> Result<RunState<'r, 'a, S>> {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut state = self.begin();
-            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if self.sink.is_full(&state.partial) {
-                    break;
-                }
-                if let Err(error) = self.task(&mut state, task.clone()) {
-                    // The others stop after the task they are at.
-                    next.store(tasks.len(), Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-            Ok(state)
-        };
-        // One question at a time has the pool. Another would wait for it to be free, perhaps for long: it goes on alone.
-        static SHARED: Mutex<()> = Mutex::new(());
-        let (Some(pool), Some(_shared)) = (pool, free(&SHARED)) else { return work() };
-        let others = Mutex::new(Vec::with_capacity(pool.current_num_threads()));
-        let here = processor();
-        let mine = pool.in_place_scope(|scope| {
-            scope.spawn_broadcast(|_, _| {
-                // The thread that is kept on this one's processor would only take turns with it.
-                let rival = home().is_some() && home() == here;
-                if !rival && next.load(Ordering::Relaxed) < tasks.len() {
-                    let state = work();
-                    others.lock().unwrap_or_else(PoisonError::into_inner).push(state);
-                }
-            });
-            work()
-        });
-        let mut whole = mine?;
-        for other in others.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            let other = other?;
-            self.sink.merge(&mut whole.partial, other.partial);
-            whole.worker.stats.add(other.worker.stats);
-        }
-        Ok(whole)
     }
 
     fn task(&self, state: &mut RunState<'r, 'a, S>, chunks: Range<u32>) -> Result<()> {

@@ -55,6 +55,14 @@ impl<'a> FencesRef<'a> {
         self.count
     }
 
+    /// The value of a rank that is a multiple of [`FENCE_STEP`], if there is such a value.
+    pub fn at(&self, rank: usize) -> Option<i64> {
+        let (start, count) = levels(self.count)[2];
+        let index = rank / FENCE_STEP;
+        let known = rank.is_multiple_of(FENCE_STEP) && index < count;
+        known.then(|| self.frame.value(0, self.levels.get(start + index)))
+    }
+
     /// The residuals of the `Values` section that goes with these fences: their width is the same, so the section's
     /// own header need not be touched.
     #[inline]

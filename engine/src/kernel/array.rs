@@ -65,6 +65,24 @@ pub(super) fn decode_thin(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
     out.truncate(at);
 }
 
+/// Slices that [`cells_of`] looks at.
+pub(super) const CELL_SLICES_MAX: usize = 8;
+
+/// Appends a number for each member of a bitset, ascending: bit k of it says whether `slices[k]` has the member.
+#[inline(always)]
+pub(super) fn cells_of(members: &Words, slices: &[&Words], out: &mut Vec<u16>) {
+    let slices = &slices[..slices.len().min(CELL_SLICES_MAX)];
+    for (index, word) in members.iter().enumerate() {
+        let mut rest = *word;
+        while rest != 0 {
+            let place = rest.trailing_zeros();
+            let bit = |(bit, slice): (usize, &&Words)| ((slice[index] >> place & 1) as u16) << bit;
+            out.push(slices.iter().enumerate().map(bit).sum());
+            rest &= rest - 1;
+        }
+    }
+}
+
 /// Keeps those of `members` that satisfy the operand, in place.
 #[inline(always)]
 pub(super) fn retain_members(members: &mut Vec<u16>, operand: Operand<'_>) {

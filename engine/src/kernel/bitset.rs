@@ -110,6 +110,12 @@ pub(super) fn set_run(out: &mut Words, first: u16, last: u16) {
     }
 }
 
+/// True where the set has the member.
+#[inline(always)]
+pub fn has(words: &Words, member: u16) -> bool {
+    words[usize::from(member >> 6)] >> (member & 63) & 1 == 1
+}
+
 /// How many of `members` the set has.
 #[inline(always)]
 pub(super) fn count_members(words: &Words, members: &[u16]) -> u32 {

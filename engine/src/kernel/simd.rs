@@ -110,6 +110,8 @@ dispatch! {
     set_run = bitset::set_run; (out: &mut Words, first: u16, last: u16);
     /// How many of `members` the set has.
     count_members = bitset::count_members; (words: &Words, members: &[u16]) -> u32;
+    /// Appends a number for each member, ascending: bit k of it says whether `slices[k]` has the member. At most 8 slices count.
+    cells_of = array::cells_of, in AVX-512 cells_compressed; (members: &Words, slices: &[&Words], out: &mut Vec<u16>);
     /// Keeps those of `members` that satisfy the operand.
     retain_members = array::retain_members; (members: &mut Vec<u16>, operand: Operand<'_>);
 }
@@ -155,6 +157,41 @@ fn decode_compressed(words: &Words, cardinality: u32, out: &mut Vec<u16>) {
             if here > 32 {
                 let second = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(members));
                 _mm512_storeu_epi16(to.add(32).cast(), _mm512_add_epi16(second, base));
+            }
+        }
+        end += here;
+    }
+    // SAFETY: all elements below `end` have been written: each step wrote at least as many from its `end` on as it added.
+    unsafe { out.set_len(end) };
+}
+
+/// [`array::cells_of`] for sixty-four members at a time: the numbers of all in bytes, then those of the absent squeezed out.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2")]
+fn cells_compressed(members: &Words, slices: &[&Words], out: &mut Vec<u16>) {
+    use std::arch::x86_64::{
+        _mm512_castsi512_si256, _mm512_cvtepu8_epi16, _mm512_extracti64x4_epi64, _mm512_mask_add_epi8,
+        _mm512_maskz_compress_epi8, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_storeu_epi16,
+    };
+    let slices = &slices[..slices.len().min(array::CELL_SLICES_MAX)];
+    // The bits are counted here, so that what is written depends on no caller's word for it.
+    let count = bitset::cardinality(members) as usize;
+    out.reserve(count + 64);
+    let mut end = out.len();
+    for (index, word) in members.iter().enumerate() {
+        let mut cells = _mm512_setzero_si512();
+        for (bit, slice) in slices.iter().enumerate() {
+            cells = _mm512_mask_add_epi8(cells, slice[index], cells, _mm512_set1_epi8((1u8 << bit) as i8));
+        }
+        let (cells, here) = (_mm512_maskz_compress_epi8(*word, cells), word.count_ones() as usize);
+        // SAFETY: `end` has grown by the bits of the words before this one, so it is at most the old length and `count`,
+        // and room for 64 numbers was reserved beyond that: the most that is written here.
+        unsafe {
+            let to = out.as_mut_ptr().add(end);
+            _mm512_storeu_epi16(to.cast(), _mm512_cvtepu8_epi16(_mm512_castsi512_si256(cells)));
+            if here > 32 {
+                let second = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(cells));
+                _mm512_storeu_epi16(to.add(32).cast(), second);
             }
         }
         end += here;
@@ -237,6 +274,10 @@ mod tests {
                 let mut decoded = vec![7];
                 decode_members(&out, expected.len() as u32, &mut decoded);
                 prop_assert_eq!(&decoded[1..], &expected[..]);
+                let mut cells = vec![7];
+                cells_of(&out, &sets, &mut cells);
+                let cell = |m: &u16| sets.iter().enumerate().map(|(bit, set)| u16::from(has(set, *m)) << bit).sum::<u16>();
+                prop_assert_eq!(&cells[1..], &expected.iter().map(cell).collect::<Vec<_>>()[..]);
                 let mut retained = members.clone();
                 retain_members(&mut retained, operands[0]);
                 prop_assert_eq!(&retained, &kept);

@@ -5,8 +5,9 @@ use crate::naive;
 use crate::question::{Mask, Question, column_of, id_of};
 use crate::random::Random;
 use muster_engine::control::Cancel;
-use muster_engine::exec::{self, Aggregate, Count, First, Groups, Members, Scope, Top};
+use muster_engine::exec::{self, Aggregate, Count, First, Groups, Members, Profile, Scope, Top};
 use muster_engine::predicate::{Predicate, Truth};
+use muster_engine::value::Value;
 use muster_engine::{ColumnId, Snapshot, TableId};
 use roaring::RoaringBitmap;
 
@@ -40,9 +41,11 @@ impl Subject<'_> {
         self.count("count in scope", &question.predicate, &scope, within.len())?;
         let rows: Vec<u32> = within.iter().collect();
         self.groups(question, &scope, &rows, &question.keys, &question.aggregates)?;
+        self.groups(question, &scope, &rows, &question.few, &question.aggregates)?;
         // The commonest grouping has ways of its own.
         let one = &question.keys[..question.keys.len().min(1)];
         self.groups(question, &scope, &rows, one, &[Aggregate::CountAll])?;
+        self.profile(question, &scope, &rows)?;
         self.top(question, &scope, &rows)?;
         self.first(question, &scope, &rows)?;
         self.project(question, &rows)
@@ -186,6 +189,28 @@ impl Subject<'_> {
         }
         if groups.len() != expected.len() {
             return Err(format!("groups: {} instead of {}", groups.len(), expected.len()));
+        }
+        Ok(())
+    }
+
+    fn profile(&self, question: &Question, scope: &Scope, rows: &[u32]) -> Result<(), String> {
+        let sink = Profile { columns: question.profile.clone() };
+        let expected: Vec<_> =
+            question.profile.iter().map(|id| naive::profile(self.table, rows, *id)).collect();
+        let profile = match self.evaluate("profile", &question.predicate, scope, &sink) {
+            Ok(profile) => profile,
+            Err(_) if expected.iter().any(|counts| counts.len() > exec::PROFILE_VALUES_MAX) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for ((id, expected), counts) in question.profile.iter().zip(&expected).zip(&profile) {
+            let equal = |((a, m), (b, n)): (&(Value, u64), &(Value, u64))| naive::same(a, b) && m == n;
+            if counts.len() != expected.len() || !counts.iter().zip(expected).all(equal) {
+                let differs = counts.iter().zip(expected).find(|pair| !equal(*pair));
+                let (many, wanted) = (counts.len(), expected.len());
+                return Err(format!(
+                    "profile of {id:?}: {many} values instead of {wanted}, first {differs:?}"
+                ));
+            }
         }
         Ok(())
     }

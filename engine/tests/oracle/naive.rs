@@ -44,8 +44,16 @@ pub fn top(table: &Table, rows: &[u32], order: &[OrderBy], limit: usize) -> Vec<
     sorted.par_sort_by(|a, b| {
         for by in order {
             let column = &table.columns[column_of(by.column)];
-            let ordering = order_of(&column[*a as usize], &column[*b as usize]);
-            let ordering = if by.descending { ordering.reverse() } else { ordering };
+            let (a, b) = (&column[*a as usize], &column[*b as usize]);
+            // Whether a NULL is first does not depend on the direction of the rest.
+            let ordering = match (*a == Value::Null, *b == Value::Null) {
+                (true, false) if by.nulls_first => Ordering::Less,
+                (true, false) => Ordering::Greater,
+                (false, true) if by.nulls_first => Ordering::Greater,
+                (false, true) => Ordering::Less,
+                _ if by.descending => order_of(b, a),
+                _ => order_of(a, b),
+            };
             if ordering != Ordering::Equal {
                 return ordering;
             }
@@ -54,6 +62,24 @@ pub fn top(table: &Table, rows: &[u32], order: &[OrderBy], limit: usize) -> Vec<
     });
     sorted.truncate(limit);
     sorted
+}
+
+/// How often each value of a column is there, in the order of the values, NULL last; of tags each for itself.
+pub fn profile(table: &Table, rows: &[u32], column: ColumnId) -> Vec<(Value, u64)> {
+    let mut counts: HashMap<Vec<u8>, (Value, u64)> = HashMap::new();
+    let mut count = |value: Value| {
+        let bytes = group_bytes(std::slice::from_ref(&value));
+        counts.entry(bytes).or_insert((value, 0)).1 += 1;
+    };
+    for row in rows {
+        match table.value(column_of(column), *row as usize) {
+            Value::Tags(tags) => tags.iter().for_each(|tag| count(Value::Text(tag.clone()))),
+            value => count(value.clone()),
+        }
+    }
+    let mut counts: Vec<(Value, u64)> = counts.into_values().collect();
+    counts.sort_by(|(a, _), (b, _)| order_of(a, b));
+    counts
 }
 
 /// A key as bytes: equal where the keys are one group.

@@ -31,6 +31,10 @@ pub struct Question {
     pub chunks: Option<(u32, u32)>,
     pub mask: Mask,
     pub keys: Vec<ColumnId>,
+    /// Keys again, of the types whose groups may be cells of an array.
+    pub few: Vec<ColumnId>,
+    /// What a profile is made of.
+    pub profile: Vec<ColumnId>,
     pub aggregates: Vec<Aggregate>,
     pub order: Vec<OrderBy>,
     pub limit: usize,
@@ -54,6 +58,10 @@ pub fn questions(table: &Table, random: &mut Random) -> BoxedStrategy<Question> 
         (0..types.len()).filter(|c| test(types[*c])).map(id_of).collect()
     };
     let ordered = with(&|t| t != DataType::TextArray);
+    let mut coded = with(&|t| matches!(t, DataType::Boolean | DataType::Text));
+    if coded.is_empty() {
+        coded.clone_from(&ordered);
+    }
     let mut aggregates = vec![Aggregate::CountAll];
     aggregates.extend(with(&|_| true).into_iter().map(Aggregate::Count));
     for column in with(&DataType::is_number) {
@@ -62,8 +70,9 @@ pub fn questions(table: &Table, random: &mut Random) -> BoxedStrategy<Question> 
     for column in with(&|t| !matches!(t, DataType::Boolean | DataType::TextArray)) {
         aggregates.extend([Aggregate::Min(column), Aggregate::Max(column)]);
     }
-    let order = (select(ordered.clone()), any::<bool>());
-    let order = order.prop_map(|(column, descending)| OrderBy { column, descending });
+    let order = (select(ordered.clone()), any::<bool>(), any::<bool>());
+    let order =
+        order.prop_map(|(column, descending, nulls_first)| OrderBy { column, descending, nulls_first });
     let some = |max: usize, ids: Vec<ColumnId>| prop::collection::vec(select(ids), 0..=max);
     let mask = prop_oneof![
         3 => Just(Mask::None),
@@ -81,16 +90,20 @@ pub fn questions(table: &Table, random: &mut Random) -> BoxedStrategy<Question> 
         chunks,
         mask,
         some(3, ordered),
+        some(3, coded),
+        some(4, with(&|_| true)),
         prop::collection::vec(select(aggregates), 0..=5),
         prop::collection::vec(order, 1..=3),
         select(vec![0, 1, 2, 10, 100, 1000, 5000, 70_000, usize::MAX]),
         any::<u64>(),
     )
-        .prop_map(|(predicate, chunks, mask, keys, aggregates, order, limit, dice)| Question {
+        .prop_map(|(predicate, chunks, mask, keys, few, profile, aggregates, order, limit, dice)| Question {
             predicate,
             chunks,
             mask,
             keys,
+            few,
+            profile,
             aggregates,
             order,
             limit,

@@ -51,10 +51,11 @@ impl Rows {
     /// ORDER BY of plain columns.
     fn plain_order(&self) -> Option<Vec<OrderBy>> {
         let one = |(expr, direction): &(Expr, Direction)| match expr {
-            // The engine's order has NULLs as the greatest.
-            Expr::Column(column) if direction.nulls_first == direction.descending => {
-                Some(OrderBy { column: *column, descending: direction.descending })
-            }
+            Expr::Column(column) => Some(OrderBy {
+                column: *column,
+                descending: direction.descending,
+                nulls_first: direction.nulls_first,
+            }),
             _ => None,
         };
         self.order.iter().map(one).collect()

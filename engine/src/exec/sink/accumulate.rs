@@ -5,14 +5,19 @@
 
 use super::Aggregate;
 use crate::dictionary::Dictionary;
-use crate::schema::DataType;
+use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
 use crate::{Error, Result};
 
 /// The column of an aggregate, open.
 pub struct AggregateReader<'a> {
-    column: Option<ColumnReader<'a>>,
+    /// The column; `count(*)` has none.
+    pub column: Option<ColumnReader<'a>>,
+    /// Which it is.
+    id: Option<ColumnId>,
+    /// True of sums and averages that are exact, of integers and decimals.
+    pub sums: bool,
     dictionary: Option<&'a Dictionary>,
 }
 
@@ -20,7 +25,9 @@ impl<'a> AggregateReader<'a> {
     /// Opens the column and checks that the aggregate takes its type.
     pub fn open(table: &'a TableState, aggregate: Aggregate) -> Result<AggregateReader<'a>> {
         let (column, takes): (_, fn(DataType) -> bool) = match aggregate {
-            Aggregate::CountAll => return Ok(AggregateReader { column: None, dictionary: None }),
+            Aggregate::CountAll => {
+                return Ok(AggregateReader { column: None, id: None, sums: false, dictionary: None });
+            }
             Aggregate::Count(column) => (column, |_| true),
             Aggregate::Sum(column) | Aggregate::Avg(column) => (column, DataType::is_number),
             Aggregate::Min(column) | Aggregate::Max(column) => {
@@ -35,7 +42,15 @@ impl<'a> AggregateReader<'a> {
                 reader.data_type()
             )));
         }
-        Ok(AggregateReader { column: Some(reader), dictionary: table.dictionary(column) })
+        let sums = matches!(aggregate, Aggregate::Sum(_) | Aggregate::Avg(_))
+            && reader.data_type() != DataType::Double;
+        let dictionary = table.dictionary(column);
+        Ok(AggregateReader { column: Some(reader), id: Some(column), sums, dictionary })
+    }
+
+    /// True where both are exact sums or averages of one column.
+    pub fn is_sum_of(&self, other: &AggregateReader<'_>) -> bool {
+        self.sums && other.sums && self.id == other.id
     }
 
     fn data_type(&self) -> DataType {
@@ -108,7 +123,19 @@ impl Accumulator {
 
     /// Adds to `count(*)` of a group.
     pub fn add_count(&mut self, group: u32, count: u64) {
+        if matches!(self.states, States::Unknown) {
+            self.states = States::Count;
+        }
         self.counts[group as usize] += count;
+    }
+
+    /// Adds some values and their sum to an exact sum or average.
+    pub fn add_sum(&mut self, reader: &AggregateReader<'_>, group: u32, count: u64, sum: i128) {
+        self.prepare(reader.data_type());
+        if let States::Sum(sums) = &mut self.states {
+            sums[group as usize] += sum;
+            self.counts[group as usize] += count;
+        }
     }
 
     fn prepare(&mut self, data_type: DataType) {

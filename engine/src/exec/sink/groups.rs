@@ -5,9 +5,10 @@
 //! in an array; the rest in a hash table.
 
 use super::accumulate::{Accumulator, AggregateReader};
+use super::dense::{Cells, DenseTable};
+use super::histogram::count_residuals;
 use super::{Found, Sink};
 use crate::dictionary::Dictionary;
-use crate::index::values::{Residuals, with_planes};
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
@@ -52,10 +53,14 @@ pub struct Groups {
 pub struct GroupReader<'a> {
     keys: Vec<KeyReader<'a>>,
     aggregates: Vec<AggregateReader<'a>>,
+    /// Where the key columns have few values: how they make up a cell.
+    cells: Option<Cells>,
 }
 
-struct KeyReader<'a> {
-    reader: ColumnReader<'a>,
+/// One of them.
+pub struct KeyReader<'a> {
+    /// The column.
+    pub reader: ColumnReader<'a>,
     dictionary: Option<&'a Dictionary>,
     /// Codes of the dictionary: ids 1 to this are theirs, 0 is NULL.
     codes: usize,
@@ -77,8 +82,6 @@ struct Ids {
 
 /// Up to this many cells a key column finds groups in an array.
 const ARRAY_CELLS_MAX: usize = 1 << 20;
-/// How far ahead of its use a row's code is asked of the cache.
-const PREFETCH_AHEAD: usize = 24;
 const NO_GROUP: u32 = u32::MAX;
 
 /// The groups of some chunks.
@@ -89,6 +92,8 @@ pub struct GroupTable {
     accumulators: Vec<Accumulator>,
     /// `count(*)` by code of the only key column, for the commonest question.
     histogram: Vec<u64>,
+    /// The groups of columns of few values, by cell.
+    dense: Option<Box<DenseTable>>,
     /// Tables of later chunks, added at the end, when the columns' readers are at hand.
     pending: Vec<GroupTable>,
 }
@@ -158,6 +163,15 @@ impl KeyReader<'_> {
         }
     }
 
+    /// The number of the column's values that are not NULL, where it is known beforehand.
+    pub fn values(&self) -> Option<usize> {
+        match self.reader.data_type() {
+            DataType::Boolean => Some(2),
+            DataType::Text => Some(self.codes),
+            _ => None,
+        }
+    }
+
     /// Ids below this are known beforehand; 0 where they grow with the data.
     fn stride(&self) -> usize {
         match self.reader.data_type() {
@@ -218,6 +232,7 @@ impl GroupTable {
 
     /// Puts the histogram's counts into groups.
     fn settle(&mut self, reader: &GroupReader<'_>) {
+        self.settle_cells(reader);
         let [key] = reader.keys.as_slice() else { return };
         for (code, count) in
             std::mem::take(&mut self.histogram).into_iter().enumerate().filter(|(_, c)| *c > 0)
@@ -228,6 +243,28 @@ impl GroupTable {
                 accumulator.grow(groups);
                 accumulator.add_count(group, count);
             }
+        }
+    }
+}
+
+impl GroupTable {
+    /// Puts the cells into groups.
+    fn settle_cells(&mut self, reader: &GroupReader<'_>) {
+        let Some(mut dense) = self.dense.take() else { return };
+        dense.finish(&reader.aggregates);
+        let mut groups = Vec::new();
+        for (cell, _) in dense.occupied() {
+            groups.resize(cell + 1, 0);
+            for (level, (code, key)) in dense.cells().codes(cell).zip(&reader.keys).enumerate() {
+                let id = if key.values().is_some_and(|values| code < values) { code as u32 + 1 } else { 0 };
+                let before = if level == 0 { 0 } else { groups[cell] };
+                groups[cell] = self.ids[level].group(&mut self.levels[level], key.stride(), before, id);
+            }
+        }
+        let count = self.groups();
+        for (accumulator, more) in self.accumulators.iter_mut().zip(dense.accumulators()) {
+            accumulator.grow(count);
+            accumulator.absorb(more, &groups);
         }
     }
 }
@@ -254,32 +291,9 @@ impl Groups {
         }
         table.histogram.resize(key.codes, 0);
         // The frame's base is the least code, so every residual is a code's distance from it.
-        let counts = &mut table.histogram[values.frame.base as usize..];
-        macro_rules! count {
-            ($residuals:expr) => {
-                count!($residuals, |row| $residuals[row])
-            };
-            ($residuals:expr, $residual:expr) => {
-                for (at, row) in rows.iter().enumerate() {
-                    if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
-                        crate::kernel::prefetch($residuals, usize::from(*ahead));
-                    }
-                    let residual = $residual;
-                    counts[residual(usize::from(*row)) as usize] += 1;
-                }
-            };
-        }
-        match values.residuals {
-            Residuals::None => counts[0] += rows.len() as u64,
-            Residuals::U8(residuals) => count!(residuals),
-            // One plane is the commonest: without the loop over planes.
-            Residuals::Planes(low, [high]) => {
-                count!(low, |row: usize| with_planes(low[row], std::slice::from_ref(high), row));
-            }
-            Residuals::Planes(low, high) => count!(low, |row: usize| with_planes(low[row], high, row)),
-            Residuals::U16(residuals) => count!(residuals),
-            Residuals::U32(residuals) => count!(residuals),
-            Residuals::U64(_) => return Ok(None),
+        let Some(counts) = table.histogram.get_mut(values.frame.base as usize..) else { return Ok(None) };
+        if !count_residuals(values.residuals, rows, counts) {
+            return Ok(None);
         }
         Ok(Some(touched(rows.len(), values.rows * values.residuals.width())))
     }
@@ -300,8 +314,10 @@ impl Sink for Groups {
             let codes = dictionary.map(|d| d.view().map(|view| view.len())).transpose()?.unwrap_or(0);
             Ok(KeyReader { reader, dictionary, codes })
         };
+        let keys: Vec<KeyReader<'a>> = self.keys.iter().map(key).collect::<Result<_>>()?;
         Ok(GroupReader {
-            keys: self.keys.iter().map(key).collect::<Result<_>>()?,
+            cells: if keys.is_empty() { None } else { Cells::of(&keys) },
+            keys,
             aggregates: self
                 .aggregates
                 .iter()
@@ -316,6 +332,7 @@ impl Sink for Groups {
             levels: self.keys.iter().map(|_| Vec::new()).collect(),
             accumulators: self.aggregates.iter().map(|a| Accumulator::new(*a)).collect(),
             histogram: Vec::new(),
+            dense: None,
             pending: Vec::new(),
         }
     }
@@ -328,12 +345,20 @@ impl Sink for Groups {
         found: Found<'_>,
     ) -> Result<u64> {
         let mut buffer = Vec::new();
-        let rows = found.rows(&mut buffer);
-        if self.counts_codes(reader)
-            && let Some(bytes) = self.count_codes(&reader.keys[0], table, chunk, rows)?
-        {
-            return Ok(bytes);
+        if self.counts_codes(reader) {
+            let rows = found.rows(&mut buffer);
+            if let Some(bytes) = self.count_codes(&reader.keys[0], table, chunk, rows)? {
+                return Ok(bytes);
+            }
         }
+        if let Some(cells) = &reader.cells {
+            let new = || Box::new(DenseTable::new(cells.clone(), &self.aggregates));
+            let dense = table.dense.get_or_insert_with(new);
+            if let Some(bytes) = dense.take(&reader.keys, &reader.aggregates, chunk, found)? {
+                return Ok(bytes);
+            }
+        }
+        let rows = found.rows(&mut buffer);
         let mut bytes = 0;
         let mut groups = vec![0u32; rows.len()];
         let mut ids = Vec::with_capacity(rows.len());
@@ -356,7 +381,13 @@ impl Sink for Groups {
     fn merge(&self, into: &mut GroupTable, from: GroupTable) {
         into.histogram.resize(into.histogram.len().max(from.histogram.len()), 0);
         into.histogram.iter_mut().zip(&from.histogram).for_each(|(a, b)| *a += b);
-        into.pending.push(GroupTable { histogram: Vec::new(), ..from });
+        let GroupTable { dense, .. } = from;
+        match (&mut into.dense, dense) {
+            (Some(cells), Some(more)) => cells.absorb(&more),
+            (cells @ None, more) => *cells = more,
+            (Some(_), None) => {}
+        }
+        into.pending.push(GroupTable { histogram: Vec::new(), dense: None, ..from });
     }
 
     fn finish(&self, reader: &GroupReader<'_>, mut table: GroupTable) -> Result<Vec<Group>> {

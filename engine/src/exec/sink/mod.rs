@@ -1,13 +1,17 @@
-//! Where members go: a count, a bitmap, groups, the first in an order.
+//! Where members go: a count, a bitmap, groups, profiles, the first in an order.
 
 mod accumulate;
+mod dense;
 mod fold;
 mod groups;
+mod histogram;
+mod profile;
 mod simple;
 mod top;
 
 pub use fold::{Fold, FoldAggregate, FoldFunction, key_bytes};
 pub use groups::{Aggregate, Group, Groups};
+pub use profile::{PROFILE_VALUES_MAX, Profile};
 pub use simple::{Count, First, Members};
 pub use top::{OrderBy, Top};
 
@@ -44,6 +48,11 @@ pub trait Sink: Sync {
     fn take_count(&self, _partial: &mut Self::Partial, _count: u32) {}
     /// Adds the result of other chunks.
     fn merge(&self, into: &mut Self::Partial, from: Self::Partial);
+    /// Where only the first so many members in the order of a column matter, and those equal to the last of them: the order
+    /// and the number. It may then be given no others.
+    fn front(&self) -> Option<(OrderBy, usize)> {
+        None
+    }
     /// True once further chunks cannot change the result.
     fn is_full(&self, _partial: &Self::Partial) -> bool {
         false

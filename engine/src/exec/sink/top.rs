@@ -8,13 +8,30 @@ use crate::{Error, Result};
 use muster_storage::format::SectionKind;
 use std::cmp::Ordering;
 
-/// One ORDER BY column. NULLs sort as if greater than every value (PostgreSQL): last ascending, first descending.
+/// One ORDER BY column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderBy {
     /// The column; TEXT orders by UTF-8 bytes, BOOLEAN false before true. TEXT[] cannot be ordered by.
     pub column: ColumnId,
     /// True for DESC.
     pub descending: bool,
+    /// True where NULLs come before every value. By default PostgreSQL takes them for greater than every value: last
+    /// ascending, first descending.
+    pub nulls_first: bool,
+}
+
+impl OrderBy {
+    /// The order of two keys.
+    fn compare(self, a: &SortKey, b: &SortKey) -> Ordering {
+        match (a, b) {
+            (SortKey::Null, SortKey::Null) => Ordering::Equal,
+            (SortKey::Null, _) if self.nulls_first => Ordering::Less,
+            (SortKey::Null, _) => Ordering::Greater,
+            (_, SortKey::Null) => self.compare(b, a).reverse(),
+            _ if self.descending => b.cmp(a),
+            _ => a.cmp(b),
+        }
+    }
 }
 
 /// The first `limit` ordinals in this order; ties by ordinal.
@@ -32,7 +49,7 @@ pub enum SortKey {
     Code(i64),
     /// A text.
     Text(Box<[u8]>),
-    /// NULL: greater than every value.
+    /// NULL.
     Null,
 }
 
@@ -98,24 +115,24 @@ impl OrderReader<'_> {
     }
 
     /// The best first key a chunk can have, where its statistics tell.
-    fn best(&self, chunk: u32, descending: bool) -> Option<SortKey> {
+    fn best(&self, chunk: u32, order: OrderBy) -> Option<SortKey> {
         if !self.reader.data_type().is_numeric_code() {
             return None;
         }
         let has_nulls = self.reader.entry(chunk, SectionKind::Nulls).is_some();
         let values = self.reader.entry(chunk, SectionKind::Values)?;
-        match descending {
-            true if has_nulls => Some(SortKey::Null),
-            true => Some(SortKey::Code(values.high)),
-            false => Some(SortKey::Code(values.low)),
-        }
+        Some(match order {
+            OrderBy { nulls_first: true, .. } if has_nulls => SortKey::Null,
+            OrderBy { descending: true, .. } => SortKey::Code(values.high),
+            OrderBy { descending: false, .. } => SortKey::Code(values.low),
+        })
     }
 }
 
 impl Top {
     fn compare(&self, a: &Entry, b: &Entry) -> Ordering {
         for (order, (x, y)) in self.order.iter().zip(a.keys.iter().zip(&b.keys)) {
-            let compared = directed(x.cmp(y), order.descending);
+            let compared = order.compare(x, y);
             if compared.is_ne() {
                 return compared;
             }
@@ -132,10 +149,6 @@ impl Top {
             candidates.threshold = candidates.entries.get(last).and_then(|entry| entry.keys.first()).cloned();
         }
     }
-}
-
-fn directed(order: Ordering, descending: bool) -> Ordering {
-    if descending { order.reverse() } else { order }
 }
 
 impl Sink for Top {
@@ -171,10 +184,12 @@ impl Sink for Top {
         chunk: u32,
         found: Found<'_>,
     ) -> Result<u64> {
-        let descending = self.order.first().is_some_and(|order| order.descending);
-        let worse = |key: &SortKey, threshold: &SortKey| directed(key.cmp(threshold), descending).is_gt();
-        if let (Some(threshold), Some(first)) = (&partial.threshold, reader.first())
-            && first.best(chunk, descending).is_some_and(|best| worse(&best, threshold))
+        let order = self.order.first();
+        let worse = |key: &SortKey, threshold: &SortKey| {
+            order.is_some_and(|order| order.compare(key, threshold).is_gt())
+        };
+        if let (Some(threshold), Some(first), Some(order)) = (&partial.threshold, reader.first(), order)
+            && first.best(chunk, *order).is_some_and(|best| worse(&best, threshold))
         {
             return Ok(0);
         }
@@ -206,6 +221,10 @@ impl Sink for Top {
             self.prune(partial);
         }
         Ok(bytes)
+    }
+
+    fn front(&self) -> Option<(OrderBy, usize)> {
+        self.order.first().map(|order| (*order, self.limit))
     }
 
     fn merge(&self, into: &mut Candidates, from: Candidates) {
