@@ -66,7 +66,7 @@ pub(crate) fn select(cursor: &mut Cursor) -> Result<Select> {
 }
 
 /// After FROM: a name or a SELECT, its alias, a sample of it.
-fn from(cursor: &mut Cursor) -> Result<From> {
+pub(crate) fn from(cursor: &mut Cursor) -> Result<From> {
     let start = cursor.span();
     let source = if cursor.eat(&Token::LParen) {
         let inner = select(cursor)?;
@@ -135,7 +135,7 @@ fn unexpected(cursor: &Cursor) -> Error {
     }
 }
 
-fn list<T>(cursor: &mut Cursor, one: impl Fn(&mut Cursor) -> Result<T>) -> Result<Vec<T>> {
+pub(crate) fn list<T>(cursor: &mut Cursor, one: impl Fn(&mut Cursor) -> Result<T>) -> Result<Vec<T>> {
     let mut list = vec![one(cursor)?];
     while cursor.eat(&Token::Comma) {
         list.push(one(cursor)?);
@@ -144,7 +144,7 @@ fn list<T>(cursor: &mut Cursor, one: impl Fn(&mut Cursor) -> Result<T>) -> Resul
 }
 
 /// `[AS] name`
-fn alias(cursor: &mut Cursor) -> Result<Option<Name>> {
+pub(crate) fn alias(cursor: &mut Cursor) -> Result<Option<Name>> {
     if cursor.eat_keyword(Keyword::AS) {
         return cursor.name("a name after AS").map(Some);
     }

@@ -62,6 +62,7 @@
 //! Errors carry the place in the text: [`Error::render`] draws it, `unknown column "cty", did you mean "city"?`.
 //! What is answered, and where it differs from PostgreSQL, stands in `docs/QUERY.md`.
 
+mod analysis;
 mod bind;
 mod condition;
 mod constant;

@@ -5,12 +5,13 @@ use crate::dialect::{self, keyword, span_of};
 use crate::error::{Error, Result};
 use crate::parameter::Param;
 use crate::statement::Statement;
-use crate::{copy, ddl, grammar};
+use crate::{analysis, copy, ddl, grammar};
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::TokenWithSpan;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// What can be executed, for messages.
-const STATEMENTS: &str = "SELECT, CREATE, ALTER, DROP, COPY … FROM, SHOW and DESCRIBE are answered";
+const STATEMENTS: &str =
+    "SELECT, EXPLAIN, PROFILE, OVERLAP, CREATE, ALTER, DROP, COPY, SHOW, DESCRIBE and SET are answered";
 
 /// Parses one statement; a semicolon may end it. Cost: a few microseconds per hundred bytes, most of it in the lexer.
 pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
@@ -31,9 +32,13 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
         Keyword::CREATE => ddl::create,
         Keyword::ALTER => ddl::alter,
         Keyword::DROP => ddl::drop,
+        Keyword::EXPLAIN => analysis::grammar::explain,
+        Keyword::SET => analysis::grammar::set,
         Keyword::COPY => copy::copy_from,
         Keyword::SHOW => ddl::show,
         Keyword::DESCRIBE | Keyword::DESC => ddl::describe,
+        _ if is_word(&first.token, "profile") => analysis::grammar::profile,
+        _ if is_word(&first.token, "overlap") => analysis::grammar::overlap,
         Keyword::NoKeyword => {
             let message = format!("expected a statement, found {}", first.token);
             return Err(Error::syntax(span_of(first.span), message).advise(STATEMENTS));
@@ -50,6 +55,10 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
         definition.keep_source(sql);
     }
     Ok(statement)
+}
+
+fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

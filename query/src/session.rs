@@ -1,13 +1,17 @@
 //! From a text to its outcome: a session's clock, cancel flag and progress, and the statements that change something.
 
+use crate::analysis::grammar::Setting;
 use crate::bind::{Context, Zone};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::parameter::Param;
 use crate::statement::{CopyFormat, CopyFrom, Statement};
-use crate::{bind, define, parse, script, select};
+use crate::{analysis, bind, define, parse, script, select};
 use muster_engine::control::Progress;
+use muster_engine::expr::time;
+use muster_engine::schema::DataType;
 use muster_engine::transfer::{Format, ReadOptions, Target, open_source};
+use muster_engine::value::Value;
 use muster_engine::{Cancel, Snapshot};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
@@ -69,7 +73,7 @@ impl Session {
             .cancel
             .check()
             .map_err(Error::from)
-            .and_then(|()| self.execute_parsed(parse::parse(sql, parameters)?));
+            .and_then(|()| self.execute_parsed(parse::parse(sql, parameters)?, sql));
         self.rearmed(outcome)
     }
 
@@ -118,12 +122,19 @@ impl Session {
         Context { snapshot, cancel: &self.cancel, zone: self.zone.as_ref() }
     }
 
-    fn execute_parsed(&mut self, statement: Statement) -> Result<Outcome> {
+    fn execute_parsed(&mut self, statement: Statement, sql: &str) -> Result<Outcome> {
         let snapshot = self.snapshot();
         match statement {
             Statement::Select(select) => {
                 select::plan(*select, &self.context(&snapshot))?.run(&snapshot, &self.cancel)
             }
+            Statement::Explain(explain) => {
+                let plan = select::plan(explain.select, &self.context(&snapshot))?;
+                analysis::explain(plan, explain.analyze, &snapshot, &self.cancel)
+            }
+            Statement::Profile(profile) => analysis::profile(*profile, &self.context(&snapshot)),
+            Statement::Overlap(overlap) => analysis::overlap(*overlap, sql, &self.context(&snapshot)),
+            Statement::Set(setting) => self.set(setting),
             Statement::ShowTables => Ok(define::show_tables(&snapshot)),
             Statement::ShowViews => define::show_views(&snapshot),
             Statement::ShowAudiences => define::show_audiences(&snapshot, &self.cancel),
@@ -132,6 +143,40 @@ impl Session {
             Statement::Define(definition) => self.define(*definition, &snapshot),
             Statement::Copy(copy) => self.copy(copy, &snapshot),
         }
+    }
+
+    /// `SET now = …`, `SET timezone = …`
+    fn set(&mut self, setting: Setting) -> Result<Outcome> {
+        let refuse = |message: String, advice: &str| {
+            Err(Error::query(QueryErrorKind::Value, setting.span, message).advise(advice))
+        };
+        match (setting.name.text.as_str(), &setting.value) {
+            ("now", None) => self.now_micros = None,
+            ("now", Some(text)) => {
+                // Without a zone it is the session's local time.
+                let local = Value::parse(text, DataType::Timestamp)
+                    .or_else(|_| Value::parse(text, DataType::TimestampTz));
+                self.now_micros = match (local, &self.zone) {
+                    (Ok(Value::Timestamp(micros)), Some(zone)) => time::to_instant(&zone.zone, micros),
+                    (Ok(Value::Timestamp(micros) | Value::TimestampTz(micros)), _) => Some(micros),
+                    _ => return refuse(format!("{text:?} is no time"), "SET now = '2026-06-30 10:00:00'"),
+                };
+            }
+            (_, None) => self.zone = None,
+            (_, Some(name)) => {
+                let Some(zone) = time::zone_named(name) else {
+                    return refuse(
+                        format!("there is no time zone {name:?}"),
+                        "SET timezone = 'Asia/Shanghai'",
+                    );
+                };
+                // UTC is what there is without a zone, and needs no conversions.
+                let utc = zone == time::TimeZone::UTC;
+                let iana = zone.iana_name().unwrap_or(name).into();
+                self.zone = (!utc).then_some(Zone { name: iana, zone });
+            }
+        }
+        Ok(Outcome::Done { message: "SET".to_owned() })
     }
 
     pub(crate) fn check_writable(&self, statement: &str) -> Result<()> {

@@ -4,6 +4,7 @@
 //! level deep; depth comes from nesting alone, which [`crate::dialect`] limits. Constants are folded already. Every
 //! part that can be refused later carries its span.
 
+use crate::analysis::grammar::{Explain, Overlap, Profile, Setting};
 use crate::constant::Operator;
 use crate::ddl::Definition;
 use crate::error::Span;
@@ -21,6 +22,10 @@ pub(crate) enum Statement {
     Define(Box<Definition>),
     Copy(CopyFrom),
     Select(Box<Select>),
+    Explain(Box<Explain>),
+    Profile(Box<Profile>),
+    Overlap(Box<Overlap>),
+    Set(Setting),
     ShowTables,
     ShowViews,
     ShowAudiences,

@@ -6,10 +6,12 @@
 
 mod audience;
 mod cut;
+mod explain;
 mod holds;
 mod leaf;
 mod merge;
 
+pub use explain::{Explained, explain};
 pub use holds::ComputedTest;
 pub use leaf::{Leaf, Test, TextMatch};
 
@@ -105,8 +107,7 @@ impl<'a> Plan<'a> {
                 let mut children =
                     children.into_iter().map(|c| self.ordered(c)).collect::<Result<Vec<_>>>()?;
                 children.sort_by(|a, b| {
-                    let rank =
-                        |(_, share, bytes): &(Node, f64, f64)| (bytes + 64.0) / (1.0 - share).max(0.01);
+                    let rank = |(_, share, bytes): &(Node, f64, f64)| rank(*share, *bytes);
                     rank(a).total_cmp(&rank(b))
                 });
                 let share = children.iter().map(|c| c.1).product();
@@ -121,6 +122,11 @@ impl<'a> Plan<'a> {
             }
         })
     }
+}
+
+/// The place of a clause in a conjunction: its cost by the share of members that it takes away.
+fn rank(share: f64, bytes: f64) -> f64 {
+    (bytes + 64.0) / (1.0 - share).max(0.01)
 }
 
 struct Planner<'a> {

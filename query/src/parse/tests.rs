@@ -14,7 +14,7 @@ fn on_two_mebibytes<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 }
 
 fn filter(condition: &str) -> Result<Condition> {
-    match parse(&format!("SELECT count(*) FROM t WHERE {condition}"))? {
+    match parse(&format!("SELECT count(*) FROM t WHERE {condition}"), &[])? {
         Statement::Select(select) => Ok(select.filter.unwrap()),
         other => panic!("{other:?}"),
     }
@@ -232,7 +232,7 @@ fn nonsense_is_refused_without_a_panic() {
             sql += " ";
             sql += pieces[next(pieces.len())];
         }
-        if let Err(error) = parse(&sql) {
+        if let Err(error) = parse(&sql, &[]) {
             if let Error::Query { span: Some(span), .. } = &error {
                 assert!(span.start <= span.end && span.end <= sql.len(), "{span:?} in {sql:?}: {error}");
             }

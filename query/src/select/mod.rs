@@ -13,6 +13,7 @@ mod bound;
 mod groups;
 mod rows;
 
+use crate::analysis::Renderer;
 use crate::bind::{Context, Source};
 use crate::error::{Error, Result, Span};
 use crate::outcome::{Outcome, OutcomeColumn};
@@ -79,6 +80,35 @@ impl Plan {
     /// The columns of the answer.
     pub(crate) fn columns(&self) -> &[OutcomeColumn] {
         &self.columns
+    }
+
+    /// What is asked.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The members that are meant.
+    pub(crate) fn predicate(&self) -> &Predicate {
+        &self.predicate
+    }
+
+    /// What is made of the members, in words.
+    pub(crate) fn describe(&self, renderer: &Renderer<'_>) -> String {
+        let shown = |exprs: &mut dyn Iterator<Item = &Expr>| {
+            exprs.map(|expr| renderer.expr(expr)).collect::<Vec<_>>().join(", ")
+        };
+        match &self.shape {
+            Shape::Count => "count".to_owned(),
+            Shape::Groups(groups) if groups.keys.is_empty() => "aggregates".to_owned(),
+            Shape::Groups(groups) => format!("groups by {}", shown(&mut groups.keys.iter())),
+            Shape::Rows(rows) => match (rows.order().is_empty(), self.limit) {
+                (true, _) => "rows".to_owned(),
+                (false, None) => format!("rows ordered by {}", shown(&mut rows.order().iter().map(|o| &o.0))),
+                (false, Some(limit)) => {
+                    format!("the first {limit} by {}", shown(&mut rows.order().iter().map(|o| &o.0)))
+                }
+            },
+        }
     }
 
     /// Answers the statement.

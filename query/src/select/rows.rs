@@ -27,6 +27,11 @@ impl Rows {
         &self.outputs
     }
 
+    /// What they are ordered by.
+    pub(super) fn order(&self) -> &[(Expr, Direction)] {
+        &self.order
+    }
+
     /// The members that are shown, in order.
     pub(super) fn ordinals(
         &self,

@@ -1,0 +1,151 @@
+//! EXPLAIN: how a WHERE is answered, clause by clause in the order in which they are asked; with ANALYZE, what each left.
+
+use super::compare::rows_of;
+use super::render::Renderer;
+use crate::error::Result;
+use crate::outcome::Outcome;
+use crate::select::{Ask, Plan};
+use muster_engine::exec::{Count, Stats};
+use muster_engine::plan::{Explained, explain as explained};
+use muster_engine::predicate::CompareOp;
+use muster_engine::schema::DataType;
+use muster_engine::value::Value;
+use muster_engine::{Cancel, Predicate, Snapshot};
+use std::time::Instant;
+
+/// A clause of the conjunction, with what the planner expects of it.
+struct Clause {
+    predicate: Predicate,
+    expected: Explained,
+}
+
+/// Answers EXPLAIN.
+pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &Cancel) -> Result<Outcome> {
+    let table = plan.source().schema.id;
+    let rows = snapshot.rows(table);
+    let mut clauses = Vec::new();
+    for predicate in conjunction(plan.predicate()) {
+        let expected = explained(snapshot, table, &predicate)?;
+        clauses.push(Clause { predicate, expected });
+    }
+    clauses.sort_by(|a, b| a.expected.rank().total_cmp(&b.expected.rank()));
+    let source = plan.source().clone();
+    let renderer = Renderer { source: &source, snapshot };
+    let goal = plan.describe(&renderer);
+    if !analyze {
+        return Ok(expected(&source.schema.name, rows, &clauses, &renderer, goal));
+    }
+    let mut shown = vec![vec![
+        Value::Text(format!("all of {}", source.schema.name)),
+        Value::Null,
+        integer(rows),
+        integer(rows),
+        Value::Null,
+        Value::Null,
+    ]];
+    let mut so_far: Vec<Predicate> = Vec::new();
+    for clause in &clauses {
+        let count = |predicate: &Predicate| -> Result<(u64, Stats, f64)> {
+            let started = Instant::now();
+            let (count, stats) = Ask { snapshot, table, predicate, cancel }.evaluate(&Count)?;
+            Ok((count, stats, started.elapsed().as_secs_f64() * 1e3))
+        };
+        let (alone, _, _) = count(&clause.predicate)?;
+        so_far.push(clause.predicate.clone());
+        let (left, stats, millis) = count(&Predicate::And(so_far.clone()))?;
+        shown.push(vec![
+            Value::Text(renderer.predicate(&clause.predicate)),
+            Value::Text(clause.expected.access.clone()),
+            integer(alone),
+            integer(left),
+            integer(stats.bytes),
+            Value::Double(rounded(millis)),
+        ]);
+    }
+    let started = Instant::now();
+    let outcome = plan.run(snapshot, cancel)?;
+    let millis = started.elapsed().as_secs_f64() * 1e3;
+    let (answered, stats) = match &outcome {
+        Outcome::Rows { rows, stats, .. } => (rows.len() as u64, *stats),
+        Outcome::Done { .. } => (0, Stats::default()),
+    };
+    shown.push(vec![
+        Value::Text(format!("answer: {goal}, {answered} {}", if answered == 1 { "row" } else { "rows" })),
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        integer(stats.bytes),
+        Value::Double(rounded(millis)),
+    ]);
+    let columns = [
+        ("clause", DataType::Text),
+        ("asked by", DataType::Text),
+        ("members alone", DataType::BigInt),
+        ("members left", DataType::BigInt),
+        ("bytes so far", DataType::BigInt),
+        ("ms so far", DataType::Double),
+    ];
+    Ok(rows_of(&columns, shown, stats))
+}
+
+fn expected(table: &str, rows: u64, clauses: &[Clause], renderer: &Renderer<'_>, goal: String) -> Outcome {
+    let mut shown = vec![vec![
+        Value::Text(format!("all of {table}")),
+        Value::Null,
+        integer(rows),
+        integer(rows),
+        Value::Null,
+    ]];
+    let mut left = rows as f64;
+    for clause in clauses {
+        left *= clause.expected.share;
+        shown.push(vec![
+            Value::Text(renderer.predicate(&clause.predicate)),
+            Value::Text(clause.expected.access.clone()),
+            integer((rows as f64 * clause.expected.share).round() as u64),
+            integer(left.round() as u64),
+            integer(clause.expected.bytes),
+        ]);
+    }
+    shown.push(vec![
+        Value::Text(format!("answer: {goal}")),
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+    ]);
+    let columns = [
+        ("clause", DataType::Text),
+        ("asked by", DataType::Text),
+        ("expected alone", DataType::BigInt),
+        ("expected left", DataType::BigInt),
+        ("expected bytes", DataType::BigInt),
+    ];
+    rows_of(&columns, shown, Stats::default())
+}
+
+/// The clauses that AND joins; a BETWEEN stays one.
+fn conjunction(predicate: &Predicate) -> Vec<Predicate> {
+    match predicate {
+        Predicate::And(terms) if !is_between(terms) => terms.iter().flat_map(conjunction).collect(),
+        other => vec![other.clone()],
+    }
+}
+
+fn is_between(terms: &[Predicate]) -> bool {
+    matches!(
+        terms,
+        [
+            Predicate::Compare { column: a, op: CompareOp::Ge, .. },
+            Predicate::Compare { column: b, op: CompareOp::Le, .. },
+        ] if a == b
+    )
+}
+
+fn integer(number: u64) -> Value {
+    Value::Integer(number as i64)
+}
+
+fn rounded(millis: f64) -> f64 {
+    (millis * 1e3).round() / 1e3
+}

@@ -1,0 +1,292 @@
+//! Predicates and expressions as SQL again: what EXPLAIN shows, under the names that columns have now.
+
+use crate::bind::Source;
+use muster_engine::Snapshot;
+use muster_engine::expr::{Expr, Function, PatternKind};
+use muster_engine::predicate::{CompareOp, Interval, Literal, Predicate, Truth};
+use muster_engine::schema::{ColumnId, DataType};
+use muster_engine::value::Value;
+use std::fmt::Write;
+
+/// Entries of a list that are shown.
+const LISTED_MAX: usize = 6;
+
+/// Renders over the names of one source.
+#[derive(Clone, Copy)]
+pub(crate) struct Renderer<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) snapshot: &'a Snapshot,
+}
+
+impl Renderer<'_> {
+    /// A condition.
+    pub(crate) fn predicate(&self, predicate: &Predicate) -> String {
+        self.bound(predicate, 0)
+    }
+
+    /// `strength` is how tightly what stands around binds: 1 AND, 2 NOT.
+    fn bound(&self, predicate: &Predicate, strength: u8) -> String {
+        let parenthesised = |text: String, own: u8| if own < strength { format!("({text})") } else { text };
+        match predicate {
+            Predicate::Const(Truth::True) => "TRUE".to_owned(),
+            Predicate::Const(Truth::False) => "FALSE".to_owned(),
+            Predicate::Const(Truth::Unknown) => "NULL".to_owned(),
+            Predicate::And(terms) => match self.between(terms) {
+                Some(between) => between,
+                None if terms.is_empty() => "TRUE".to_owned(),
+                None => parenthesised(self.joined(terms, " AND ", 1), 0 + u8::from(strength <= 1)),
+            },
+            Predicate::Or(terms) if terms.is_empty() => "FALSE".to_owned(),
+            Predicate::Or(terms) => parenthesised(self.joined(terms, " OR ", 1), 0),
+            Predicate::Not(inner) => match &**inner {
+                Predicate::IsNull(column) => format!("{} IS NOT NULL", self.column(*column)),
+                Predicate::In { column, literals } => {
+                    format!("{} NOT IN ({})", self.column(*column), self.literals(literals))
+                }
+                Predicate::HasAny { column, tags } if tags.len() == 1 => {
+                    format!("{} <> ALL({})", text(&tags[0]), self.column(*column))
+                }
+                inner => format!("NOT {}", self.bound(inner, 2)),
+            },
+            Predicate::IsTrue(column) => self.column(*column),
+            Predicate::IsNull(column) => format!("{} IS NULL", self.column(*column)),
+            Predicate::Compare { column, op, literal } => {
+                format!("{} {} {}", self.column(*column), symbol(*op), self.literal(literal))
+            }
+            Predicate::In { column, literals } => {
+                format!("{} IN ({})", self.column(*column), self.literals(literals))
+            }
+            Predicate::HasAny { column, tags } if tags.len() == 1 => {
+                format!("{} = ANY({})", text(&tags[0]), self.column(*column))
+            }
+            Predicate::HasAny { column, tags } => {
+                format!("{} && ARRAY[{}]", self.column(*column), texts(tags))
+            }
+            Predicate::HasAll { column, tags } => {
+                format!("{} @> ARRAY[{}]", self.column(*column), texts(tags))
+            }
+            Predicate::Holds(expr) => {
+                let own = match expr {
+                    Expr::Call { function: Function::And | Function::Or, .. } => 0,
+                    _ => 2,
+                };
+                parenthesised(self.expr(expr), own)
+            }
+            Predicate::Audience(id) => match self.snapshot.audiences().iter().find(|known| known.id == *id) {
+                Some(audience) => format!("in_audience({})", text(&audience.name)),
+                None => format!("in_audience(#{})", id.0),
+            },
+            Predicate::Members(members) => format!("<{} chosen members>", members.len()),
+        }
+    }
+
+    fn joined(&self, terms: &[Predicate], word: &str, strength: u8) -> String {
+        let shown: Vec<String> = terms.iter().take(64).map(|term| self.bound(term, strength)).collect();
+        let more = terms.len().saturating_sub(64);
+        let rest = if more > 0 { format!("{word}<{more} more>") } else { String::new() };
+        shown.join(word) + &rest
+    }
+
+    /// `low <= x AND x <= high`
+    fn between(&self, terms: &[Predicate]) -> Option<String> {
+        let [
+            Predicate::Compare { column: a, op: CompareOp::Ge, literal: low },
+            Predicate::Compare { column: b, op: CompareOp::Le, literal: high },
+        ] = terms
+        else {
+            return None;
+        };
+        let shown =
+            || format!("{} BETWEEN {} AND {}", self.column(*a), self.literal(low), self.literal(high));
+        (a == b).then(shown)
+    }
+
+    fn column(&self, id: ColumnId) -> String {
+        let visible =
+            self.source.visible.iter().find(|(_, known)| *known == id).map(|(name, _)| name.as_str());
+        let name = visible.or_else(|| self.source.schema.column(id).map(|column| column.name.as_str()));
+        match name {
+            Some(name) if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') => {
+                name.to_owned()
+            }
+            Some(name) => format!("\"{}\"", name.replace('"', "\"\"")),
+            None => format!("<frozen members #{}>", id.0),
+        }
+    }
+
+    fn literals(&self, literals: &[Literal]) -> String {
+        let shown: Vec<String> =
+            literals.iter().take(LISTED_MAX).map(|literal| self.literal(literal)).collect();
+        let more = literals.len().saturating_sub(LISTED_MAX);
+        if more > 0 { format!("{}, <{more} more>", shown.join(", ")) } else { shown.join(", ") }
+    }
+
+    fn literal(&self, literal: &Literal) -> String {
+        match literal {
+            Literal::Value(value) => constant(value),
+            Literal::Now { offsets, date, .. } => {
+                let mut shown = if *date { "current_date" } else { "now()" }.to_owned();
+                for offset in offsets {
+                    let _ = write!(shown, " + {}", interval(offset));
+                }
+                shown
+            }
+        }
+    }
+
+    /// A value.
+    pub(crate) fn expr(&self, expr: &Expr) -> String {
+        let (function, arguments) = match expr {
+            Expr::Column(column) => return self.column(*column),
+            Expr::Literal(literal) => return self.literal(literal),
+            Expr::Ordinal => return "<ordinal>".to_owned(),
+            Expr::Call { function, arguments } => (function, arguments),
+        };
+        let shown: Vec<String> = arguments.iter().take(64).map(|argument| self.expr(argument)).collect();
+        let side = |at: usize| match arguments.get(at) {
+            Some(Expr::Call { function, .. }) if is_operator(function) => format!("({})", shown[at]),
+            _ => shown.get(at).cloned().unwrap_or_default(),
+        };
+        let infix =
+            |operator: &str| (0..shown.len()).map(side).collect::<Vec<_>>().join(&format!(" {operator} "));
+        let call = |name: &str| format!("{name}({})", shown.join(", "));
+        match function {
+            Function::Compare(op) => infix(symbol(*op)),
+            Function::Same => infix("IS NOT DISTINCT FROM"),
+            Function::IsNull => format!("{} IS NULL", side(0)),
+            Function::And => infix("AND"),
+            Function::Or => infix("OR"),
+            Function::Not => format!("NOT {}", side(0)),
+            Function::In => format!("{} IN ({})", side(0), shown.get(1..).unwrap_or_default().join(", ")),
+            Function::HasAny(tags) => format!("{} && ARRAY[{}]", side(0), texts(tags)),
+            Function::HasAll(tags) => format!("{} @> ARRAY[{}]", side(0), texts(tags)),
+            Function::Add => infix("+"),
+            Function::Subtract => infix("-"),
+            Function::Multiply => infix("*"),
+            Function::Divide => infix("/"),
+            Function::Modulo => infix("%"),
+            Function::Negate => format!("-{}", side(0)),
+            Function::AddInterval(by) => format!("{} + {}", side(0), interval(by)),
+            Function::Concat => infix("||"),
+            Function::Like(pattern) => {
+                let operator = match pattern.kind {
+                    PatternKind::Like => "LIKE",
+                    PatternKind::ILike => "ILIKE",
+                    PatternKind::Regex => "~",
+                    PatternKind::IRegex => "~*",
+                };
+                format!("{} {operator} {}", side(0), text(&pattern.pattern))
+            }
+            Function::DateTrunc(unit) => format!("date_trunc('{}', {})", lower(unit), side(0)),
+            Function::Extract(field) => format!("extract({} FROM {})", lower(field), side(0)),
+            Function::Years => call("age_in_years"),
+            Function::DaysToBirthday => call("days_to_birthday"),
+            Function::Bucket { salt, buckets } => format!("bucket({}, {}, {buckets})", side(0), text(salt)),
+            Function::AtZone(zone) => format!("{} AT TIME ZONE {}", side(0), text(zone)),
+            Function::Cast(data_type) => format!("CAST({} AS {})", shown.join(", "), type_name(*data_type)),
+            Function::Case => {
+                let mut case = String::from("CASE");
+                for branch in shown.chunks(2) {
+                    match branch {
+                        [when, then] => case += &format!(" WHEN {when} THEN {then}"),
+                        rest => case += &format!(" ELSE {}", rest.join("")),
+                    }
+                }
+                case + " END"
+            }
+            named => call(&lower(named)),
+        }
+    }
+}
+
+fn is_operator(function: &Function) -> bool {
+    matches!(
+        function,
+        Function::Compare(_)
+            | Function::Same
+            | Function::And
+            | Function::Or
+            | Function::Not
+            | Function::In
+            | Function::Add
+            | Function::Subtract
+            | Function::Multiply
+            | Function::Divide
+            | Function::Modulo
+            | Function::AddInterval(_)
+            | Function::Concat
+            | Function::Like(_)
+    )
+}
+
+/// The name of a variant as the language writes it: `SplitPart` is split_part.
+fn lower(named: &impl std::fmt::Debug) -> String {
+    let shown = format!("{named:?}");
+    let mut name = String::with_capacity(shown.len() + 4);
+    for (at, letter) in shown.chars().enumerate() {
+        if letter.is_ascii_uppercase() && at > 0 {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    match name.as_str() {
+        "null_if" => "nullif".to_owned(),
+        "day_of_week" => "dow".to_owned(),
+        "iso_day_of_week" => "isodow".to_owned(),
+        "day_of_year" => "doy".to_owned(),
+        "iso_year" => "isoyear".to_owned(),
+        _ => name,
+    }
+}
+
+fn symbol(op: CompareOp) -> &'static str {
+    match op {
+        CompareOp::Eq => "=",
+        CompareOp::Ne => "<>",
+        CompareOp::Lt => "<",
+        CompareOp::Le => "<=",
+        CompareOp::Gt => ">",
+        CompareOp::Ge => ">=",
+    }
+}
+
+fn constant(value: &Value) -> String {
+    match value {
+        Value::Text(shown) => text(shown),
+        Value::Date(_) => format!("DATE '{value}'"),
+        Value::Timestamp(_) => format!("TIMESTAMP '{value}'"),
+        Value::TimestampTz(_) => format!("TIMESTAMPTZ '{value}'"),
+        value => value.to_string(),
+    }
+}
+
+fn interval(interval: &Interval) -> String {
+    let mut parts = Vec::new();
+    for (number, unit) in [(i64::from(interval.months), "months"), (i64::from(interval.days), "days")] {
+        if number != 0 {
+            parts.push(format!("{number} {unit}"));
+        }
+    }
+    if interval.micros != 0 || parts.is_empty() {
+        parts.push(match interval.micros {
+            micros if micros % 3_600_000_000 == 0 => format!("{} hours", micros / 3_600_000_000),
+            micros if micros % 1_000_000 == 0 => format!("{} seconds", micros / 1_000_000),
+            micros => format!("{micros} microseconds"),
+        });
+    }
+    format!("INTERVAL '{}'", parts.join(" "))
+}
+
+fn text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn texts(tags: &[String]) -> String {
+    let shown: Vec<String> = tags.iter().take(LISTED_MAX).map(|tag| text(tag)).collect();
+    let more = tags.len().saturating_sub(LISTED_MAX);
+    if more > 0 { format!("{}, <{more} more>", shown.join(", ")) } else { shown.join(", ") }
+}
+
+fn type_name(data_type: DataType) -> String {
+    data_type.to_string()
+}
