@@ -10,11 +10,13 @@ mod clause;
 mod compute;
 mod front;
 mod leafset;
+mod overlap;
 mod project;
 mod ranks;
 mod share;
 mod sink;
 
+pub use overlap::{OVERLAP_SETS_MAX, Overlap, overlap};
 pub use project::{project, value_at};
 pub use sink::{
     Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,

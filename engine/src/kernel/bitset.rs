@@ -60,6 +60,30 @@ fn block_of(operands: &[Operand<'_>], block: usize) -> [u64; BLOCK] {
     result
 }
 
+/// Words of a set that stay in registers while they meet those of the others.
+const PAIR_BLOCK: usize = 128;
+
+/// Adds to `counts` the cardinality of the intersection of each two sets: of set i with j < i at `i × (i − 1) / 2 + j`.
+///
+/// A block of every set is in the L1 cache while all pairs of it are counted.
+#[inline(always)]
+pub(super) fn pair_counts(sets: &[&Words], counts: &mut [u32]) {
+    for block in (0..BITSET_WORDS).step_by(PAIR_BLOCK) {
+        let mut counts = counts.iter_mut();
+        for (high, set) in sets.iter().enumerate() {
+            let Some(a) = set[block..].first_chunk::<PAIR_BLOCK>() else { return };
+            for other in &sets[..high] {
+                let (Some(b), Some(count)) = (other[block..].first_chunk::<PAIR_BLOCK>(), counts.next())
+                else {
+                    return;
+                };
+                *count += (0..PAIR_BLOCK).map(|word| u64::from((a[word] & b[word]).count_ones())).sum::<u64>()
+                    as u32;
+            }
+        }
+    }
+}
+
 /// Adds the members of `words` to `out`.
 #[inline(always)]
 pub(super) fn union_into(words: &Words, out: &mut Words) {

@@ -92,6 +92,8 @@ macro_rules! dispatch {
 dispatch! {
     /// The cardinality of the intersection of all operands.
     intersection_count = bitset::intersection_count; (operands: &[Operand<'_>]) -> u32;
+    /// Adds to `counts` the cardinality of the intersection of each two sets: of set i with j < i at `i × (i − 1) / 2 + j`.
+    pair_counts = bitset::pair_counts; (sets: &[&Words], counts: &mut [u32]);
     /// Writes the intersection of all operands; returns its cardinality.
     intersection_into = bitset::intersection_into; (operands: &[Operand<'_>], out: &mut Words) -> u32;
     /// Adds the members of `words` to `out`.
@@ -274,6 +276,12 @@ mod tests {
                 let mut decoded = vec![7];
                 decode_members(&out, expected.len() as u32, &mut decoded);
                 prop_assert_eq!(&decoded[1..], &expected[..]);
+                let mut pairs = vec![1; sets.len() * (sets.len() - 1) / 2];
+                pair_counts(&sets, &mut pairs);
+                for (high, low) in (0..sets.len()).flat_map(|high| (0..high).map(move |low| (high, low))) {
+                    let both: u32 = sets[high].iter().zip(sets[low]).map(|(a, b)| (a & b).count_ones()).sum();
+                    prop_assert_eq!(pairs[high * (high - 1) / 2 + low], 1 + both);
+                }
                 let mut cells = vec![7];
                 cells_of(&out, &sets, &mut cells);
                 let cell = |m: &u16| sets.iter().enumerate().map(|(bit, set)| u16::from(has(set, *m)) << bit).sum::<u16>();

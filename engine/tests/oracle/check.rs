@@ -35,6 +35,7 @@ impl Subject<'_> {
             &everywhere,
             &rows_of(Truth::False),
         )?;
+        self.overlap(question, &truths)?;
         self.partitions(question, &expected)?;
         let (scope, within) = self.scope(question, &expected);
         self.members("members in scope", &question.predicate, &scope, &within)?;
@@ -189,6 +190,33 @@ impl Subject<'_> {
         }
         if groups.len() != expected.len() {
             return Err(format!("groups: {} instead of {}", groups.len(), expected.len()));
+        }
+        Ok(())
+    }
+
+    /// The predicate beside others, its opposite, everyone and nobody.
+    fn overlap(&self, question: &Question, truths: &[Truth]) -> Result<(), String> {
+        let mut predicates = vec![Predicate::everyone(), question.predicate.clone()];
+        let mut sets: Vec<Vec<bool>> = vec![vec![true; truths.len()]];
+        sets.push(truths.iter().map(|truth| *truth == Truth::True).collect());
+        for other in &question.others {
+            let truths = naive::truths(self.table, other, NOW_MICROS)?;
+            sets.push(truths.into_iter().map(|truth| truth == Truth::True).collect());
+            predicates.push(other.clone());
+        }
+        sets.push(truths.iter().map(|truth| *truth == Truth::False).collect());
+        predicates.push(question.predicate.clone().not());
+        for all in [true, false] {
+            sets.push(vec![all; truths.len()]);
+            predicates.push(if all { Predicate::everyone() } else { Predicate::Or(vec![]) });
+        }
+        let (overlap, _) = exec::overlap(&self.snapshot, self.id, &predicates, &Cancel::default())
+            .map_err(|error| format!("overlap: {error}"))?;
+        for (a, b) in (0..sets.len()).flat_map(|a| (0..sets.len()).map(move |b| (a, b))) {
+            let expected = sets[a].iter().zip(&sets[b]).filter(|(a, b)| **a && **b).count() as u64;
+            if overlap.pair(a, b) != expected {
+                return Err(format!("overlap of {a} and {b}: {} instead of {expected}", overlap.pair(a, b)));
+            }
         }
         Ok(())
     }

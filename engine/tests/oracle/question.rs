@@ -28,6 +28,8 @@ pub enum Mask {
 #[derive(Clone, Debug)]
 pub struct Question {
     pub predicate: Predicate,
+    /// What its members are compared with.
+    pub others: Vec<Predicate>,
     pub chunks: Option<(u32, u32)>,
     pub mask: Mask,
     pub keys: Vec<ColumnId>,
@@ -87,6 +89,7 @@ pub fn questions(table: &Table, random: &mut Random) -> BoxedStrategy<Question> 
     ];
     (
         predicates(table, random),
+        prop::collection::vec(predicates(table, random), 0..=2),
         chunks,
         mask,
         some(3, ordered),
@@ -97,17 +100,8 @@ pub fn questions(table: &Table, random: &mut Random) -> BoxedStrategy<Question> 
         select(vec![0, 1, 2, 10, 100, 1000, 5000, 70_000, usize::MAX]),
         any::<u64>(),
     )
-        .prop_map(|(predicate, chunks, mask, keys, few, profile, aggregates, order, limit, dice)| Question {
-            predicate,
-            chunks,
-            mask,
-            keys,
-            few,
-            profile,
-            aggregates,
-            order,
-            limit,
-            dice,
+        .prop_map(|(predicate, others, chunks, mask, keys, few, profile, aggregates, order, limit, dice)| {
+            Question { predicate, others, chunks, mask, keys, few, profile, aggregates, order, limit, dice }
         })
         .boxed()
 }
