@@ -43,7 +43,7 @@ mod binding {
 /// What has been read: a value, or a truth.
 enum Node {
     Term(Term),
-    Condition(Condition, Span),
+    Condition(Box<Condition>, Span),
 }
 
 /// Reads a condition.
@@ -71,7 +71,7 @@ impl Node {
 
     fn condition(self) -> Condition {
         match self {
-            Node::Condition(condition, _) => condition,
+            Node::Condition(condition, _) => *condition,
             Node::Term(term) => match term.kind {
                 TermKind::Condition(condition) => *condition,
                 _ => Condition::Term(term),
@@ -82,9 +82,13 @@ impl Node {
     fn term(self) -> Term {
         match self {
             Node::Term(term) => term,
-            Node::Condition(condition, span) => Term { kind: TermKind::Condition(Box::new(condition)), span },
+            Node::Condition(condition, span) => Term { kind: TermKind::Condition(condition), span },
         }
     }
+}
+
+fn condition_node(condition: Condition, span: Span) -> Node {
+    Node::Condition(Box::new(condition), span)
 }
 
 fn call_node(call: Call, arguments: Vec<Term>, span: Span) -> Node {
@@ -99,48 +103,56 @@ fn constant_node(constant: Constant, span: Span) -> Node {
 fn expression(cursor: &mut Cursor, min: u8) -> Result<Node> {
     let mut left = prefix(cursor)?;
     while let Some(operator) = infix(cursor).filter(|operator| operator.binding() > min) {
-        left = match operator {
-            Infix::And | Infix::Or => {
-                cursor.take();
-                let right = expression(cursor, operator.binding())?;
-                joined(left, operator, right)
-            }
-            Infix::Arithmetic(arithmetic) => {
-                cursor.take();
-                let right = expression(cursor, operator.binding())?.term();
-                calculated(left.term(), arithmetic, right)?
-            }
-            Infix::Matches(kind, negated) => matches(cursor, left, kind, negated)?,
-            Infix::Zone => {
-                cursor.take();
-                cursor.expect_keyword(Keyword::TIME)?;
-                cursor.expect_keyword(Keyword::ZONE)?;
-                let (left, zone) = (left.term(), expression(cursor, operator.binding())?.term());
-                let span = left.span.to(zone.span);
-                call_node(Call::Zone, vec![left, zone], span)
-            }
-            Infix::Compare(op) => {
-                cursor.take();
-                compare(cursor, left, op)?
-            }
-            Infix::Sets(op) => {
-                cursor.take();
-                let (left, right) = (left.term(), expression(cursor, operator.binding())?.term());
-                let span = left.span.to(right.span);
-                Node::Condition(Condition::Sets { left, op, right }, span)
-            }
-            Infix::Between => between(cursor, left)?,
-            Infix::In => in_list(cursor, left)?,
-            Infix::Is => is(cursor, left)?,
-            Infix::Cast => {
-                cursor.take();
-                let (data_type, span) = types::data_type(cursor)?;
-                let span = left.span().to(span);
-                cast(left, data_type, span)?
-            }
+        left = if matches!(operator, Infix::And | Infix::Or) {
+            cursor.take();
+            let right = expression(cursor, operator.binding())?;
+            joined(left, operator, right)
+        } else {
+            operated(cursor, left, operator)?
         };
     }
     Ok(left)
+}
+
+/// After a value, an operator that is not AND or OR. Apart from them, so that nesting costs a small frame a level.
+#[inline(never)]
+fn operated(cursor: &mut Cursor, left: Node, operator: Infix) -> Result<Node> {
+    Ok(match operator {
+        Infix::And | Infix::Or => left,
+        Infix::Arithmetic(arithmetic) => {
+            cursor.take();
+            let right = expression(cursor, operator.binding())?.term();
+            calculated(left.term(), arithmetic, right)?
+        }
+        Infix::Matches(kind, negated) => matches(cursor, left, kind, negated)?,
+        Infix::Zone => {
+            cursor.take();
+            cursor.expect_keyword(Keyword::TIME)?;
+            cursor.expect_keyword(Keyword::ZONE)?;
+            let (left, zone) = (left.term(), expression(cursor, operator.binding())?.term());
+            let span = left.span.to(zone.span);
+            call_node(Call::Zone, vec![left, zone], span)
+        }
+        Infix::Compare(op) => {
+            cursor.take();
+            compare(cursor, left, op)?
+        }
+        Infix::Sets(op) => {
+            cursor.take();
+            let (left, right) = (left.term(), expression(cursor, operator.binding())?.term());
+            let span = left.span.to(right.span);
+            condition_node(Condition::Sets { left, op, right }, span)
+        }
+        Infix::Between => between(cursor, left)?,
+        Infix::In => in_list(cursor, left)?,
+        Infix::Is => is(cursor, left)?,
+        Infix::Cast => {
+            cursor.take();
+            let (data_type, span) = types::data_type(cursor)?;
+            let span = left.span().to(span);
+            cast(left, data_type, span)?
+        }
+    })
 }
 
 /// What can follow a term or condition.
@@ -242,7 +254,7 @@ fn joined(left: Node, operator: Infix, right: Node) -> Node {
         }
         (_, first) => Condition::Or(vec![first, right]),
     };
-    Node::Condition(joined, span)
+    condition_node(joined, span)
 }
 
 /// `left operator right`: folded where both are constants.
@@ -277,7 +289,7 @@ fn matches(cursor: &mut Cursor, left: Node, kind: PatternKind, negated: bool) ->
             .advise("the escape of a LIKE pattern is the backslash"));
     }
     let span = left.span.to(pattern.span);
-    Ok(Node::Condition(negate(Condition::Matches { left, kind, pattern }, negated), span))
+    Ok(condition_node(negate(Condition::Matches { left, kind, pattern }, negated), span))
 }
 
 /// After the operator of a comparison.
@@ -290,7 +302,7 @@ fn compare(cursor: &mut Cursor, left: Node, op: CompareOp) -> Result<Node> {
         let right = term(cursor)?;
         cursor.expect(&Token::RParen)?;
         let span = left.span.to(cursor.last_span());
-        return Ok(Node::Condition(Condition::Quantified { left, op, all, right }, span));
+        return Ok(condition_node(Condition::Quantified { left, op, all, right }, span));
     }
     let right = expression(cursor, binding::COMPARE)?.term();
     let span = left.span.to(right.span);
@@ -298,7 +310,7 @@ fn compare(cursor: &mut Cursor, left: Node, op: CompareOp) -> Result<Node> {
         return Err(Error::syntax(cursor.span(), "a comparison cannot follow a comparison")
             .advise("put AND between them: 1 < a AND a < 5"));
     }
-    Ok(Node::Condition(Condition::Compare { left, op, right }, span))
+    Ok(condition_node(Condition::Compare { left, op, right }, span))
 }
 
 /// `[NOT] BETWEEN low AND high`
@@ -314,7 +326,7 @@ fn between(cursor: &mut Cursor, left: Node) -> Result<Node> {
         Condition::Compare { left: left.clone(), op: CompareOp::Ge, right: low },
         Condition::Compare { left, op: CompareOp::Le, right: high },
     ]);
-    Ok(Node::Condition(negate(between, negated), span))
+    Ok(condition_node(negate(between, negated), span))
 }
 
 /// `[NOT] IN (value, …)`, `[NOT] IN (SELECT …)`
@@ -329,14 +341,14 @@ fn in_list(cursor: &mut Cursor, left: Node) -> Result<Node> {
         cursor.expect(&Token::RParen)?;
         let span = start.to(cursor.last_span());
         let whole = left.span.to(span);
-        return Ok(Node::Condition(negate(Condition::InSelect { left, select, span }, negated), whole));
+        return Ok(condition_node(negate(Condition::InSelect { left, select, span }, negated), whole));
     }
     let list = terms(cursor, &Token::RParen)?;
     let span = left.span.to(cursor.last_span());
     if list.is_empty() {
         return Err(Error::syntax(span, "expected a value in the list of IN"));
     }
-    Ok(Node::Condition(negate(Condition::In { left, list }, negated), span))
+    Ok(condition_node(negate(Condition::In { left, list }, negated), span))
 }
 
 /// Terms up to the closing token, which is passed.
@@ -365,7 +377,7 @@ fn is(cursor: &mut Cursor, left: Node) -> Result<Node> {
     if cursor.eat_keywords(&[Keyword::DISTINCT, Keyword::FROM]) {
         let (left, right) = (left.term(), expression(cursor, binding::IS)?.term());
         let span = left.span.to(right.span);
-        return Ok(Node::Condition(negate(Condition::Distinct { left, right }, negated), span));
+        return Ok(condition_node(negate(Condition::Distinct { left, right }, negated), span));
     }
     let what = match cursor.keyword() {
         Keyword::NULL => Is::Null,
@@ -377,7 +389,7 @@ fn is(cursor: &mut Cursor, left: Node) -> Result<Node> {
     cursor.take();
     let term = left.term();
     let span = term.span.to(cursor.last_span());
-    Ok(Node::Condition(negate(Condition::Is { term, what }, negated), span))
+    Ok(condition_node(negate(Condition::Is { term, what }, negated), span))
 }
 
 fn negate(condition: Condition, negated: bool) -> Condition {
@@ -386,27 +398,37 @@ fn negate(condition: Condition, negated: bool) -> Condition {
 
 /// Reads what stands before operators: NOT, a sign, parentheses, a column, a constant.
 fn prefix(cursor: &mut Cursor) -> Result<Node> {
+    match cursor.peek() {
+        Token::LParen => parenthesised(cursor),
+        Token::Word(word) if word.keyword == Keyword::NOT => not(cursor),
+        _ => operand(cursor),
+    }
+}
+
+fn parenthesised(cursor: &mut Cursor) -> Result<Node> {
+    let start = cursor.span();
+    cursor.take();
+    let inner = expression(cursor, binding::NONE)?;
+    if *cursor.peek() != Token::RParen {
+        return Err(cursor.expected("an operator or ')'"));
+    }
+    cursor.take();
+    let span = start.to(cursor.last_span());
+    Ok(match inner {
+        Node::Term(term) => Node::Term(Term { span, ..term }),
+        Node::Condition(condition, _) => Node::Condition(condition, span),
+    })
+}
+
+#[inline(never)]
+fn operand(cursor: &mut Cursor) -> Result<Node> {
     let start = cursor.span();
     match cursor.peek() {
         Token::Number(..) => {
             let Token::Number(digits, _) = cursor.take() else { return Err(cursor.expected("a number")) };
             Ok(constant_node(constant::number(&digits, false, start)?, start))
         }
-        Token::LParen => {
-            cursor.take();
-            let inner = expression(cursor, binding::NONE)?;
-            if *cursor.peek() != Token::RParen {
-                return Err(cursor.expected("an operator or ')'"));
-            }
-            cursor.take();
-            let span = start.to(cursor.last_span());
-            Ok(match inner {
-                Node::Term(term) => Node::Term(Term { span, ..term }),
-                Node::Condition(condition, _) => Node::Condition(condition, span),
-            })
-        }
         Token::Minus | Token::Plus => sign(cursor, start),
-        Token::Word(word) if word.keyword == Keyword::NOT => not(cursor, start),
         Token::Word(_) => word(cursor, start),
         Token::Placeholder(_) => {
             let Token::Placeholder(name) = cursor.take() else { return Err(cursor.expected("a parameter")) };
@@ -421,7 +443,8 @@ fn prefix(cursor: &mut Cursor) -> Result<Node> {
 }
 
 /// NOTs in a row, counted instead of nested.
-fn not(cursor: &mut Cursor, start: Span) -> Result<Node> {
+fn not(cursor: &mut Cursor) -> Result<Node> {
+    let start = cursor.span();
     let mut nots = 0;
     while cursor.eat_keyword(Keyword::NOT) {
         nots += 1;
@@ -429,7 +452,7 @@ fn not(cursor: &mut Cursor, start: Span) -> Result<Node> {
     let inner = expression(cursor, binding::NOT)?;
     let span = start.to(inner.span());
     // Three NOTs are one: Kleene's NOT undoes itself.
-    Ok(Node::Condition(negate(inner.condition(), nots % 2 == 1), span))
+    Ok(condition_node(negate(inner.condition(), nots % 2 == 1), span))
 }
 
 /// Signs in a row, counted instead of nested.
@@ -549,7 +572,7 @@ fn call(cursor: &mut Cursor, start: Span) -> Result<Node> {
             let (text, span) = cursor.text("the audience's name in single quotes")?;
             cursor.expect(&Token::RParen)?;
             let condition = Condition::Audience(Name { text, span });
-            Ok(Node::Condition(condition, start.to(cursor.last_span())))
+            Ok(condition_node(condition, start.to(cursor.last_span())))
         }
         _ => {
             let arguments = arguments(cursor)?;

@@ -8,6 +8,9 @@ use muster_engine::schema::NAME_BYTES_MAX;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
+/// The most SELECTs within each other.
+const SELECTS_MAX: usize = 16;
+
 /// Reads tokens from left to right. Texts are moved out of the tokens that are passed, not copied.
 pub(crate) struct Cursor {
     tokens: Vec<TokenWithSpan>,
@@ -16,12 +19,27 @@ pub(crate) struct Cursor {
     end: usize,
     /// What `$1`, `$2`, … are.
     parameters: Vec<Param>,
+    /// SELECTs that are being read, one within another.
+    selects: usize,
 }
 
 impl Cursor {
     /// Stands before the first of a statement's tokens; `end` is where its text ends.
     pub(crate) fn new(tokens: Vec<TokenWithSpan>, end: usize, parameters: &[Param]) -> Cursor {
-        Cursor { tokens, at: 0, end, parameters: parameters.to_vec() }
+        Cursor { tokens, at: 0, end, parameters: parameters.to_vec(), selects: 0 }
+    }
+
+    /// Reads a SELECT within those that are being read; too many are refused before the stack runs out.
+    pub(crate) fn nested<T>(&mut self, read: impl FnOnce(&mut Cursor) -> Result<T>) -> Result<T> {
+        if self.selects == SELECTS_MAX {
+            let message = format!("SELECTs are nested more than {SELECTS_MAX} levels deep");
+            return Err(Error::query(QueryErrorKind::Limit, self.span(), message)
+                .advise("give the inner ones names: CREATE VIEW, CREATE AUDIENCE"));
+        }
+        self.selects += 1;
+        let read = read(self);
+        self.selects -= 1;
+        read
     }
 
     /// What `$1`, `$2`, … are.

@@ -17,6 +17,10 @@ use sqlparser::tokenizer::Token;
 
 /// Reads a SELECT up to what cannot be part of it.
 pub(crate) fn select(cursor: &mut Cursor) -> Result<Select> {
+    cursor.nested(clauses)
+}
+
+fn clauses(cursor: &mut Cursor) -> Result<Select> {
     cursor.expect_keyword(Keyword::SELECT)?;
     let distinct = cursor.eat_keyword(Keyword::DISTINCT);
     if distinct && cursor.keyword() == Keyword::ON {

@@ -25,6 +25,14 @@ impl<'a> Names<'a> {
             Condition::And(terms) => Ok(Predicate::And(all(terms)?)),
             Condition::Or(terms) => Ok(Predicate::Or(all(terms)?)),
             Condition::Not(inner) => Ok(self.predicate(inner)?.not()),
+            leaf => self.leaf(leaf),
+        }
+    }
+
+    /// A condition without AND, OR and NOT. Apart from them, so that nesting costs a small frame a level.
+    #[inline(never)]
+    fn leaf(&self, condition: &Condition) -> Result<Predicate> {
+        match condition {
             Condition::Term(term) => self.bare(term),
             Condition::Compare { left, op, right } => match (&left.kind, &right.kind) {
                 (TermKind::Column(name), TermKind::Constant(constant)) => {
@@ -45,7 +53,9 @@ impl<'a> Names<'a> {
             Condition::Is { term, what } => self.is(condition, term, *what),
             Condition::Quantified { left, op, all, right } => self.quantified(left, *op, *all, right),
             Condition::Sets { left, op, right } => self.sets(left, *op, right),
-            Condition::Matches { .. } => self.computed(condition),
+            Condition::Matches { .. } | Condition::And(_) | Condition::Or(_) | Condition::Not(_) => {
+                self.computed(condition)
+            }
             Condition::Audience(name) => self.audience(name),
         }
     }

@@ -103,9 +103,7 @@ impl Names<'_> {
 
     fn value_at(&self, term: &Term, scope: &mut dyn Scope, depth: usize) -> Result<Typed> {
         if depth > VALUE_DEPTH_MAX {
-            let message = format!("a value is nested more than {VALUE_DEPTH_MAX} levels deep");
-            return Err(Error::query(QueryErrorKind::Limit, term.span, message)
-                .advise("compute the constant before it goes into the statement"));
+            return Err(too_deep(term.span));
         }
         if let Some(typed) = scope.take(self, term)? {
             return Ok(typed);
@@ -134,6 +132,7 @@ impl Names<'_> {
         }
     }
 
+    #[inline(never)]
     fn constant(&self, constant: Constant, span: Span) -> Typed {
         let (literal, data_type) = match &constant {
             Constant::Null | Constant::Interval(_) => (Literal::Value(Value::Null), None),
@@ -239,6 +238,7 @@ impl Names<'_> {
         })
     }
 
+    #[inline(never)]
     fn call(&self, call: &Call, arguments: Vec<Typed>, span: Span) -> Result<Typed> {
         match (call, <[Typed; 2]>::try_from(arguments)) {
             (Call::Operator(operator), Ok([a, b])) => self.operator(*operator, a, b, span),
@@ -440,17 +440,27 @@ impl Names<'_> {
 
     /// A condition as a value, TRUE, FALSE or NULL.
     pub(crate) fn truth(&self, condition: &Condition, scope: &mut dyn Scope, depth: usize) -> Result<Expr> {
+        let (function, terms) = match condition {
+            Condition::And(terms) => (Function::And, terms.as_slice()),
+            Condition::Or(terms) => (Function::Or, terms.as_slice()),
+            Condition::Not(inner) => (Function::Not, std::slice::from_ref(&**inner)),
+            leaf => return self.truth_of_leaf(leaf, scope, depth),
+        };
+        let mut arguments = Vec::with_capacity(terms.len());
+        for term in terms {
+            arguments.push(self.truth(term, scope, depth + 1)?);
+        }
+        Ok(Expr::call(function, arguments))
+    }
+
+    /// A condition without AND, OR and NOT. Apart from them, so that nesting costs a small frame a level.
+    #[inline(never)]
+    fn truth_of_leaf(&self, condition: &Condition, scope: &mut dyn Scope, depth: usize) -> Result<Expr> {
         let mut value = |term: &Term| self.value_at(term, scope, depth + 1);
         Ok(match condition {
-            Condition::And(terms) | Condition::Or(terms) => {
-                let mut arguments = Vec::with_capacity(terms.len());
-                for term in terms {
-                    arguments.push(self.truth(term, scope, depth + 1)?);
-                }
-                let all = matches!(condition, Condition::And(_));
-                Expr::call(if all { Function::And } else { Function::Or }, arguments)
+            Condition::And(_) | Condition::Or(_) | Condition::Not(_) => {
+                self.truth(condition, scope, depth + 1)?
             }
-            Condition::Not(inner) => Expr::call(Function::Not, [self.truth(inner, scope, depth + 1)?]),
             Condition::Term(term) => self.boolean(term, scope, depth)?,
             Condition::Compare { left, op, right } => {
                 let (left, right) = (value(left)?, value(right)?);
@@ -567,6 +577,12 @@ impl Names<'_> {
             }
         })
     }
+}
+
+fn too_deep(span: Span) -> Error {
+    let message = format!("a value is nested more than {VALUE_DEPTH_MAX} levels deep");
+    Error::query(QueryErrorKind::Limit, span, message)
+        .advise("compute the constant before it goes into the statement")
 }
 
 fn pattern_span(condition: &Condition) -> Span {
