@@ -234,7 +234,7 @@ fn unknown(snapshot: &Snapshot, kind: Option<Kind>, name: &Name) -> Error {
     if wanted(Kind::Audience) {
         names.extend(snapshot.audiences().iter().map(|audience| audience.name.clone()));
     }
-    let word = kind.map_or("name".to_owned(), |kind| kind.word().to_lowercase());
+    let word = kind.map_or("table".to_owned(), |kind| kind.word().to_lowercase());
     let message = format!("unknown {word} \"{}\"", name.text);
     let error = Error::query(QueryErrorKind::UnknownTable, name.span, message);
     let listed = if kind.is_some() { format!("the {word}s are") } else { "there are".to_owned() };
