@@ -2,7 +2,7 @@
 
 use super::keys::{Keys, read_keys};
 use super::{done, taken};
-use crate::bind;
+use crate::bind::{self, Context};
 use crate::ddl::{AudienceMembers, CreateAudience, KeysFile};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
