@@ -41,8 +41,8 @@ impl Session {
         };
         let (table, members, told) = match members {
             AudienceMembers::Dynamic(select) => {
-                let (table, predicate) =
-                    select::plan(*select, &self.context(snapshot))?.predicate_of_set()?;
+                let context = Context { kept: true, ..self.context(snapshot) };
+                let (table, predicate) = select::plan(*select, &context)?.predicate_of_set()?;
                 self.engine.create_audience(spec(table), predicate, or_replace)?;
                 return done(TAG);
             }
