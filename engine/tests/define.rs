@@ -12,13 +12,17 @@ mod random;
 #[path = "define/rows.rs"]
 mod rows;
 
-use model::{Model, Named};
+use model::{Model, Named, Table};
 use muster_engine::control::Cancel;
 use muster_engine::database::{AudienceSpec, Dependents, Mode};
-use muster_engine::exec::{Count, Members, Scope, evaluate, project};
+use muster_engine::eval;
+use muster_engine::exec::{
+    Aggregate, Count, Groups, Members, OrderBy, Profile, Scope, Top, evaluate, project,
+};
 use muster_engine::schema::{ColumnId, ColumnSpec, DataType};
-use muster_engine::{Database, Predicate, Value};
+use muster_engine::{Database, Predicate, Snapshot, Value};
 use muster_storage::disk::sim::SimDisk;
+use muster_storage::store::Store;
 use random::Random;
 use roaring::RoaringBitmap;
 use rows::Rows;
@@ -61,6 +65,9 @@ fn compare(database: &Database, model: &Model) {
             assert_eq!(*values, expected, "row {row} of {}", table.name);
         }
     }
+    for table in model.tables() {
+        compare_sinks(&snapshot, table);
+    }
     for audience in model.audiences() {
         let record = snapshot.audience_named(&audience.name).unwrap();
         let inside = Predicate::Audience(record.id);
@@ -75,6 +82,92 @@ fn compare(database: &Database, model: &Model) {
         let outside = evaluate(&snapshot, record.table, &expanded, &scope, &cancel, &Count);
         assert_eq!(outside.unwrap().0, rows - expected.len(), "outside {}, expanded", audience.name);
     }
+}
+
+/// Groups, orders and aggregates by each column, whether or not all rows have it.
+fn compare_sinks(snapshot: &Snapshot, table: &Table) {
+    let (scope, cancel, everyone) = (Scope::default(), Cancel::default(), Predicate::everyone());
+    for column in table.columns.iter().filter(|column| column.data_type != DataType::TextArray) {
+        let context = format!("column {} of {}", column.name, table.name);
+        let groups = Groups {
+            keys: vec![column.id],
+            aggregates: vec![Aggregate::CountAll, Aggregate::Count(column.id)],
+        };
+        let groups = evaluate(snapshot, table.id, &everyone, &scope, &cancel, &groups).unwrap().0;
+        let mut found: Vec<String> =
+            groups.iter().map(|group| format!("{:?} {:?}", group.key, group.values)).collect();
+        let mut expected: Vec<String> = Vec::new();
+        for value in &column.values {
+            let count = column.values.iter().filter(|other| *other == value).count() as i64;
+            let present = if *value == Value::Null { 0 } else { count };
+            let values = [Value::Integer(count), Value::Integer(present)];
+            expected.push(format!("{:?} {values:?}", [value.clone()]));
+        }
+        expected.sort();
+        expected.dedup();
+        found.sort();
+        assert_eq!(found, expected, "groups by {context}");
+        let profile = Profile { columns: vec![column.id] };
+        let profile = evaluate(snapshot, table.id, &everyone, &scope, &cancel, &profile).unwrap().0;
+        for (value, count) in &profile[0] {
+            let expected = column.values.iter().filter(|other| *other == value).count() as u64;
+            assert_eq!(*count, expected, "profile of {context}: {value:?}");
+        }
+        assert_eq!(profile[0].len(), expected.len(), "profile of {context}");
+        for (descending, nulls_first) in [(false, false), (true, true), (false, true), (true, false)] {
+            let order = vec![OrderBy { column: column.id, descending, nulls_first }];
+            for limit in [1, 7, usize::MAX] {
+                let top = Top { order: order.clone(), limit };
+                let top = evaluate(snapshot, table.id, &everyone, &scope, &cancel, &top).unwrap().0;
+                let mut expected: Vec<u32> = (0..table.rows as u32).collect();
+                expected.sort_by(|a, b| {
+                    let (a, b) = (&column.values[*a as usize], &column.values[*b as usize]);
+                    match eval::compare(a, b).unwrap() {
+                        Some(order) if descending => order.reverse(),
+                        Some(order) => order,
+                        None => {
+                            let order = (*a == Value::Null).cmp(&(*b == Value::Null));
+                            if nulls_first { order.reverse() } else { order }
+                        }
+                    }
+                });
+                expected.truncate(limit);
+                assert_eq!(top, expected, "order by {context}, {descending} {nulls_first}");
+            }
+        }
+    }
+}
+
+/// A database of the version before views and audiences: it opens, answers, and goes on from there.
+#[test]
+fn a_database_with_a_catalog_of_version_1_goes_on() {
+    let disk = SimDisk::new(3);
+    let database = open(&disk);
+    let table = import(&database, 70_000);
+    drop(database);
+    // What version 1 wrote of the same table: version, id of the next table, tables.
+    let store = Store::open(Arc::new(disk.clone()), Mode::ReadWrite).unwrap();
+    let manifest = store.manifest();
+    let tables = &manifest.catalog[14..manifest.catalog.len() - 16];
+    let old = [&1u16.to_le_bytes()[..], &manifest.catalog[2..6], tables].concat();
+    store.commit(old, manifest.parts.clone()).unwrap();
+    drop(store);
+    let database = open(&disk);
+    verify(&database);
+    let snapshot = database.snapshot();
+    assert_eq!((snapshot.rows(table), snapshot.audiences().len()), (70_000, 0));
+    let column = ColumnSpec { name: "tier".into(), data_type: DataType::Text, nullable: true };
+    let tier = database.add_column(table, &column, false).unwrap();
+    assert_eq!(tier, ColumnId(2));
+    let spec = AudienceSpec { name: "a".into(), table, source: String::new(), created_micros: 0 };
+    let odd = (1..70_000).step_by(2).collect();
+    let id = database.create_static_audience(spec, &odd, false, &Cancel::default()).unwrap();
+    drop((snapshot, database));
+    let database = open(&disk);
+    let (scope, cancel) = (Scope::default(), Cancel::default());
+    let inside = Predicate::Audience(id).and(Predicate::IsNull(tier));
+    let members = evaluate(&database.snapshot(), table, &inside, &scope, &cancel, &Members).unwrap().0;
+    assert_eq!(members, odd);
 }
 
 #[test]

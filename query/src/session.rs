@@ -119,7 +119,7 @@ impl Session {
 
     /// What a statement is bound in.
     pub(crate) fn context<'a>(&'a self, snapshot: &'a Snapshot) -> Context<'a> {
-        Context { snapshot, cancel: &self.cancel, zone: self.zone.as_ref() }
+        Context { snapshot, cancel: &self.cancel, zone: self.zone.as_ref(), kept: false }
     }
 
     fn execute_parsed(&mut self, statement: Statement, sql: &str) -> Result<Outcome> {

@@ -1,3 +1,5 @@
+//! The bytes of catalogs of every version, and what depends on what.
+
 use super::*;
 use crate::member::KeyLayout;
 use crate::predicate::Predicate;

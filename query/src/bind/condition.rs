@@ -164,6 +164,12 @@ impl<'a> Names<'a> {
             let message = format!("column \"{}\" is {to} and cannot be IN a SELECT of {from}", column.name);
             return Err(type_error(span, message));
         }
+        if self.context.kept {
+            let message = "the values of a SELECT would be kept as they are now";
+            return Err(Error::unsupported(span, message).advise(
+                "select this table's keys, name an audience with in_audience('…'), or make a STATIC AUDIENCE",
+            ));
+        }
         let rows = plan.run(self.context.snapshot, self.context.cancel)?;
         let mut literals = Vec::new();
         for row in rows.rows() {

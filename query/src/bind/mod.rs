@@ -38,6 +38,8 @@ pub(crate) struct Context<'a> {
     pub(crate) cancel: &'a Cancel,
     /// The session's time zone; `None` is UTC.
     pub(crate) zone: Option<&'a Zone>,
+    /// True where what is bound is kept, to be asked later.
+    pub(crate) kept: bool,
 }
 
 /// A time zone under its IANA name.

@@ -2,7 +2,7 @@
 
 use super::keys::{Keys, read_keys};
 use super::{done, taken};
-use crate::bind;
+use crate::bind::{self, Context};
 use crate::ddl::{AudienceMembers, CreateAudience, KeysFile};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
@@ -41,8 +41,8 @@ impl Session {
         };
         let (table, members, told) = match members {
             AudienceMembers::Dynamic(select) => {
-                let (table, predicate) =
-                    select::plan(*select, &self.context(snapshot))?.predicate_of_set()?;
+                let context = Context { kept: true, ..self.context(snapshot) };
+                let (table, predicate) = select::plan(*select, &context)?.predicate_of_set()?;
                 self.engine.create_audience(spec(table), predicate, or_replace)?;
                 return done(TAG);
             }

@@ -9,7 +9,7 @@ mod show;
 
 pub(crate) use show::{describe, show_audiences, show_tables, show_views};
 
-use crate::bind;
+use crate::bind::{self, Context};
 use crate::ddl::{CreateView, Definition, Kind};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
@@ -150,7 +150,8 @@ impl Session {
             Some(_) => return Err(taken(snapshot, &view.name)),
             None => {}
         }
-        let plan = select::plan(*view.select, &self.context(snapshot))?;
+        let context = Context { kept: true, ..self.context(snapshot) };
+        let plan = select::plan(*view.select, &context)?;
         let shown = plan.shown_columns()?;
         let (table, predicate) = plan.predicate_of_set()?;
         let mut columns = Vec::with_capacity(shown.len());
@@ -234,7 +235,7 @@ fn unknown(snapshot: &Snapshot, kind: Option<Kind>, name: &Name) -> Error {
     if wanted(Kind::Audience) {
         names.extend(snapshot.audiences().iter().map(|audience| audience.name.clone()));
     }
-    let word = kind.map_or("name".to_owned(), |kind| kind.word().to_lowercase());
+    let word = kind.map_or("table".to_owned(), |kind| kind.word().to_lowercase());
     let message = format!("unknown {word} \"{}\"", name.text);
     let error = Error::query(QueryErrorKind::UnknownTable, name.span, message);
     let listed = if kind.is_some() { format!("the {word}s are") } else { "there are".to_owned() };

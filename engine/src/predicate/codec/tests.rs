@@ -1,3 +1,5 @@
+//! The bytes of predicates: golden, bounded, and read back as they were written.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
