@@ -1,18 +1,29 @@
-//! Replays the corpus of the fuzz target `csv`; see fuzz/README.md.
+//! Replays the corpora of the fuzz targets `csv` and `jsonl`; see fuzz/README.md.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 #[path = "../../fuzz/bodies/csv.rs"]
 mod csv;
+#[path = "../../fuzz/bodies/jsonl.rs"]
+mod jsonl;
 
-#[test]
-fn the_corpus_is_survived() {
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/csv");
+fn replay(target: &str, run: fn(&[u8])) {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort_unstable();
     assert!(files.len() > 5, "the corpus is gone");
     for file in files {
         println!("{}", file.display());
-        csv::run(&std::fs::read(&file).unwrap());
+        run(&std::fs::read(&file).unwrap());
     }
+}
+
+#[test]
+fn csv_is_survived() {
+    replay("csv", csv::run);
+}
+
+#[test]
+fn json_lines_are_survived() {
+    replay("jsonl", jsonl::run);
 }
