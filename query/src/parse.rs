@@ -4,13 +4,13 @@ use crate::cursor::Cursor;
 use crate::dialect::{self, keyword, span_of};
 use crate::error::{Error, Result};
 use crate::parameter::Param;
-use crate::statement::Statement;
+use crate::statement::{CopyWhat, Statement};
 use crate::{copy, ddl, grammar};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::TokenWithSpan;
 
 /// What can be executed, for messages.
-const STATEMENTS: &str = "SELECT, CREATE, ALTER, DROP, COPY … FROM, SHOW and DESCRIBE are answered";
+const STATEMENTS: &str = "SELECT, CREATE, ALTER, DROP, COPY, SHOW and DESCRIBE are answered";
 
 /// Parses one statement; a semicolon may end it. Cost: a few microseconds per hundred bytes, most of it in the lexer.
 pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
@@ -31,7 +31,7 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
         Keyword::CREATE => ddl::create,
         Keyword::ALTER => ddl::alter,
         Keyword::DROP => ddl::drop,
-        Keyword::COPY => copy::copy_from,
+        Keyword::COPY => copy::copy,
         Keyword::SHOW => ddl::show,
         Keyword::DESCRIBE | Keyword::DESC => ddl::describe,
         Keyword::NoKeyword => {
@@ -48,6 +48,11 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
     cursor.expect_end()?;
     if let Statement::Define(definition) = &mut statement {
         definition.keep_source(sql);
+    }
+    if let Statement::CopyTo(copy) = &mut statement
+        && let CopyWhat::Select { span, text, .. } = &mut copy.what
+    {
+        *text = sql[span.start..span.end].to_owned();
     }
     Ok(statement)
 }
