@@ -99,7 +99,7 @@ enum OnError {
 #[derive(Clone, Copy)]
 struct Quote(Option<u8>);
 
-fn delimiter(text: &str) -> std::result::Result<u8, String> {
+pub(super) fn delimiter(text: &str) -> std::result::Result<u8, String> {
     match text.as_bytes() {
         [byte] if byte.is_ascii() => Ok(*byte),
         _ if text == "\\t" || text == "tab" => Ok(b'\t'),
