@@ -5,7 +5,7 @@ use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::parameter::Param;
 use crate::statement::Statement;
-use crate::{bind, define, parse, script, select};
+use crate::{define, parse, script, select};
 use muster_engine::control::Progress;
 use muster_engine::{Cancel, Snapshot};
 use roaring::RoaringBitmap;
