@@ -21,6 +21,12 @@ impl Strings {
         self.ends.push(self.bytes.len() as u32);
     }
 
+    /// Forgets all but the first `count` strings.
+    pub fn truncate(&mut self, count: usize) {
+        self.ends.truncate(count);
+        self.bytes.truncate(self.ends.last().map_or(0, |end| *end as usize));
+    }
+
     /// The number of strings.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -100,6 +106,10 @@ pub trait RowSource: Send {
     fn place(&self, row: u64) -> Option<Place>;
     /// Rows in all, where known beforehand, and the share of input consumed so far (0 to 1): for progress.
     fn progress(&self) -> (Option<u64>, f64);
+    /// How many bad rows were passed over so far; `None` where the first bad row ends the source with an error.
+    fn skipped(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A batch built row by row from values: the slow, convenient way, for tests and small tables.

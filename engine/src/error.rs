@@ -36,6 +36,14 @@ pub enum Error {
         /// What the reader said.
         reason: String,
     },
+    /// An output file could not be written; under its name there is what was there before.
+    #[error("cannot write {file}: {reason}")]
+    Output {
+        /// The file.
+        file: String,
+        /// What the writer said.
+        reason: String,
+    },
 }
 
 fn describe_place(place: &Option<Place>, column: &Option<String>, value: &Option<String>) -> String {

@@ -8,7 +8,7 @@ mod tags;
 
 use parse::quoted;
 pub(crate) use parse::{Reason, boolean, code, shortened};
-pub(crate) use tags::{Element, for_each_tag};
+pub(crate) use tags::{Element, for_each_tag, json_string};
 
 use crate::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days};
 use crate::schema::DataType;

@@ -1,4 +1,4 @@
-//! Replays the corpora of the fuzz targets `csv` and `catalog`; see fuzz/README.md.
+//! Replays the corpora of the fuzz targets `csv`, `jsonl` and `catalog`; see fuzz/README.md.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -6,6 +6,8 @@
 mod catalog;
 #[path = "../../fuzz/bodies/csv.rs"]
 mod csv;
+#[path = "../../fuzz/bodies/jsonl.rs"]
+mod jsonl;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
@@ -26,4 +28,9 @@ fn csv_survives_its_corpus() {
 #[test]
 fn catalogs_survive_their_corpus() {
     replay("catalog", catalog::run);
+}
+
+#[test]
+fn json_lines_survive_their_corpus() {
+    replay("jsonl", jsonl::run);
 }

@@ -4,9 +4,13 @@
 
 #[path = "transfer/csv.rs"]
 mod csv;
+#[path = "transfer/export.rs"]
+mod export;
 #[path = "transfer/infer.rs"]
 mod infer;
 #[path = "transfer/parquet.rs"]
 mod parquet;
+#[path = "transfer/reality.rs"]
+mod reality;
 #[path = "transfer/support.rs"]
 mod support;

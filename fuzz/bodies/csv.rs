@@ -1,10 +1,11 @@
 //! CSV files of any bytes become rows of the table's columns, or an error; and inference ends with one or the other.
 
 use muster_engine::DataType;
-use muster_engine::transfer::{Format, ReadOptions, Target, infer, open_source};
+use muster_engine::transfer::{Format, ReadOptions, Target, TextEncoding, infer, open_source};
 use std::sync::OnceLock;
 
-/// The first byte: bit 0 header, bit 1 semicolons, bit 2 another NULL. The rest is the file.
+/// The first byte: bit 0 header, bit 1 semicolons, bit 2 another NULL, bit 3 backslashes, bit 4 GB18030, bit 5 bad rows
+/// are skipped. The rest is the file.
 pub fn run(data: &[u8]) {
     let Some((switches, content)) = data.split_first() else { return };
     static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
@@ -15,7 +16,10 @@ pub fn run(data: &[u8]) {
         format: Some(Format::Csv),
         header: switches & 1 == 1,
         delimiter: if switches & 2 == 2 { b';' } else { b',' },
-        null: if switches & 4 == 4 { "NULL".into() } else { String::new() },
+        nulls: vec![if switches & 4 == 4 { "NULL".into() } else { String::new() }],
+        escape: (switches & 8 == 8).then_some(b'\\'),
+        encoding: TextEncoding::named(if switches & 16 == 16 { "gb18030" } else { "utf8" }).expect("known"),
+        rejects: (switches & 32 == 32).then(|| directory.path().join("rejects.csv")),
         ..ReadOptions::default()
     };
     let types =

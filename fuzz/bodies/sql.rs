@@ -3,13 +3,14 @@
 use musterdb::Database;
 use std::sync::OnceLock;
 
-/// The text as one statement, as an audience, and as a script. The database is open for reading only: a fuzzer that may
-/// COPY would read the machine's files.
+/// The text as one statement, as an audience, and as a script. The database is open for reading only, and files are
+/// forbidden: a fuzzer that may COPY would read and write the machine's.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let database = database();
     let mut session = database.session();
     session.set_now(1_793_000_000_000_000);
+    session.forbid_files();
     if let Err(error) = session.execute(text) {
         assert!(!error.render(text).is_empty());
     }

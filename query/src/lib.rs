@@ -84,6 +84,7 @@ mod select;
 mod session;
 mod statement;
 mod suggest;
+mod transfer;
 mod types;
 
 pub use dialect::{DEPTH_MAX, LIST_ITEMS_MAX, OPERATORS_MAX, STATEMENT_BYTES_MAX, TERMS_MAX};

@@ -4,7 +4,7 @@ use crate::cursor::Cursor;
 use crate::dialect::{self, keyword, span_of};
 use crate::error::{Error, Result};
 use crate::parameter::Param;
-use crate::statement::Statement;
+use crate::statement::{CopyWhat, Statement};
 use crate::{analysis, copy, ddl, grammar};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -34,7 +34,7 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
         Keyword::DROP => ddl::drop,
         Keyword::EXPLAIN => analysis::grammar::explain,
         Keyword::SET => analysis::grammar::set,
-        Keyword::COPY => copy::copy_from,
+        Keyword::COPY => copy::copy,
         Keyword::SHOW => ddl::show,
         Keyword::DESCRIBE | Keyword::DESC => ddl::describe,
         _ if is_word(&first.token, "profile") => analysis::grammar::profile,
@@ -53,6 +53,11 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
     cursor.expect_end()?;
     if let Statement::Define(definition) = &mut statement {
         definition.keep_source(sql);
+    }
+    if let Statement::CopyTo(copy) = &mut statement
+        && let CopyWhat::Select { span, text, .. } = &mut copy.what
+    {
+        *text = sql[span.start..span.end].to_owned();
     }
     Ok(statement)
 }

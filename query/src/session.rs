@@ -5,16 +5,14 @@ use crate::bind::{Context, Zone};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::parameter::Param;
-use crate::statement::{CopyFormat, CopyFrom, Statement};
-use crate::{analysis, bind, define, parse, script, select};
+use crate::statement::Statement;
+use crate::{analysis, define, parse, script, select};
 use muster_engine::control::Progress;
 use muster_engine::expr::time;
 use muster_engine::schema::DataType;
-use muster_engine::transfer::{Format, ReadOptions, Target, open_source};
 use muster_engine::value::Value;
 use muster_engine::{Cancel, Snapshot};
 use roaring::RoaringBitmap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// One user's thread of statements over a database: what `now()` is, how a statement is cancelled, who hears of
@@ -25,12 +23,21 @@ pub struct Session {
     now_micros: Option<i64>,
     zone: Option<Zone>,
     pub(crate) cancel: Cancel,
-    progress: Option<Box<dyn FnMut(Progress) + Send>>,
+    pub(crate) progress: Option<Box<dyn FnMut(Progress) + Send>>,
+    pub(crate) files_forbidden: bool,
 }
 
 impl Session {
     pub(crate) fn new(engine: Arc<muster_engine::Database>, read_only: bool) -> Session {
-        Session { engine, read_only, now_micros: None, zone: None, cancel: Cancel::default(), progress: None }
+        Session {
+            engine,
+            read_only,
+            now_micros: None,
+            zone: None,
+            cancel: Cancel::default(),
+            progress: None,
+            files_forbidden: false,
+        }
     }
 
     /// Fixes `now()` to microseconds since 1970-01-01 00:00:00 UTC, or with `None` lets it run again.
@@ -45,7 +52,7 @@ impl Session {
         self.cancel.clone()
     }
 
-    /// Hears of the progress of imports, about ten times a second.
+    /// Hears of the progress of imports and exports, about ten times a second.
     pub fn on_progress(&mut self, hear: impl FnMut(Progress) + Send + 'static) {
         self.progress = Some(Box::new(hear));
     }
@@ -141,7 +148,8 @@ impl Session {
             Statement::Describe(name) => define::describe(&snapshot, &name, &self.cancel),
             Statement::CreateTable(table) => self.create_table(table, &snapshot),
             Statement::Define(definition) => self.define(*definition, &snapshot),
-            Statement::Copy(copy) => self.copy(copy, &snapshot),
+            Statement::Copy(copy) => self.copy_from(*copy, &snapshot),
+            Statement::CopyTo(copy) => self.copy_to(*copy, &snapshot),
         }
     }
 
@@ -185,47 +193,5 @@ impl Session {
             return Err(Error::query(QueryErrorKind::ReadOnly, None, message));
         }
         Ok(())
-    }
-
-    fn copy(&mut self, copy: CopyFrom, snapshot: &Snapshot) -> Result<Outcome> {
-        self.check_writable("COPY")?;
-        let schema = bind::table(snapshot, &copy.table)?;
-        let mut names = Vec::with_capacity(copy.columns.len());
-        for name in &copy.columns {
-            names.push(bind::column_named(&schema, name)?.name.clone());
-        }
-        let defaults = ReadOptions::default();
-        let options = ReadOptions {
-            format: copy.format.map(|format| match format {
-                CopyFormat::Csv => Format::Csv,
-                CopyFormat::Parquet => Format::Parquet,
-            }),
-            // As in PostgreSQL, a CSV file has a header only where the statement says so.
-            header: copy.header.unwrap_or(false),
-            delimiter: copy.delimiter.unwrap_or(defaults.delimiter),
-            null: copy.null.unwrap_or(defaults.null.clone()),
-            columns: (!names.is_empty()).then_some(names),
-            ..defaults
-        };
-        let files: Vec<PathBuf> = copy.files.iter().map(|(file, _)| PathBuf::from(file)).collect();
-        for (file, span) in &copy.files {
-            if let Err(error) = std::fs::metadata(file) {
-                return Err(Error::query(
-                    QueryErrorKind::Value,
-                    *span,
-                    format!("cannot read {file}: {error}"),
-                ));
-            }
-        }
-        let targets = Target::of_table(&schema);
-        let (delivered, mut source) = open_source(&files, &options, &targets)?;
-        let columns: Vec<_> = delivered.into_iter().map(|target| schema.columns[target].id).collect();
-        let mut unheard = |_: Progress| {};
-        let progress: &mut dyn FnMut(Progress) = match &mut self.progress {
-            Some(hear) => hear.as_mut(),
-            None => &mut unheard,
-        };
-        let report = self.engine.import(schema.id, &columns, source.as_mut(), &self.cancel, progress)?;
-        Ok(Outcome::Done { message: format!("COPY {}", report.rows) })
     }
 }

@@ -12,6 +12,7 @@ use muster_engine::exec::FoldFunction;
 use muster_engine::expr::PatternKind;
 use muster_engine::predicate::{CompareOp, Interval};
 use muster_engine::schema::DataType;
+use muster_engine::transfer::TextEncoding;
 use muster_engine::value::Value;
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ use std::sync::Arc;
 pub(crate) enum Statement {
     CreateTable(CreateTable),
     Define(Box<Definition>),
-    Copy(CopyFrom),
+    Copy(Box<CopyFrom>),
+    CopyTo(Box<CopyTo>),
     Select(Box<Select>),
     Explain(Box<Explain>),
     Profile(Box<Profile>),
@@ -69,16 +71,54 @@ pub(crate) struct CopyFrom {
     pub(crate) table: Name,
     pub(crate) columns: Vec<Name>,
     pub(crate) files: Vec<(String, Span)>,
+    pub(crate) options: CopyOptions,
+}
+
+/// `COPY what TO file (options)`.
+#[derive(Debug)]
+pub(crate) struct CopyTo {
+    pub(crate) what: CopyWhat,
+    pub(crate) file: String,
+    pub(crate) file_span: Span,
+    pub(crate) options: CopyOptions,
+}
+
+/// What is written to a file.
+#[derive(Debug)]
+pub(crate) enum CopyWhat {
+    Table {
+        table: Name,
+        columns: Vec<Name>,
+    },
+    Select {
+        select: Box<Select>,
+        span: Span,
+        /// The text at the span, for who reads the file later.
+        text: String,
+    },
+}
+
+/// What stands in the parentheses after COPY's files; `None` where nothing does.
+#[derive(Debug, Default)]
+pub(crate) struct CopyOptions {
     pub(crate) format: Option<CopyFormat>,
     pub(crate) header: Option<bool>,
     pub(crate) delimiter: Option<u8>,
-    pub(crate) null: Option<String>,
+    /// `Some(None)` where nothing is quoted.
+    pub(crate) quote: Option<Option<u8>>,
+    pub(crate) escape: Option<u8>,
+    pub(crate) nulls: Vec<String>,
+    pub(crate) encoding: Option<TextEncoding>,
+    pub(crate) skips_bad_rows: bool,
+    pub(crate) rejects: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CopyFormat {
     Csv,
     Parquet,
+    Jsonl,
+    Roaring,
 }
 
 #[derive(Clone, Debug)]

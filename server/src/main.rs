@@ -1,7 +1,7 @@
 //! The binary `muster`: one program to make, fill, ask and measure a MusterDB database.
 //!
 //! ```text
-//! main (arguments, exit code) ─ cmd::{demo, shell, import, generate, bench, inspect, verify} ─ musterdb, muster-engine
+//! main (arguments, exit code) ─ cmd::{demo, shell, import, export, generate, bench, inspect, verify} ─ musterdb, muster-engine
 //! ```
 //!
 //! Answers go to stdout, everything else (errors, progress, questions) to stderr. Exit code 0 is success, 1 a failure
@@ -38,6 +38,7 @@ enum Command {
     Demo(cmd::demo::Arguments),
     Shell(cmd::shell::Arguments),
     Import(cmd::import::Arguments),
+    Export(cmd::export::Arguments),
     Generate(cmd::generate::Arguments),
     Bench(cmd::bench::Arguments),
     Inspect(cmd::inspect::Arguments),
@@ -66,6 +67,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Demo(arguments) => cmd::demo::run(arguments, &mut out),
         Command::Shell(arguments) => cmd::shell::run(arguments, &mut out),
         Command::Import(arguments) => cmd::import::run(arguments, &mut out),
+        Command::Export(arguments) => cmd::export::run(arguments, &mut out),
         Command::Generate(arguments) => cmd::generate::run(arguments, &mut out),
         Command::Bench(arguments) => cmd::bench::run(arguments, &mut out),
         Command::Inspect(arguments) => cmd::inspect::run(arguments, &mut out),

@@ -308,3 +308,75 @@ fn inspect_shows_what_there_is_and_verify_finds_a_flipped_byte() {
         );
     }
 }
+
+/// Everything that can be wrong with a file at once, set right by flags.
+#[test]
+fn an_import_meets_files_as_they_come() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes).unwrap();
+    // GB18030, semicolons, single quotes with backslashes, two NULLs.
+    write("kunden-1.csv", b"id;name;city\n1;'\xbb\xe1\\';\xd4\xb1';NULL\n2;;K\n");
+    write("kunden-2.csv", b"id;name;city\n3;-;'-'\n");
+    let flags = ["--encoding", "gb18030", "--delimiter", ";", "--quote", "'", "--escape", "\\"];
+    let import = ["import", "db", "kunden", "kunden-*.csv", "--key", "id", "--null", "NULL", "--null", "-"];
+    let out = ok(directory.path(), &[&import[..], &flags[..]].concat());
+    assert!(out.contains("id   BIGINT PRIMARY KEY"), "{out}");
+    assert!(out.contains("3 rows imported into kunden"), "{out}");
+    let all = ["shell", "db", "-c", "SELECT * FROM kunden ORDER BY id", "--format", "csv"];
+    assert_eq!(ok(directory.path(), &all), "id,name,city\n1,会';员,\n2,\"\",K\n3,,-\n".replace("';", ";"));
+    write(
+        "bad.jsonl",
+        b"{\"id\":1,\"tags\":[\"a\"],\"at\":\"2026-01-02T03:04:05Z\"}\n{\"id\":\n{\"id\":2,\"spend\":1.50}\n",
+    );
+    let import = ["import", "db", "lines", "bad.jsonl", "--key", "id"];
+    let refused = fails(directory.path(), 1, &import);
+    assert_eq!(
+        refused,
+        "error: bad.jsonl, line 2: value \"{\\\"id\\\":\\n\": is no JSON object on one line\n"
+    );
+    let out = ok(directory.path(), &[&import[..], &["--on-error", "skip"]].concat());
+    assert!(out.contains("tags  TEXT[]") && out.contains("at    TIMESTAMPTZ"), "{out}");
+    assert!(out.ends_with("1 bad row skipped, see lines.rejects.csv\n"), "{out}");
+    let rejects = std::fs::read_to_string(directory.path().join("lines.rejects.csv")).unwrap();
+    assert_eq!(
+        rejects,
+        "file,line,column,reason,row\nbad.jsonl,2,,is no JSON object on one line,\"{\"\"id\"\":\"\n"
+    );
+    fails(directory.path(), 1, &["import", "db", "x", "bad.jsonl", "--rejects", "r.csv"]);
+    fails(directory.path(), 2, &["import", "db", "x", "bad.jsonl", "--encoding", "klingon"]);
+    let refused = fails(directory.path(), 1, &["import", "db", "x", "no-*.csv"]);
+    assert_eq!(refused, "error: cannot read no-*.csv: no file matches the pattern\n");
+}
+
+#[test]
+fn what_is_exported_is_imported_again() {
+    let people = people();
+    let question = "SELECT id, city, spend, tags, born FROM people WHERE spend IS NOT NULL";
+    for file in ["out.csv", "out.jsonl.zst", "out.parquet"] {
+        assert_eq!(
+            ok(people.path(), &["export", "db", question, file]),
+            format!("2 rows written to {file}\n")
+        );
+        let table = file.replace('.', "_");
+        ok(
+            people.path(),
+            &["import", "db", &table, file, "--key", "id", "--types", "spend=DECIMAL(12,2),tags=TEXT[]"],
+        );
+        let all = |table: &str| {
+            format!("SELECT id, city, spend, tags, born FROM {table} WHERE spend > 0 ORDER BY id")
+        };
+        let shown = |table: &str| ok(people.path(), &["shell", "db", "-c", &all(table), "--format", "csv"]);
+        assert_eq!(shown(&table), shown("people"), "{file}");
+    }
+    ok(
+        people.path(),
+        &["export", "db", "people", "plain", "--format", "csv", "--no-header", "--delimiter", "tab"],
+    );
+    let plain = std::fs::read_to_string(people.path().join("plain")).unwrap();
+    assert!(plain.starts_with("1\tKyoto\t120.50\t{new,vip}\t1990-05-17\n"), "{plain}");
+    ok(people.path(), &["export", "db", "SELECT id FROM people WHERE city = 'Lima'", "lima.roaring"]);
+    assert!(people.path().join("lima.roaring.json").exists());
+    let refused = fails(people.path(), 1, &["export", "db", "SELECT cty FROM people", "x.csv"]);
+    assert!(refused.contains("unknown column \"cty\"") && !people.path().join("x.csv").exists(), "{refused}");
+    fails(people.path(), 1, &["export", "nowhere", "people", "x.csv"]);
+}

@@ -88,6 +88,11 @@ impl Database {
         Snapshot::of(self.state())
     }
 
+    /// The id of the database, drawn when it was created.
+    pub fn id(&self) -> u64 {
+        self.store.manifest().database_id
+    }
+
     /// The directory's store, for verification.
     pub(crate) fn store(&self) -> &Store {
         &self.store

@@ -15,6 +15,8 @@ pub(super) struct ColumnBuilder {
     any_null: bool,
     values: Building,
     scratch: String,
+    /// Tags in the dictionary before the newest row that has any.
+    tags_before: usize,
 }
 
 enum Building {
@@ -36,7 +38,7 @@ impl ColumnBuilder {
         };
         let (data_type, nullable, key) = (target.data_type, target.nullable, target.key);
         let (nulls, any_null, scratch) = (Vec::new(), false, String::new());
-        ColumnBuilder { data_type, nullable, key, nulls, any_null, values, scratch }
+        ColumnBuilder { data_type, nullable, key, nulls, any_null, values, scratch, tags_before: 0 }
     }
 
     /// Appends the value of this text. A refusal says why, the value left out of the sentence.
@@ -52,6 +54,7 @@ impl ColumnBuilder {
                 strings.push(text);
             }
             Building::Tags { ends, tags, dictionary } => {
+                self.tags_before = dictionary.len();
                 for_each_tag(utf8(text)?, &mut self.scratch, |tag| tags.push(dictionary.intern(tag)))?;
                 ends.push(tags.len() as u32);
             }
@@ -74,8 +77,28 @@ impl ColumnBuilder {
         Ok(())
     }
 
+    /// Forgets what a refused row has left behind after the first `rows` rows of the batch: at most one row, whole or
+    /// in part.
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.nulls.truncate(rows);
+        match &mut self.values {
+            Building::Boolean(booleans) => booleans.truncate(rows),
+            Building::Code(codes) => codes.truncate(rows),
+            Building::Text(strings) => strings.truncate(rows),
+            Building::Tags { ends, tags, dictionary } => {
+                ends.truncate(rows);
+                let end = ends.last().map_or(0, |end| *end as usize);
+                if tags.len() > end {
+                    tags.truncate(end);
+                    dictionary.truncate(self.tags_before);
+                }
+            }
+        }
+    }
+
     /// The rows since the last call.
     pub(super) fn finish(&mut self) -> ColumnBatch {
+        self.tags_before = 0;
         let nulls = std::mem::take(&mut self.nulls);
         let nulls = std::mem::take(&mut self.any_null).then_some(nulls);
         let values = match &mut self.values {

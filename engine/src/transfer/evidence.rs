@@ -1,5 +1,6 @@
-//! What the values of one CSV column have in common, and the type that follows from it.
+//! What the values of one column of text have in common, and the type that follows from it.
 
+use super::json::Json;
 use crate::schema::{DECIMAL_PRECISION_MAX, DataType};
 use crate::value::{code, for_each_tag, shortened};
 
@@ -144,6 +145,64 @@ impl Evidence {
     }
 }
 
+/// The same for a column of JSON, whose values say more of themselves: digits in quotes are a text.
+#[derive(Default)]
+pub(super) struct JsonEvidence {
+    numbers: Evidence,
+    texts: Evidence,
+    booleans: u64,
+    arrays: u64,
+}
+
+impl JsonEvidence {
+    /// Takes in a value; NULL says nothing, and objects are refused by whoever reads.
+    pub(super) fn see(&mut self, value: Json<'_>) {
+        match value {
+            Json::Null | Json::Object => {}
+            Json::Boolean(_) => self.booleans += 1,
+            Json::Number(number) => self.numbers.see(number.as_bytes()),
+            Json::Text(text) => self.texts.see(text.as_bytes()),
+            Json::Array(_) => self.arrays += 1,
+        }
+    }
+
+    /// True before the first value.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kinds() == 0
+    }
+
+    fn kinds(&self) -> usize {
+        let seen = [self.booleans > 0, self.arrays > 0, !self.numbers.is_empty(), !self.texts.is_empty()];
+        seen.into_iter().filter(|seen| *seen).count()
+    }
+
+    /// As [`Evidence::verdict`].
+    pub(super) fn verdict(&self, complete: bool) -> (Vec<DataType>, Option<String>) {
+        let mixed = self.kinds() > 1;
+        if self.arrays > 0 {
+            let question = "holds arrays and other values, which no one type takes".to_owned();
+            return (vec![DataType::TextArray], mixed.then_some(question));
+        }
+        if mixed || self.is_empty() {
+            return (vec![DataType::Text], None);
+        }
+        if self.booleans > 0 {
+            return (vec![DataType::Boolean], None);
+        }
+        if self.texts.is_empty() {
+            let (choices, question) = self.numbers.verdict(complete);
+            // Whoever writes 0 and 1 where JSON has true and false means numbers.
+            let asked = question.filter(|_| choices[0] == DataType::Text);
+            return (choices, asked);
+        }
+        match self.texts.verdict(complete) {
+            (choices, question) if choices[0].is_time() => (choices, question),
+            (_, question) if self.texts.local_dates == self.texts.values => (vec![DataType::Text], question),
+            _ => (vec![DataType::Text], None),
+        }
+    }
+}
+
 /// `3/4/2020`, `03.04.2020`, `3-4-20`.
 fn is_local_date(text: &[u8]) -> bool {
     [b'/', b'.', b'-'].into_iter().any(|separator| {
@@ -199,6 +258,33 @@ mod tests {
         assert_eq!(verdict(&["12345678901234567890"]), (vec![DataType::Text, DataType::Double], true));
         sure(&["{a,b}", "{a"], DataType::Text);
         sure(&["0", "0.5"], DataType::Decimal { precision: 1, scale: 1 });
+    }
+
+    #[test]
+    fn json_says_more_of_its_values() {
+        let verdict = |values: &[Json<'_>]| {
+            let mut evidence = JsonEvidence::default();
+            values.iter().for_each(|value| evidence.see(*value));
+            let (choices, question) = evidence.verdict(true);
+            (choices[0], question.is_some())
+        };
+        let (text, number) = (Json::Text, Json::Number);
+        assert_eq!(verdict(&[text("12"), text("007")]), (DataType::Text, false));
+        assert_eq!(verdict(&[number("0"), number("1")]), (DataType::Integer, false));
+        assert_eq!(
+            verdict(&[number("1.50"), Json::Null]),
+            (DataType::Decimal { precision: 3, scale: 2 }, false)
+        );
+        assert_eq!(verdict(&[number("1e3")]), (DataType::Double, false));
+        assert_eq!(verdict(&[number("12345678901234567890")]), (DataType::Text, true));
+        assert_eq!(verdict(&[Json::Boolean(true)]), (DataType::Boolean, false));
+        assert_eq!(verdict(&[Json::Boolean(true), number("1")]), (DataType::Text, false));
+        assert_eq!(verdict(&[text("2020-01-02T03:04:05Z")]), (DataType::TimestampTz, false));
+        assert_eq!(verdict(&[text("2020-01-02")]), (DataType::Date, false));
+        assert_eq!(verdict(&[text("3/4/2020")]), (DataType::Text, true));
+        assert_eq!(verdict(&[Json::Array("[\"a\"]"), Json::Null]), (DataType::TextArray, false));
+        assert_eq!(verdict(&[Json::Array("[]"), number("1")]), (DataType::TextArray, true));
+        assert_eq!(verdict(&[text("{a}"), text("true")]), (DataType::Text, false));
     }
 
     #[test]

@@ -305,11 +305,14 @@ impl<'a> Import<'a> {
                 Some(place) => format!("{}, line {}", place.file, place.line),
                 None => format!("row {}", u64::from(duplicate.first) + 1),
             };
+            // Repeated keys are found when all rows are written, too late to leave one out.
+            let even_so =
+                if source.skipped().is_some() { ", and a repeated one cannot be skipped" } else { "" };
             return Err(Error::Row {
                 place: source.place(u64::from(duplicate.second)),
                 column: self.schema.column(key).map(|c| c.name.clone()),
                 value: Some(value.to_string()),
-                reason: format!("this key was already given by {first}; keys are unique"),
+                reason: format!("this key was already given by {first}; keys are unique{even_so}"),
             });
         }
         self.cancel.check()?;

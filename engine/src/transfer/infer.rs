@@ -1,20 +1,26 @@
 //! The columns of files that no table exists for yet: names and types, and what has to be asked.
 //!
-//! Parquet states its types. CSV is judged by a sample of [`SAMPLE_ROWS`] rows: the narrowest type that holds every
+//! Parquet states its types. Text is judged by a sample of [`SAMPLE_ROWS`] rows: the narrowest type that holds every
 //! value seen. What two types hold equally well, and what only its owner can know (is `00123` a number?), is reported
 //! as an [`Ambiguity`] with the safe choice first; it is never silently decided. Keys are not guessed.
 
 use super::csv::header;
-use super::evidence::Evidence;
+use super::evidence::{Evidence, JsonEvidence};
+use super::json::{Json, Scratch, for_each_member};
+use super::jsonl::Lines;
 use super::records::Records;
-use super::{Format, ReadOptions, arrow, input, mapping, parquet};
+use super::text::Refusal;
+use super::{Format, ReadOptions, arrow, input_error, mapping, parquet};
 use crate::schema::{ColumnSpec, DataType};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Rows of CSV that are looked at, shared among the files.
+/// Rows of text that are looked at, shared among the files.
 pub const SAMPLE_ROWS: u64 = 100_000;
+
+/// Columns that are inferred from JSON lines: lines with ever new names are no table.
+const JSON_COLUMNS_MAX: usize = 4096;
 
 /// What files seem to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,12 +75,13 @@ type Found = (String, DataType, Option<Ambiguity>);
 /// Proposes the columns of a table for files. `decided` holds the types that the user has stated, by the column's name
 /// in the table; they are taken as they are and asked nothing about.
 ///
-/// Cost: a footer per Parquet file; parsing at most [`SAMPLE_ROWS`] rows of CSV.
+/// Cost: a footer per Parquet file; parsing at most [`SAMPLE_ROWS`] rows of text. Where bad rows are skipped they are here too.
 pub fn infer(files: &[PathBuf], options: &ReadOptions, decided: &[(String, DataType)]) -> Result<Inference> {
     let format = Format::of_files(files, options.format)?;
     let (found, rows_sampled) = match format {
         Format::Parquet => (infer_parquet(files, options, decided)?, 0),
         Format::Csv => infer_csv(files, options)?,
+        Format::Jsonl => infer_jsonl(files, options)?,
     };
     for (name, _) in decided {
         if !found.iter().any(|(column, ..)| column == name) {
@@ -124,7 +131,7 @@ fn infer_parquet(
                     let reason = format!(
                         "column {column:?} has the type {has}, which no column of a table can hold (convert or skip it)"
                     );
-                    return Err(input(file, reason));
+                    return Err(input_error(file, reason));
                 }
             };
             let ambiguity = nothing.then(|| all_null(&name));
@@ -135,7 +142,7 @@ fn infer_parquet(
                 Some((_, before, _)) => {
                     *before = common_type(*before, data_type).ok_or_else(|| {
                         let reason = format!("column {name:?} is {data_type} here and {before} in the files before it (state its type)");
-                        input(file, reason)
+                        input_error(file, reason)
                     })?;
                 }
             }
@@ -175,12 +182,16 @@ fn all_null(name: &str) -> Ambiguity {
     }
 }
 
+/// The share of a file in the sample.
+fn rows_per_file(files: &[PathBuf]) -> u64 {
+    (SAMPLE_ROWS / files.len().max(1) as u64).max(1000)
+}
+
 fn infer_csv(files: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Found>, u64)> {
     let mut columns: Vec<(String, Evidence)> = Vec::new();
-    let rows_per_file = (SAMPLE_ROWS / files.len().max(1) as u64).max(1000);
     let (mut rows, mut complete) = (0, true);
     for file in files {
-        let (read, to_end) = sample_csv(file, options, rows_per_file, &mut columns)?;
+        let (read, to_end) = sample_csv(file, options, rows_per_file(files), &mut columns)?;
         rows += read;
         complete &= to_end;
     }
@@ -205,14 +216,17 @@ fn sample_csv(
     columns: &mut Vec<(String, Evidence)>,
 ) -> Result<(u64, bool)> {
     let stated = header(file, options)?;
-    let mut records = Records::open(file, options.delimiter, Arc::default())?;
+    let mut records = Records::open(file, options, Arc::default())?;
     if options.header {
         records.advance()?;
     }
     let mut rows = 0;
     let mut evidence_of: Option<Vec<Option<usize>>> = None;
     while rows < rows_max {
-        let more = records.advance()?;
+        let more = match records.advance() {
+            Err(Error::Row { .. }) if options.rejects.is_some() => continue,
+            more => more?,
+        };
         if evidence_of.is_none() {
             let fields = if more { records.len() } else { 0 };
             let names = stated.clone().or_else(|| options.columns.clone());
@@ -224,18 +238,98 @@ fn sample_csv(
             return Ok((rows, true));
         }
         if records.len() != evidence_of.len() {
+            if options.rejects.is_some() {
+                continue;
+            }
             let expected = evidence_of.len();
             return Err(records.refused(&format!("{} fields where {expected} are expected", records.len())));
         }
         for (i, column) in evidence_of.iter().enumerate() {
             let Some(column) = *column else { continue };
-            if records.field(i) != options.null.as_bytes() || records.is_quoted(i) {
+            if !options.is_null(records.field(i)) || records.is_quoted(i) {
                 columns[column].1.see(records.field(i));
             }
         }
         rows += 1;
     }
     Ok((rows, false))
+}
+
+fn infer_jsonl(files: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Found>, u64)> {
+    let mut columns: Vec<(String, JsonEvidence)> = Vec::new();
+    let (mut rows, mut complete, mut scratch) = (0, true, Scratch::default());
+    for file in files {
+        let mut lines = Lines::open(file, options, Arc::default())?;
+        let mut rows_in_file = 0;
+        while lines.advance()? {
+            if rows_in_file == rows_per_file(files) {
+                complete = false;
+                break;
+            }
+            match see_line(&lines, &mut scratch, options, &mut columns) {
+                Ok(()) => rows_in_file += 1,
+                Err(_) if options.rejects.is_some() => {}
+                Err(Refusal { value, reason, .. }) => {
+                    let place = Some(lines.place());
+                    return Err(Error::Row { place, column: None, value, reason: reason.into_owned() });
+                }
+            }
+        }
+        rows += rows_in_file;
+    }
+    if let (Some(file), true) = (files.first(), columns.is_empty()) {
+        return Err(input_error(file, "no line of it has a member, so there are no columns"));
+    }
+    let mut found: Vec<Found> = Vec::with_capacity(columns.len());
+    for (name, evidence) in columns {
+        let (choices, question) = evidence.verdict(complete);
+        let ambiguity = match question {
+            _ if evidence.is_empty() => Some(all_null(&name)),
+            Some(question) => Some(Ambiguity { column: name.clone(), question, choices: choices.clone() }),
+            None => None,
+        };
+        found.push((name, choices[0], ambiguity));
+    }
+    Ok((found, rows))
+}
+
+/// Adds a line to the evidence. A line that is refused halfway has been seen halfway, which does no harm.
+fn see_line(
+    lines: &Lines,
+    scratch: &mut Scratch,
+    options: &ReadOptions,
+    columns: &mut Vec<(String, JsonEvidence)>,
+) -> std::result::Result<(), Refusal> {
+    let mut at = 0;
+    for_each_member(lines.text()?, scratch, |name, value| {
+        if options.skip.iter().any(|skipped| skipped == name) {
+            return Ok(());
+        }
+        let name = options.rename.iter().find(|(from, _)| from == name).map_or(name, |(_, to)| to);
+        if value == Json::Object {
+            let reason = format!(
+                "member {name:?} is an object, and nested values are not supported (flatten or skip it)"
+            );
+            return Err(Refusal::of_record(reason));
+        }
+        // Members mostly come in the order of the line before.
+        let here = columns.get(at).is_some_and(|(column, _)| column == name).then_some(at);
+        let index = here.or_else(|| columns.iter().position(|(column, _)| column == name));
+        let index = match index {
+            Some(index) => index,
+            None if columns.len() == JSON_COLUMNS_MAX => {
+                let reason = format!("its members are called by more than {JSON_COLUMNS_MAX} names");
+                return Err(Refusal::of_record(reason));
+            }
+            None => {
+                columns.push((name.to_owned(), JsonEvidence::default()));
+                columns.len() - 1
+            }
+        };
+        at = index + 1;
+        columns[index].1.see(value);
+        Ok(())
+    })
 }
 
 /// For each field of a file the column it is evidence for; new names become new columns.
@@ -252,7 +346,10 @@ fn columns_of(
             continue;
         };
         if name.is_empty() {
-            return Err(input(file, format!("column {} of its header has no name (state the names)", i + 1)));
+            return Err(input_error(
+                file,
+                format!("column {} of its header has no name (state the names)", i + 1),
+            ));
         }
         let index = columns.iter().position(|(column, _)| *column == name).unwrap_or_else(|| {
             columns.push((name, Evidence::default()));

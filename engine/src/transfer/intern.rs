@@ -34,6 +34,22 @@ impl Interner {
         }
     }
 
+    /// The number of strings.
+    pub(super) fn len(&self) -> usize {
+        self.strings.len()
+    }
+
+    /// Forgets all but the first `count` strings.
+    pub(super) fn truncate(&mut self, count: usize) {
+        for number in count..self.strings.len() {
+            let hash = self.hasher.hash_one(self.strings.get(number));
+            if let Ok(entry) = self.table.find_entry(hash, |i| *i as usize == number) {
+                entry.remove();
+            }
+        }
+        self.strings.truncate(count);
+    }
+
     /// The strings, in the order of their numbers; starts anew.
     pub(super) fn take(&mut self) -> Strings {
         self.table.clear();
@@ -53,5 +69,16 @@ mod tests {
         let strings = interner.take();
         assert_eq!((strings.len(), strings.get(999)), (1000, &b"999"[..]));
         assert_eq!(interner.intern("999"), 0);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_new_again() {
+        let mut interner = Interner::default();
+        for text in ["a", "b", "c", "a"] {
+            interner.intern(text);
+        }
+        interner.truncate(1);
+        assert_eq!(["c", "a", "b"].map(|text| interner.intern(text)), [1, 0, 2]);
+        assert_eq!(interner.take().bytes, b"acb");
     }
 }

@@ -1,6 +1,6 @@
 //! Which column of a file is which column of the table: by name, with a suggestion where there is none.
 
-use super::{ReadOptions, Target, input};
+use super::{ReadOptions, Target, input_error};
 use crate::Result;
 use std::path::Path;
 
@@ -21,7 +21,7 @@ pub(super) fn renamed(file: &Path, names: &[String], options: &ReadOptions) -> R
         if let Some(name) = name
             && renamed[..i].iter().flatten().any(|earlier| earlier == name)
         {
-            return Err(input(file, format!("it has two columns {name:?} (rename or skip one)")));
+            return Err(input_error(file, format!("it has two columns {name:?} (rename or skip one)")));
         }
     }
     Ok(renamed)
@@ -37,19 +37,20 @@ pub(super) fn map(
     let mut mapping = Mapping::new();
     for name in renamed(file, names, options)? {
         let target =
-            name.map(|name| find(&name, targets).map_err(|reason| input(file, reason))).transpose()?;
+            name.map(|name| find(&name, targets).map_err(|reason| input_error(file, reason))).transpose()?;
         if let Some(target) = target
             && mapping.contains(&Some(target))
         {
             let reason = format!("two of its columns are {:?} (rename or skip one)", targets[target].name);
-            return Err(input(file, reason));
+            return Err(input_error(file, reason));
         }
         mapping.push(target);
     }
     Ok(mapping)
 }
 
-fn find(name: &str, targets: &[Target]) -> std::result::Result<usize, String> {
+/// The target of a name: exactly, or else without regard to ASCII case; otherwise why there is none.
+pub(super) fn find(name: &str, targets: &[Target]) -> std::result::Result<usize, String> {
     if let Some(exact) = targets.iter().position(|t| t.name == name) {
         return Ok(exact);
     }
@@ -69,13 +70,15 @@ pub(super) fn delivered(files: &[(&Path, &Mapping)], targets: &[Target]) -> Resu
     for (i, target) in targets.iter().enumerate().filter(|(_, t)| t.key || !t.nullable) {
         if let Some((file, _)) = files.iter().find(|(_, mapping)| !mapping.contains(&Some(i))) {
             let what = if target.key { "is the table's key" } else { "is NOT NULL" };
-            return Err(input(file, format!("it has no column {:?}, which {what}", target.name)));
+            return Err(input_error(file, format!("it has no column {:?}, which {what}", target.name)));
         }
     }
     let filled = |i: &usize| files.iter().any(|(_, mapping)| mapping.contains(&Some(*i)));
     let delivered: Vec<usize> = (0..targets.len()).filter(filled).collect();
     match files.first() {
-        Some((file, _)) if delivered.is_empty() => Err(input(file, "none of its columns is left to read")),
+        Some((file, _)) if delivered.is_empty() => {
+            Err(input_error(file, "none of its columns is left to read"))
+        }
         _ => Ok(delivered),
     }
 }

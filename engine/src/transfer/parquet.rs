@@ -13,10 +13,13 @@
 //!
 //! A string column of which every page has a dictionary is asked for as a dictionary, so its strings are never copied
 //! row by row. Columns that the table does not take are not read.
+//!
+//! Where bad rows are skipped, a batch that has one is halved until each part is sound or a single bad row.
 
 use super::arrow::{self, Refused};
 use super::mapping::{self, Mapping};
-use super::{BATCH_ROWS, ReadOptions, Target, input};
+use super::rejects::Rejects;
+use super::{BATCH_ROWS, ReadOptions, Target, input_error};
 use crate::batch::{Batch, Place, RowSource};
 use crate::schema::DataType;
 use crate::{Error, Result};
@@ -56,6 +59,9 @@ pub struct ParquetSource {
     group: usize,
     queues: Vec<Receiver<Message>>,
     threads: Vec<JoinHandle<()>>,
+    rejects: Option<Rejects>,
+    /// For each refused row how many rows were delivered before it.
+    delivered_before: Vec<u64>,
 }
 
 struct Plan {
@@ -65,6 +71,7 @@ struct Plan {
     targets: Vec<Target>,
     batch_rows: usize,
     queue_batches: usize,
+    skips_bad_rows: bool,
 }
 
 struct PlannedFile {
@@ -84,6 +91,8 @@ struct RowGroup {
 
 enum Message {
     Batch(Batch),
+    /// A row that is skipped.
+    Refused(Error),
     EndOfGroup,
     Failed(Error),
 }
@@ -119,6 +128,7 @@ impl ParquetSource {
             groups,
             targets: delivers.iter().map(|target| targets[*target].clone()).collect(),
             batch_rows,
+            skips_bad_rows: options.rejects.is_some(),
             queue_batches: (QUEUE_BYTES / (batch_rows * row_bytes).max(1)).clamp(1, QUEUE_BATCHES),
         };
         Ok(ParquetSource {
@@ -129,6 +139,8 @@ impl ParquetSource {
             group: 0,
             queues: Vec::new(),
             threads: Vec::new(),
+            rejects: options.rejects.as_deref().map(Rejects::new),
+            delivered_before: Vec::new(),
         })
     }
 
@@ -163,20 +175,31 @@ impl RowSource for ParquetSource {
                     self.rows_delivered += batch.rows as u64;
                     return Ok(Some(batch));
                 }
+                Ok(Message::Refused(error)) => match &mut self.rejects {
+                    Some(rejects) => {
+                        rejects.write(&error, &[])?;
+                        self.delivered_before.push(self.rows_delivered);
+                    }
+                    None => return Err(error),
+                },
                 Ok(Message::EndOfGroup) => self.group += 1,
                 Ok(Message::Failed(error)) => return Err(error),
                 // A thread that ends without a word has panicked on bytes its library did not expect.
                 Err(_) => {
                     let reason =
                         format!("decoding row group {} failed (is it damaged?)", group.group_in_file);
-                    return Err(input(&self.plan.files[group.file].path, reason));
+                    return Err(input_error(&self.plan.files[group.file].path, reason));
                 }
             }
+        }
+        if let Some(rejects) = &mut self.rejects {
+            rejects.finish()?;
         }
         Ok(None)
     }
 
     fn place(&self, row: u64) -> Option<Place> {
+        let row = row + self.delivered_before.partition_point(|before| *before <= row) as u64;
         if row >= self.rows_total {
             return None;
         }
@@ -185,9 +208,13 @@ impl RowSource for ParquetSource {
     }
 
     fn progress(&self) -> (Option<u64>, f64) {
-        let share =
-            if self.rows_total == 0 { 1.0 } else { self.rows_delivered as f64 / self.rows_total as f64 };
+        let read = self.rows_delivered + self.delivered_before.len() as u64;
+        let share = if self.rows_total == 0 { 1.0 } else { read as f64 / self.rows_total as f64 };
         (Some(self.rows_total), share)
+    }
+
+    fn skipped(&self) -> Option<u64> {
+        self.rejects.as_ref().map(Rejects::rows)
     }
 }
 
@@ -206,6 +233,33 @@ impl Plan {
     fn place(&self, group: &RowGroup, row_in_group: u64) -> Place {
         let file = self.files[group.file].path.display().to_string();
         Place { file, line: group.first_row_in_file + row_in_group + 1 }
+    }
+
+    /// Converts some rows: one batch, or the first bad row's error; or, where bad rows are skipped, batches and bad rows
+    /// in their order.
+    fn messages(
+        &self,
+        group: &RowGroup,
+        first_row: u64,
+        record_batch: &RecordBatch,
+        messages: &mut Vec<Message>,
+    ) -> Result<()> {
+        match self.batch(group, first_row, record_batch) {
+            Ok(batch) => messages.push(Message::Batch(batch)),
+            Err(error @ Error::Row { .. }) if self.skips_bad_rows => {
+                let rows = record_batch.num_rows();
+                if rows == 1 {
+                    messages.push(Message::Refused(error));
+                    return Ok(());
+                }
+                let half = rows / 2;
+                self.messages(group, first_row, &record_batch.slice(0, half), messages)?;
+                let second = record_batch.slice(half, rows - half);
+                self.messages(group, first_row + half as u64, &second, messages)?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn batch(&self, group: &RowGroup, first_row: u64, record_batch: &RecordBatch) -> Result<Batch> {
@@ -245,30 +299,33 @@ fn decode(plan: &Plan, worker: usize, queue: &Sender<Message>) {
 fn decode_group(plan: &Plan, group: &RowGroup, queue: &Sender<Message>) -> Result<bool> {
     let file = &plan.files[group.file];
     // Each thread opens the file for itself: clones of a handle would share its position.
-    let handle = File::open(&file.path).map_err(|error| input(&file.path, error))?;
+    let handle = File::open(&file.path).map_err(|error| input_error(&file.path, error))?;
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(handle, file.metadata.clone())
         .with_projection(file.projection.clone())
         .with_row_groups(vec![group.group_in_file])
         .with_batch_size(plan.batch_rows)
         .build()
-        .map_err(|error| input(&file.path, error))?;
+        .map_err(|error| input_error(&file.path, error))?;
     let mut first_row = 0;
     for record_batch in reader {
         let record_batch = record_batch.map_err(|error| {
-            input(&file.path, format!("row group {} (is it damaged?): {error}", group.group_in_file))
+            input_error(&file.path, format!("row group {} (is it damaged?): {error}", group.group_in_file))
         })?;
-        let batch = plan.batch(group, first_row, &record_batch)?;
+        let mut messages = Vec::with_capacity(1);
+        plan.messages(group, first_row, &record_batch, &mut messages)?;
         first_row += record_batch.num_rows() as u64;
-        if queue.send(Message::Batch(batch)).is_err() {
-            return Ok(false);
+        for message in messages {
+            if queue.send(message).is_err() {
+                return Ok(false);
+            }
         }
     }
     Ok(true)
 }
 
 fn metadata(path: &Path, options: ArrowReaderOptions) -> Result<ArrowReaderMetadata> {
-    let file = File::open(path).map_err(|error| input(path, error))?;
-    ArrowReaderMetadata::load(&file, options).map_err(|error| input(path, error))
+    let file = File::open(path).map_err(|error| input_error(path, error))?;
+    ArrowReaderMetadata::load(&file, options).map_err(|error| input_error(path, error))
 }
 
 /// The Arrow schema of a file.
@@ -284,7 +341,7 @@ fn check_types(path: &Path, schema: &Schema, mapping: &Mapping, targets: &[Targe
             let reason = format!(
                 "column {name:?} has the type {from}, which cannot be read as {into} (convert or skip it)"
             );
-            return Err(input(path, reason));
+            return Err(input_error(path, reason));
         }
     }
     Ok(())
@@ -310,7 +367,7 @@ fn planned_file(
         .collect();
     let hints = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
     let metadata =
-        ArrowReaderMetadata::try_new(Arc::clone(footer), hints).map_err(|error| input(path, error))?;
+        ArrowReaderMetadata::try_new(Arc::clone(footer), hints).map_err(|error| input_error(path, error))?;
     let roots: Vec<usize> = (0..mapping.len()).filter(|root| mapping[*root].is_some()).collect();
     let column = |target: &usize| roots.iter().position(|root| mapping[*root] == Some(*target));
     Ok(PlannedFile {

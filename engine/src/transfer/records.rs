@@ -1,24 +1,23 @@
-//! The records of one CSV file: opened, unzipped, split into fields, each with the line it starts on.
+//! The records of one CSV file: opened, split into fields, each with the line it starts on.
 //!
 //! Splitting is `csv-core`'s, the machine under the `csv` crate. This loop around it keeps a record's raw bytes until
 //! the next one, which is what `csv` hides and what we need: the physical line of a record (after quoted newlines, blank
 //! lines and `\r\n`), whether a field was quoted (an empty text is not NULL), and a bound on what a forgotten closing
 //! quote can swallow.
 //!
-//! Lines end in `\n` or `\r\n`. Blank lines are skipped. A UTF-8 byte order mark is skipped. Nothing is known of types.
+//! Lines end in `\n` or `\r\n`. Blank lines are skipped, unless whoever reads takes them for records of one empty field.
+//! Nothing is known of types.
 
-use super::input;
+use super::encoding::TextEncoding;
+use super::input::READ_BYTES;
+use super::{ReadOptions, input, input_error};
 use crate::batch::Place;
 use crate::{Error, Result};
 use csv_core::ReadRecordResult;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// What is read from a file at a time.
-const READ_BYTES: usize = 256 << 10;
+use std::sync::atomic::AtomicU64;
 
 /// The longest record, in bytes: a quote that is never closed must not swallow a file of any size.
 pub(super) const RECORD_BYTES_MAX: usize = 64 << 20;
@@ -27,8 +26,14 @@ pub(super) const RECORD_BYTES_MAX: usize = 64 << 20;
 pub(super) struct Records {
     path: PathBuf,
     source: Box<dyn Read + Send>,
+    encoding: TextEncoding,
     core: csv_core::Reader,
     delimiter: u8,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    blank_lines_are_records: bool,
+    /// The record before ended with `\r`, so that a `\n` ahead belongs to the same line end.
+    after_return: bool,
     /// `buffer[start..consumed]` is the record, `buffer[consumed..filled]` is read and not yet split.
     buffer: Vec<u8>,
     start: usize,
@@ -45,22 +50,26 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Opens a file, unzipping it where its first bytes are gzip's. `bytes_read` counts what is read of the file itself.
-    pub(super) fn open(path: &Path, delimiter: u8, bytes_read: Arc<AtomicU64>) -> Result<Records> {
-        let failed = |error: std::io::Error| input(path, error);
-        let counted = Counted { file: File::open(path).map_err(failed)?, bytes_read };
-        let mut raw = BufReader::with_capacity(READ_BYTES, counted);
-        let head = raw.fill_buf().map_err(failed)?;
-        let source: Box<dyn Read + Send> = match head {
-            [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
-            [b'P', b'A', b'R', b'1', ..] => return Err(input(path, "it is a Parquet file, not CSV")),
-            _ => Box::new(raw),
-        };
-        let mut records = Records {
+    /// Opens a file; see [`input::open`]. `bytes_read` counts what is read of the file itself.
+    pub(super) fn open(path: &Path, options: &ReadOptions, bytes_read: Arc<AtomicU64>) -> Result<Records> {
+        let (source, encoding) = input::open(path, options.encoding, bytes_read)?;
+        let escape = options.escape.filter(|escape| Some(*escape) != options.quote);
+        let mut core = csv_core::ReaderBuilder::new();
+        core.delimiter(options.delimiter).quoting(options.quote.is_some());
+        core.escape(escape).double_quote(escape.is_none());
+        if let Some(quote) = options.quote {
+            core.quote(quote);
+        }
+        Ok(Records {
             path: path.to_owned(),
             source,
-            core: csv_core::ReaderBuilder::new().delimiter(delimiter).build(),
-            delimiter,
+            encoding,
+            core: core.build(),
+            delimiter: options.delimiter,
+            quote: options.quote,
+            escape,
+            blank_lines_are_records: false,
+            after_return: false,
             buffer: vec![0; READ_BYTES],
             start: 0,
             consumed: 0,
@@ -71,28 +80,21 @@ impl Records {
             ends: vec![0; 64],
             len: 0,
             quoted: Vec::new(),
-        };
-        records.skip_byte_order_mark()?;
-        Ok(records)
+        })
     }
 
-    fn skip_byte_order_mark(&mut self) -> Result<()> {
-        while self.filled < 3 && !self.at_end {
-            self.fill()?;
-        }
-        match &self.buffer[..self.filled] {
-            [0xef, 0xbb, 0xbf, ..] => self.consumed = 3,
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-                return Err(input(&self.path, "it is UTF-16 (convert it to UTF-8)"));
-            }
-            _ => {}
-        }
-        Ok(())
+    /// From now on a blank line is a record of one empty field. In a file of one column it is a NULL.
+    pub(super) fn take_blank_lines(&mut self) {
+        self.blank_lines_are_records = true;
     }
 
     /// Moves on to the next record; false at the end of the file.
     pub(super) fn advance(&mut self) -> Result<bool> {
-        if !self.skip_line_ends()? {
+        if self.blank_lines_are_records {
+            if let Some(more) = self.advance_over_blank()? {
+                return Ok(more);
+            }
+        } else if !self.skip_line_ends()? {
             return Ok(false);
         }
         self.start = self.consumed;
@@ -117,10 +119,41 @@ impl Records {
             }
         }
         self.len = ended;
+        self.after_return = self.buffer[self.start..self.consumed].last() == Some(&b'\r');
         if self.at_end && self.consumed == self.filled && self.find_quoted() {
             return Err(self.refused("a quote of this record is never closed"));
         }
         Ok(true)
+    }
+
+    /// Passes the end of the line before, and takes a blank line for a record; `None` where something stands ahead.
+    fn advance_over_blank(&mut self) -> Result<Option<bool>> {
+        self.start = self.consumed;
+        if std::mem::take(&mut self.after_return) && self.peek(0)? == Some(b'\n') {
+            self.consumed += 1;
+            self.start = self.consumed;
+            self.core.set_line(self.core.line() + 1);
+        }
+        let bytes = match (self.peek(0)?, self.peek(1)?) {
+            (None, _) => return Ok(Some(false)),
+            (Some(b'\n'), _) => 1,
+            (Some(b'\r'), Some(b'\n')) => 2,
+            _ => return Ok(None),
+        };
+        self.line = self.core.line();
+        self.core.set_line(self.line + 1);
+        self.consumed += bytes;
+        (self.len, self.ends[0]) = (1, 0);
+        self.quoted.clear();
+        Ok(Some(true))
+    }
+
+    /// The byte that stands `n` after what is consumed.
+    fn peek(&mut self, n: usize) -> Result<Option<u8>> {
+        while self.consumed + n >= self.filled && !self.at_end {
+            self.fill()?;
+        }
+        Ok(self.buffer[..self.filled].get(self.consumed + n).copied())
     }
 
     /// Skips `\r` and `\n` before a record, counting lines; false at the end of the file.
@@ -151,17 +184,17 @@ impl Records {
         }
         if self.filled == self.buffer.len() {
             if self.filled >= RECORD_BYTES_MAX {
-                let mib = RECORD_BYTES_MAX >> 20;
-                return Err(
-                    self.refused(&format!("the record is longer than {mib} MiB (is a quote never closed?)"))
-                );
+                let (line, mib) = (self.line, RECORD_BYTES_MAX >> 20);
+                let reason =
+                    format!("line {line}: the record is longer than {mib} MiB (is a quote never closed?)");
+                return Err(input_error(&self.path, reason));
             }
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
         let read = loop {
             match self.source.read(&mut self.buffer[self.filled..]) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                read => break read.map_err(|error| input(&self.path, error))?,
+                read => break read.map_err(|error| input_error(&self.path, error))?,
             }
         };
         self.filled += read;
@@ -196,21 +229,27 @@ impl Records {
     fn find_quoted(&mut self) -> bool {
         let raw = &self.buffer[self.start..self.consumed];
         self.quoted.clear();
-        if !raw.contains(&b'"') {
+        let Some(quote) = self.quote.filter(|quote| raw.contains(quote)) else {
             self.quoted.resize(self.len, false);
             return false;
-        }
+        };
         let mut rest = raw;
         loop {
-            let quoted = rest.first() == Some(&b'"');
+            let quoted = rest.first() == Some(&quote);
             self.quoted.push(quoted);
             if quoted {
                 rest = &rest[1..];
                 // A doubled quote reads as the end of one quoted stretch and the start of the next.
                 loop {
-                    let Some(close) = rest.iter().position(|b| *b == b'"') else { return true };
-                    rest = &rest[close + 1..];
-                    if rest.first() != Some(&b'"') {
+                    let closes = |byte: &u8| *byte == quote || Some(*byte) == self.escape;
+                    let Some(at) = rest.iter().position(closes) else { return true };
+                    if rest[at] != quote {
+                        // The escape takes the byte after it along.
+                        rest = rest.get(at + 2..).unwrap_or_default();
+                        continue;
+                    }
+                    rest = &rest[at + 1..];
+                    if self.escape.is_some() || rest.first() != Some(&quote) {
                         break;
                     }
                     rest = &rest[1..];
@@ -221,6 +260,11 @@ impl Records {
                 None => return false,
             }
         }
+    }
+
+    /// The encoding that the file turned out to have.
+    pub(super) fn encoding(&self) -> TextEncoding {
+        self.encoding
     }
 
     /// Where the record starts; 1 is the first line.
@@ -239,20 +283,6 @@ impl Records {
     }
 }
 
-/// A file that counts what is read of it.
-struct Counted {
-    file: File,
-    bytes_read: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.file.read(into)?;
-        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,7 +291,7 @@ mod tests {
     fn open(bytes: &[u8]) -> Result<(tempfile::NamedTempFile, Records)> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        let records = Records::open(file.path(), b',', Arc::default())?;
+        let records = Records::open(file.path(), &ReadOptions::default(), Arc::default())?;
         Ok((file, records))
     }
 
@@ -317,8 +347,55 @@ mod tests {
     }
 
     #[test]
-    fn other_encodings_are_named() {
-        assert!(open(b"\xff\xfea\0").err().unwrap().to_string().contains("UTF-16"));
-        assert!(open(b"PAR1....").err().unwrap().to_string().contains("Parquet"));
+    fn a_parquet_file_is_named() {
+        assert!(open(b"PAR1\x15\x04..").err().unwrap().to_string().contains("Parquet"));
+        assert_eq!(lines(b"PAR1,x\n"), [(1, "PAR1".to_owned())]);
+    }
+
+    #[test]
+    fn blank_lines_can_be_records() {
+        let of = |bytes: &[u8]| {
+            let (_file, mut records) = open(bytes).unwrap();
+            records.take_blank_lines();
+            let mut found = Vec::new();
+            while records.advance().unwrap() {
+                assert_eq!(records.len(), 1);
+                let text = String::from_utf8(records.field(0).to_vec()).unwrap();
+                found.push((records.line(), text, records.is_quoted(0)));
+            }
+            found
+        };
+        let some = |found: &[(u64, &str, bool)]| {
+            found.iter().map(|(line, text, quoted)| (*line, text.to_string(), *quoted)).collect::<Vec<_>>()
+        };
+        let expected =
+            some(&[(1, "", false), (2, "a", false), (3, "", false), (4, "", false), (5, "", true)]);
+        assert_eq!(of(b"\na\n\n\n\"\"\n"), expected);
+        assert_eq!(of(b"\r\na\r\n\r\n\r\n\"\"\r\n"), expected);
+        assert_eq!(of(b"a"), some(&[(1, "a", false)]));
+        assert_eq!(of(b""), some(&[]));
+    }
+
+    #[test]
+    fn quotes_and_escapes_are_what_the_options_say() {
+        let fields = |bytes: &[u8], quote: Option<u8>, escape: Option<u8>| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(bytes).unwrap();
+            let options = ReadOptions { quote, escape, ..ReadOptions::default() };
+            let mut records = Records::open(file.path(), &options, Arc::default()).unwrap();
+            assert!(records.advance().unwrap());
+            let field = |records: &mut Records, i| {
+                (String::from_utf8(records.field(i).to_vec()).unwrap(), records.is_quoted(i))
+            };
+            (0..records.len()).map(|i| field(&mut records, i)).collect::<Vec<_>>()
+        };
+        let some = |found: &[(&str, bool)]| {
+            found.iter().map(|(text, quoted)| (text.to_string(), *quoted)).collect::<Vec<_>>()
+        };
+        let single = fields(b"'a,''b''',\"c\n", Some(b'\''), None);
+        assert_eq!(single, some(&[("a,'b'", true), ("\"c", false)]));
+        let escaped = fields(b"\"a\\\",\\\\\",x,\"\"\n", Some(b'"'), Some(b'\\'));
+        assert_eq!(escaped, some(&[("a\",\\", true), ("x", false), ("", true)]));
+        assert_eq!(fields(b"\"a,b\"\n", None, None), some(&[("\"a", false), ("b\"", false)]));
     }
 }

@@ -88,7 +88,7 @@ fn json(inside: &str, scratch: &mut String, mut take: impl FnMut(&str)) -> Resul
 }
 
 /// Appends the JSON string at the front of `text` to `out`; gives what follows, `None` where it is malformed.
-fn json_string<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
+pub(crate) fn json_string<'a>(text: &'a str, out: &mut String) -> Option<&'a str> {
     let text = text.strip_prefix('"')?;
     let mut chars = text.char_indices();
     loop {

@@ -3,7 +3,7 @@
 use crate::support::{DECIMAL, Files, Rows, drain, every_type, key, open, read, real_data, target};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use muster_engine::transfer::{CsvSource, ReadOptions, Target};
+use muster_engine::transfer::{ReadOptions, Target, TextSource};
 use muster_engine::{DataType, Error, Value};
 use std::io::Write;
 
@@ -49,7 +49,7 @@ fn an_unquoted_empty_field_is_null_and_a_quoted_one_is_not() {
             [text("a\"b"), text(""), Value::Null]
         ]
     );
-    let options = ReadOptions { null: "\\N".to_owned(), delimiter: b';', ..ReadOptions::default() };
+    let options = ReadOptions { nulls: vec!["\\N".to_owned()], delimiter: b';', ..ReadOptions::default() };
     let file = files.write("b.csv", "a;b;c\n\\N;;\\N\n\"\\N\";x;2\n");
     let rows = read(&file, &columns, &options).unwrap();
     assert_eq!(rows, [[Value::Null, text(""), Value::Null], [text("\\N"), text("x"), Value::Integer(2)]]);
@@ -70,7 +70,11 @@ fn gzip_marks_and_line_ends_do_not_matter() {
     assert_eq!(read(&files.write("c.csv", marked), &targets, &options).unwrap(), rows);
     let column = [target("a", DataType::Integer)];
     let file = files.write("d.csv", "a\r\n1\r\n\r\n2");
-    assert_eq!(read(&file, &column, &options).unwrap(), [[Value::Integer(1)], [Value::Integer(2)]]);
+    let expected = [[Value::Integer(1)], [Value::Null], [Value::Integer(2)]];
+    assert_eq!(read(&file, &column, &options).unwrap(), expected, "one column: a blank line is a NULL");
+    let two = [target("a", DataType::Integer), target("b", DataType::Integer)];
+    let file = files.write("e.csv", "a,b\r\n1,2\r\n\r\n3,4\n\n");
+    assert_eq!(read(&file, &two, &options).unwrap().len(), 2, "blank lines are skipped");
     let mut cut = gzip(plain.as_bytes());
     cut.truncate(cut.len() - 9);
     let error = read(&files.write("cut.csv.gz", cut), &targets, &options).unwrap_err();
@@ -156,7 +160,7 @@ fn columns_find_theirs_by_name() {
     let one = files.write("one.csv", "CITY,id\nOslo,1\n");
     let two = files.write("two.csv", "id,tier\n2,gold\n");
     let paths = [one.clone(), two.clone()];
-    assert_eq!(CsvSource::open(&paths[..1], &options, &columns).unwrap().delivers(), [0, 1]);
+    assert_eq!(TextSource::open(&paths[..1], &options, &columns).unwrap().delivers(), [0, 1]);
     let rows = drain(open(&[&one, &two], &columns, &options).unwrap().as_mut(), &columns).unwrap();
     let text = |text: &str| Value::Text(text.to_owned());
     assert_eq!(

@@ -10,19 +10,23 @@ use crate::progress::Bar;
 use muster_engine::batch::RowSource;
 use muster_engine::database::{Database, ImportReport, Mode};
 use muster_engine::schema::{ColumnSpec, TableSchema};
-use muster_engine::transfer::{Ambiguity, Format, ReadOptions, Target, infer, open_source};
+use muster_engine::transfer::{
+    Ambiguity, Format, ReadOptions, Target, TextEncoding, default_rejects, expand, infer, open_source,
+};
 use muster_engine::{Cancel, DataType};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Imports CSV (.gz too) or Parquet files into a table: all rows, or none where one is refused.
+/// Imports CSV, JSON lines (.gz and .zst too) or Parquet files into a table: all rows, or none where one is refused.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   muster import ./db households households.csv --key household_id
   muster import ./db products products.csv.gz --key product_id --types manufacturer_id=BIGINT,package_size=TEXT
   muster import ./db members part-*.parquet --key id
   muster import ./db edits edits.csv --rename user=user_name --yes
+  muster import ./db orders 'orders/*.jsonl.zst' --key order_id --on-error skip
+  muster import ./db customers kunden.csv --encoding windows-1252 --delimiter ';' --null '' --null NULL
 
 Where the table is new its columns are inferred and printed. Where a type is ambiguous you are asked; away from a
 terminal the import stops and says which --types settles it, or takes the safe choice with --yes.")]
@@ -31,7 +35,7 @@ pub(crate) struct Arguments {
     dir: PathBuf,
     /// The table
     table: String,
-    /// CSV or Parquet files, imported in this order
+    /// CSV, JSON lines or Parquet files, or patterns such as 'dir/*.csv', imported in this order
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The column that identifies a row (BIGINT or TEXT), for a new table
@@ -46,18 +50,33 @@ pub(crate) struct Arguments {
     /// CSV: what separates fields
     #[arg(long, value_name = "CHAR", default_value = ",", value_parser = delimiter)]
     delimiter: u8,
+    /// CSV: what fields are quoted by; none where nothing is
+    #[arg(long, value_name = "CHAR", default_value = "\"", value_parser = quote)]
+    quote: Quote,
+    /// CSV: what stands before a quote that is part of a quoted field; else such a quote is doubled
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    escape: Option<u8>,
+    /// The encoding of text files without a byte order mark: gb18030, gbk, big5, shift_jis, euc-kr, windows-1252, …
+    #[arg(long, value_name = "NAME", default_value = "utf-8", value_parser = encoding)]
+    encoding: TextEncoding,
     /// CSV: the first line is a row, not names (a new table's columns are then called column1, column2, …)
     #[arg(long)]
     no_header: bool,
-    /// CSV: the unquoted field that means NULL
+    /// CSV: the unquoted field that means NULL; may be given several times
     #[arg(long, value_name = "TEXT", default_value = "")]
-    null: String,
+    null: Vec<String>,
     /// A column that gets another name in the table; may be given several times
     #[arg(long, value_name = "FILE_NAME=NAME", value_parser = rename)]
     rename: Vec<(String, String)>,
     /// A column of the files to leave out; may be given several times
     #[arg(long, value_name = "COLUMN")]
     skip: Vec<String>,
+    /// What a bad row does: end the import, or be written to a file while the others are imported
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "stop")]
+    on_error: OnError,
+    /// Where skipped rows go, with file, line, column and reason [default: TABLE.rejects.csv]
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
     /// Take the safe choice where a type is ambiguous
     #[arg(long)]
     yes: bool,
@@ -66,15 +85,37 @@ pub(crate) struct Arguments {
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum FileFormat {
     Csv,
+    Jsonl,
     Parquet,
 }
 
-fn delimiter(text: &str) -> std::result::Result<u8, String> {
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum OnError {
+    Stop,
+    Skip,
+}
+
+/// What fields are quoted by, if anything.
+#[derive(Clone, Copy)]
+struct Quote(Option<u8>);
+
+pub(super) fn delimiter(text: &str) -> std::result::Result<u8, String> {
     match text.as_bytes() {
         [byte] if byte.is_ascii() => Ok(*byte),
         _ if text == "\\t" || text == "tab" => Ok(b'\t'),
         _ => Err("expected one ASCII character, or tab".into()),
     }
+}
+
+fn quote(text: &str) -> std::result::Result<Quote, String> {
+    match text {
+        "" | "none" => Ok(Quote(None)),
+        _ => delimiter(text).map(|byte| Quote(Some(byte))),
+    }
+}
+
+fn encoding(text: &str) -> std::result::Result<TextEncoding, String> {
+    TextEncoding::named(text).ok_or_else(|| "there is no encoding of this name".into())
 }
 
 fn rename(text: &str) -> std::result::Result<(String, String), String> {
@@ -86,14 +127,30 @@ fn rename(text: &str) -> std::result::Result<(String, String), String> {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
+    if arguments.rejects.is_some() && arguments.on_error == OnError::Stop {
+        return Err(Failure::new("--rejects takes skipped rows: add --on-error skip"));
+    }
+    if arguments.quote.0 == Some(arguments.delimiter) {
+        return Err(Failure::new("--delimiter and --quote must differ"));
+    }
+    let mut files = Vec::with_capacity(arguments.files.len());
+    for pattern in &arguments.files {
+        files.extend(expand(pattern)?);
+    }
     let options = ReadOptions {
         format: arguments.format.map(|format| match format {
             FileFormat::Csv => Format::Csv,
+            FileFormat::Jsonl => Format::Jsonl,
             FileFormat::Parquet => Format::Parquet,
         }),
         header: !arguments.no_header,
         delimiter: arguments.delimiter,
-        null: arguments.null.clone(),
+        quote: arguments.quote.0,
+        escape: arguments.escape,
+        encoding: arguments.encoding,
+        nulls: arguments.null.clone(),
+        rejects: (arguments.on_error == OnError::Skip)
+            .then(|| arguments.rejects.clone().unwrap_or_else(|| default_rejects(&arguments.table))),
         rename: arguments.rename.clone(),
         skip: arguments.skip.clone(),
         ..ReadOptions::default()
@@ -105,17 +162,17 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     };
     let schema = existing.as_ref().and_then(|database| database.snapshot().table_named(&arguments.table));
     let started;
-    let report = match (existing, schema) {
+    let (report, skipped) = match (existing, schema) {
         (Some(database), Some(schema)) => {
             started = Instant::now();
-            into_existing(arguments, &options, &database, &schema)?
+            into_existing(arguments, &files, &options, &database, &schema)?
         }
         (existing, _) => {
-            let (columns, key) = proposed(arguments, &options)?;
+            let (columns, key) = proposed(arguments, &files, &options)?;
             write!(out, "{}", create_table(&arguments.table, &columns, key))?;
             out.flush()?;
             let targets = Target::of_specs(&columns, key);
-            let (delivered, mut source) = open_source(&arguments.files, &options, &targets)?;
+            let (delivered, mut source) = open_source(&files, &options, &targets)?;
             let columns: Vec<ColumnSpec> = delivered.iter().map(|i| columns[*i].clone()).collect();
             let key = key.and_then(|key| delivered.iter().position(|i| *i == key));
             let database = match existing {
@@ -123,22 +180,28 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
                 None => Database::open(&arguments.dir, Mode::ReadWrite)?,
             };
             started = Instant::now();
-            watched(&arguments.table, source.as_mut(), |source, cancel, show| {
+            let report = watched(&arguments.table, source.as_mut(), |source, cancel, show| {
                 database.create_and_import(&arguments.table, &columns, key, source, cancel, show)
-            })?
+            })?;
+            (report, source.skipped())
         }
     };
     let took = duration(started.elapsed());
     writeln!(out, "{} rows imported into {} in {took}", thousands(report.rows), arguments.table)?;
+    if let (Some(skipped @ 1..), Some(rejects)) = (skipped, &options.rejects) {
+        let rows = if skipped == 1 { "row" } else { "rows" };
+        writeln!(out, "{} bad {rows} skipped, see {}", thousands(skipped), rejects.display())?;
+    }
     Ok(())
 }
 
 fn into_existing(
     arguments: &Arguments,
+    files: &[PathBuf],
     options: &ReadOptions,
     database: &Database,
     schema: &TableSchema,
-) -> Result<ImportReport> {
+) -> Result<(ImportReport, Option<u64>)> {
     let table = &arguments.table;
     if arguments.key.is_some() || !arguments.types.is_empty() {
         let message = format!(
@@ -146,11 +209,12 @@ fn into_existing(
         );
         return Err(Failure::new(message));
     }
-    let (delivered, mut source) = open_source(&arguments.files, options, &Target::of_table(schema))?;
+    let (delivered, mut source) = open_source(files, options, &Target::of_table(schema))?;
     let columns: Vec<_> = delivered.into_iter().map(|target| schema.columns[target].id).collect();
-    watched(table, source.as_mut(), |source, cancel, show| {
+    let report = watched(table, source.as_mut(), |source, cancel, show| {
         database.import(schema.id, &columns, source, cancel, show)
-    })
+    })?;
+    Ok((report, source.skipped()))
 }
 
 /// Runs an import with a bar, cancelled by Ctrl-C.
@@ -168,10 +232,14 @@ fn watched(
 }
 
 /// The columns of a new table and its key, after all questions are settled.
-fn proposed(arguments: &Arguments, options: &ReadOptions) -> Result<(Vec<ColumnSpec>, Option<usize>)> {
+fn proposed(
+    arguments: &Arguments,
+    files: &[PathBuf],
+    options: &ReadOptions,
+) -> Result<(Vec<ColumnSpec>, Option<usize>)> {
     let mut decided: Vec<(String, DataType)> =
         arguments.types.iter().flat_map(|decided| decided.0.clone()).collect();
-    let mut inference = infer(&arguments.files, options, &decided)?;
+    let mut inference = infer(files, options, &decided)?;
     if !inference.ambiguities.is_empty() && !arguments.yes {
         if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
             return Err(Failure::Message(unsettled(&inference.ambiguities)));
