@@ -153,7 +153,9 @@ pub(crate) fn alias(cursor: &mut Cursor) -> Result<Option<Name>> {
         return cursor.name("a name after AS").map(Some);
     }
     match cursor.peek() {
-        Token::Word(word) if !is_reserved(word.keyword) => cursor.name("an alias").map(Some),
+        Token::Word(word) if !is_reserved(word.keyword) && word.keyword != Keyword::TABLESAMPLE => {
+            cursor.name("an alias").map(Some)
+        }
         _ => Ok(None),
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn show_views(snapshot: &Snapshot) -> Result<Outcome> {
             text(&view.name),
             text(&snapshot.schema(view.table)?.name),
             text(columns.join(", ")),
-            text(&view.source),
+            text(one_line(&view.source)),
         ]);
     }
     let columns = [
@@ -63,7 +63,7 @@ pub(crate) fn show_audiences(snapshot: &Snapshot, cancel: &Cancel) -> Result<Out
             text(kind(&audience)),
             members(snapshot, &audience, cancel)?,
             Value::TimestampTz(audience.created_micros),
-            text(&audience.source),
+            text(one_line(&audience.source)),
         ]);
     }
     let columns = [
@@ -75,6 +75,11 @@ pub(crate) fn show_audiences(snapshot: &Snapshot, cancel: &Cancel) -> Result<Out
         ("definition", DataType::Text),
     ];
     Ok(listing(&columns, rows))
+}
+
+/// A definition in a listing: its lines, one after another.
+fn one_line(source: &str) -> String {
+    source.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 fn kind(audience: &AudienceRecord) -> &'static str {
