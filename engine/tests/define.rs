@@ -101,7 +101,7 @@ fn compare_sinks(snapshot: &Snapshot, table: &Table) {
             let count = column.values.iter().filter(|other| *other == value).count() as i64;
             let present = if *value == Value::Null { 0 } else { count };
             let values = [Value::Integer(count), Value::Integer(present)];
-            expected.push(format!("{:?} {values:?}", [value.clone()]));
+            expected.push(format!("{:?} {values:?}", std::slice::from_ref(value)));
         }
         expected.sort();
         expected.dedup();

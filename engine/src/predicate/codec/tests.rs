@@ -1,8 +1,15 @@
 //! The bytes of predicates: golden, bounded, and read back as they were written.
 
+use super::numbers::{function_number, tag, value_number};
 use super::*;
+use crate::expr::{Expr, Function, Pattern, PatternKind, TimeField, TimeUnit};
+use crate::plan::DEPTH_MAX;
+use crate::predicate::{AudienceId, CompareOp, Interval, Literal, Truth};
+use crate::schema::{ColumnId, DataType};
+use crate::value::Value;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// One predicate a line, as `codec` of this version writes it, in hexadecimal: the samples below in their order.
 const GOLDEN: &str = include_str!("golden.txt");
