@@ -81,13 +81,14 @@ fn copy_to(cursor: &mut Cursor, what: CopyWhat) -> Result<Statement> {
 }
 
 /// Options by name and where they stand.
-type Given = Vec<(String, Span)>;
+pub(crate) type Given = Vec<(String, Span)>;
 
 fn span_of(given: &Given, option: &str) -> Option<Span> {
     given.iter().find(|(name, _)| name == option).map(|(_, span)| *span)
 }
 
-fn options(cursor: &mut Cursor) -> Result<(CopyOptions, Given)> {
+/// `[[WITH] (option value, …)]`
+pub(crate) fn options(cursor: &mut Cursor) -> Result<(CopyOptions, Given)> {
     let (mut options, mut given) = (CopyOptions::default(), Given::new());
     if cursor.eat_keyword(Keyword::WITH) || *cursor.peek() == Token::LParen {
         cursor.expect(&Token::LParen)?;

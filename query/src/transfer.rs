@@ -241,7 +241,11 @@ fn format_of_path(path: &Path) -> Option<CopyFormat> {
     })
 }
 
-fn read_options(options: CopyOptions, columns: Vec<String>, rejects: Option<PathBuf>) -> ReadOptions {
+pub(crate) fn read_options(
+    options: CopyOptions,
+    columns: Vec<String>,
+    rejects: Option<PathBuf>,
+) -> ReadOptions {
     let defaults = ReadOptions::default();
     ReadOptions {
         format: options.format.and_then(|format| match format {

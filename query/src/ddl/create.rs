@@ -5,13 +5,11 @@ use super::{
     table,
 };
 use crate::cursor::Cursor;
-use crate::error::{Error, QueryErrorKind, Result, Span};
-use crate::grammar;
+use crate::error::{Error, Result};
 use crate::statement::{Name, Select, Statement};
+use crate::{copy, grammar};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
-
-const KEY_OPTIONS: &str = "the options of a file of keys are FORMAT csv, HEADER and DELIMITER ','";
 
 /// `CREATE TABLE …`, `CREATE [OR REPLACE] VIEW …`, `CREATE [OR REPLACE] [STATIC] AUDIENCE …`
 pub(crate) fn create(cursor: &mut Cursor) -> Result<Statement> {
@@ -97,47 +95,13 @@ fn keys_file(cursor: &mut Cursor) -> Result<KeysFile> {
     let table: Name = cursor.table_name()?;
     cursor.expect_keyword(Keyword::FROM)?;
     let (file, file_span) = cursor.text("the name of a file in single quotes")?;
-    let mut keys = KeysFile { table, file, file_span, header: false, delimiter: b',' };
-    if cursor.eat_keyword(Keyword::WITH) || *cursor.peek() == Token::LParen {
-        cursor.expect(&Token::LParen)?;
-        loop {
-            option(cursor, &mut keys)?;
-            if !cursor.eat(&Token::Comma) {
-                break;
-            }
-        }
-        cursor.expect(&Token::RParen)?;
-    }
-    Ok(keys)
-}
-
-fn option(cursor: &mut Cursor, keys: &mut KeysFile) -> Result<()> {
-    let span = cursor.span();
-    if eat_word(cursor, "format") && eat_word(cursor, "csv") {
-        Ok(())
-    } else if eat_word(cursor, "header") {
-        keys.header = !cursor.eat_keyword(Keyword::FALSE);
-        if keys.header {
-            cursor.eat_keyword(Keyword::TRUE);
-        }
-        Ok(())
-    } else if eat_word(cursor, "delimiter") {
-        let (delimiter, span) = cursor.text("one letter in single quotes")?;
-        keys.delimiter = delimiter_byte(&delimiter, span)?;
-        Ok(())
-    } else {
-        Err(Error::unsupported(span, "this option is not supported").advise(KEY_OPTIONS))
-    }
-}
-
-fn delimiter_byte(text: &str, span: Span) -> Result<u8> {
-    match (text, text.as_bytes()) {
-        ("\\t", _) => Ok(b'\t'),
-        (_, [byte]) if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
-        _ => {
-            let message = "a delimiter is one ASCII letter, no quote and no line end";
-            Err(Error::query(QueryErrorKind::Value, span, message)
-                .advise("write DELIMITER ';' or DELIMITER E'\\t'"))
+    let (options, given) = copy::options(cursor)?;
+    for (option, span) in given {
+        if matches!(option.as_str(), "on_error" | "rejects") {
+            let message = format!("{} is an option of COPY", option.to_uppercase());
+            return Err(Error::unsupported(span, message)
+                .advise("keys of nobody are counted, and a line that is no key is an error"));
         }
     }
+    Ok(KeysFile { table, file, file_span, options })
 }

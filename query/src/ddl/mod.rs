@@ -8,7 +8,7 @@ mod table;
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Result, Span};
-use crate::statement::{ColumnDefinition, Name, Select, Statement};
+use crate::statement::{ColumnDefinition, CopyOptions, Name, Select, Statement};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
@@ -70,8 +70,7 @@ pub(crate) struct KeysFile {
     pub(crate) table: Name,
     pub(crate) file: String,
     pub(crate) file_span: Span,
-    pub(crate) header: bool,
-    pub(crate) delimiter: u8,
+    pub(crate) options: CopyOptions,
 }
 
 /// The part of the text that says who or what is meant, for the catalog.

@@ -1,6 +1,5 @@
 //! CREATE AUDIENCE: by a condition, by whoever satisfies it now, or by a file of keys.
 
-use super::keys::{Keys, read_keys};
 use super::{done, taken};
 use crate::bind::{self, Context};
 use crate::ddl::{AudienceMembers, CreateAudience, KeysFile};
@@ -8,13 +7,20 @@ use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::select;
 use crate::session::Session;
-use muster_engine::Snapshot;
+use crate::transfer::read_options;
 use muster_engine::catalog::Relation;
 use muster_engine::database::AudienceSpec;
 use muster_engine::schema::TableId;
+use muster_engine::transfer::keys::read_keys;
+use muster_engine::value::Value;
+use muster_engine::{Cancel, Snapshot};
 use roaring::RoaringBitmap;
+use std::path::Path;
 
 const TAG: &str = "CREATE AUDIENCE";
+
+/// Keys of a file that are looked up together.
+const KEYS_AT_ONCE: usize = 1 << 20;
 
 impl Session {
     pub(super) fn create_audience(
@@ -53,7 +59,10 @@ impl Session {
                 let told = format!("{TAG}: {}", counted(members.len(), "member"));
                 (table, members, told)
             }
-            AudienceMembers::Keys(file) => members_of_file(&file, snapshot)?,
+            AudienceMembers::Keys(file) => {
+                self.check_files(file.file_span)?;
+                members_of_file(file, snapshot, &self.cancel)?
+            }
         };
         self.engine.create_static_audience(spec(table), &members, or_replace, &self.cancel)?;
         done(told)
@@ -61,26 +70,54 @@ impl Session {
 }
 
 /// The members whose keys stand in a file, and how that went.
-fn members_of_file(file: &KeysFile, snapshot: &Snapshot) -> Result<(TableId, RoaringBitmap, String)> {
+fn members_of_file(
+    file: KeysFile,
+    snapshot: &Snapshot,
+    cancel: &Cancel,
+) -> Result<(TableId, RoaringBitmap, String)> {
     let schema = bind::table(snapshot, &file.table)?;
     let Some(key) = schema.key.and_then(|key| schema.column(key)) else {
         let message = format!("table \"{}\" has no key by which a file could name its members", schema.name);
         return Err(Error::query(QueryErrorKind::UnknownColumn, file.table.span, message)
             .advise("write CREATE STATIC AUDIENCE name AS SELECT …"));
     };
-    let Keys { keys, repeated } = read_keys(file, key.data_type)?;
-    let mut members = RoaringBitmap::new();
-    let mut unknown = 0;
-    for found in snapshot.lookup(schema.id, &keys)? {
-        match found {
-            Some(ordinal) => drop(members.insert(ordinal)),
-            None => unknown += 1,
+    let path = Path::new(&file.file);
+    if let Err(error) = std::fs::metadata(path) {
+        let message = format!("cannot read {}: {error}", file.file);
+        return Err(Error::query(QueryErrorKind::Value, file.file_span, message));
+    }
+    let options = read_options(file.options, Vec::new(), None);
+    let first_is_key = !options.header;
+    let mut keys = read_keys(path, &options, key.data_type)?;
+    let (mut members, mut read, mut unknown, mut repeated) = (RoaringBitmap::new(), 0, 0, 0);
+    loop {
+        cancel.check()?;
+        let some: Vec<Value> = keys
+            .by_ref()
+            .take(KEYS_AT_ONCE)
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| match &error {
+                muster_engine::Error::Row { place: Some(place), .. } if first_is_key && place.line == 1 => {
+                    Error::query(QueryErrorKind::Value, file.file_span, error.to_string())
+                        .advise("add (HEADER) if the first line names the column")
+                }
+                _ => error.into(),
+            })?;
+        if some.is_empty() {
+            break;
+        }
+        read += some.len() as u64;
+        for found in snapshot.lookup(schema.id, &some)? {
+            match found {
+                Some(ordinal) => repeated += u64::from(!members.insert(ordinal)),
+                None => unknown += 1,
+            }
         }
     }
     let told = format!(
         "{TAG}: {} of {} in the file ({unknown} unknown, {repeated} there more than once)",
         counted(members.len(), "member"),
-        counted(keys.len() as u64 + repeated, "key"),
+        counted(read, "key"),
     );
     Ok((schema.id, members, told))
 }

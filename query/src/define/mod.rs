@@ -4,7 +4,6 @@
 //! definition never names what another session dropped meanwhile.
 
 mod audience;
-mod keys;
 mod show;
 
 pub(crate) use show::{describe, show_audiences, show_tables, show_views};
