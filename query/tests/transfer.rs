@@ -293,3 +293,12 @@ fn a_reader_may_export_and_a_stranger_may_not_touch_files() {
     assert!(error.to_string().starts_with("this session may not read or write files"), "{error}");
     assert!(!place.path("secret.csv").exists());
 }
+
+#[test]
+fn a_stranger_makes_no_audience_of_a_file() {
+    let place = Place::new();
+    let mut session = place.db.session();
+    session.forbid_files();
+    let error = session.execute(&place.sql("CREATE STATIC AUDIENCE a ON t FROM '$/keys'")).unwrap_err();
+    assert!(error.to_string().starts_with("this session may not read or write files"), "{error}");
+}
