@@ -147,6 +147,19 @@ impl<'a> SetsRef<'a> {
         self.codes.binary_search(&code).ok()
     }
 
+    /// Where those of some ascending codes stand that are present. Cost: a look or a search for each code, or for each code
+    /// of the chunk if those are fewer.
+    pub fn present<'c>(&self, codes: &'c [u32]) -> impl Iterator<Item = usize> + use<'a, 'c> {
+        let sets = *self;
+        let (few, many) = match codes.len() <= sets.codes.len() {
+            true => (codes, [].as_slice()),
+            false => ([].as_slice(), sets.codes),
+        };
+        let found = few.iter().filter_map(move |code| sets.find(*code));
+        let kept = many.iter().enumerate().filter(|(_, code)| codes.binary_search(code).is_ok());
+        found.chain(kept.map(|(index, _)| index))
+    }
+
     /// Where the table most probably has a code's row (its code, offset and cardinality): for asking the cache for it
     /// ahead of [`Self::find`].
     pub fn row(&self, code: u32) -> Option<(&'a [u32], &'a [u32], &'a [u16])> {
@@ -379,6 +392,12 @@ mod tests {
             assert!(set.iter().all(|m| read.contains(*m)));
         }
         assert_eq!(table.get(u32::MAX).unwrap().cardinality(), 0);
+        // More codes than the table has, and fewer.
+        for step in [1, 17] {
+            let codes: Vec<u32> = (0..60).step_by(step).collect();
+            let all: Vec<usize> = codes.iter().filter_map(|code| table.find(*code)).collect();
+            assert_eq!(table.present(&codes).collect::<Vec<_>>(), all);
+        }
     }
 
     #[test]

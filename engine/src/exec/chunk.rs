@@ -4,13 +4,17 @@
 //! members as soon as one clause is small, and asks the clauses that are left about those members only.
 
 use super::clause::{Clause, Conjunction, with_operands};
+use super::codeset::CodeSet;
+use super::leafset::SCANNED_INTERVALS_MIN;
 use super::ranks::Ranks;
 use super::{Found, Stats};
 use crate::Result;
 use crate::kernel;
 use crate::plan::{Node, Plan, Test};
+use hashbrown::HashMap;
 use muster_storage::chunk::{ChunkRef, Words};
 use muster_storage::format::{BITSET_WORDS, SectionKind};
+use std::sync::Arc;
 
 /// When fewer members than this are expected to be left, a clause is asked member by member. A probe is a cache line and
 /// its latency; the set of a range is two bitmaps and some two thousand single bits, about 20 KiB in sequence.
@@ -28,6 +32,8 @@ pub(super) struct Worker<'p, 'a> {
     /// The chunks of the task at hand, whose ranks are resolved together.
     pub(super) task: std::ops::Range<u32>,
     pub(super) stats: Stats,
+    /// The codes of leaves that ask for many, once they were wanted; `None` where they have no such set.
+    pub(super) code_sets: HashMap<usize, Option<Arc<CodeSet>>>,
     pool: Vec<Box<Words>>,
 }
 
@@ -53,7 +59,14 @@ impl Answer {
 impl<'p, 'a> Worker<'p, 'a> {
     pub(super) fn new(plan: &'p Plan<'a>) -> Worker<'p, 'a> {
         let ranks = plan.leaves.iter().map(|_| Ranks::default()).collect();
-        Worker { plan, ranks, task: 0..0, stats: Stats::default(), pool: Vec::new() }
+        Worker {
+            plan,
+            ranks,
+            task: 0..0,
+            stats: Stats::default(),
+            code_sets: HashMap::new(),
+            pool: Vec::new(),
+        }
     }
 
     /// Begins a task of neighbouring chunks.
@@ -148,6 +161,8 @@ impl<'p, 'a> Worker<'p, 'a> {
             Test::True => Some(reader.entry(chunk, SectionKind::Sets).map_or(0, |entry| entry.cardinality)),
             Test::Null => Some(reader.entry(chunk, SectionKind::Nulls).map_or(0, |entry| entry.cardinality)),
             Test::Never => Some(0),
+            // So many are scanned for.
+            Test::Codes(intervals) if intervals.len() > SCANNED_INTERVALS_MIN => None,
             Test::Codes(_) => {
                 self.ranges(leaf, chunk)?.map(|ranges| ranges.iter().map(|(low, high)| high - low).sum())
             }

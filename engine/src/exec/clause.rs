@@ -11,6 +11,22 @@ const STORED_MAX: usize = 8;
 
 static NOBODY: Words = [0; BITSET_WORDS];
 
+/// Adds a set's members to a bitset.
+pub(in crate::exec) fn unite(set: ChunkRef<'_>, words: &mut Words) {
+    match set {
+        ChunkRef::Bitset { words: more, .. } => kernel::union_into(more, words),
+        ChunkRef::Array(members) => kernel::set_members(words, members, true),
+        ChunkRef::Runs { runs, .. } => runs.iter().for_each(|run| kernel::set_run(words, run[0], run[1])),
+    }
+}
+
+/// A set's members as a bitset.
+pub(in crate::exec) fn words_of(set: ChunkRef<'_>) -> Words {
+    let mut words = [0; BITSET_WORDS];
+    unite(set, &mut words);
+    words
+}
+
 /// The union of some bitsets: stored ones, and one that was made of everything else.
 pub(super) struct Clause<'a> {
     stored: [&'a Words; STORED_MAX],
@@ -50,18 +66,11 @@ impl<'a> Clause<'a> {
         let (words, fresh) = self.made(worker);
         match set {
             ChunkRef::Bitset { words: other, .. } if fresh => words.copy_from_slice(other),
-            ChunkRef::Bitset { words: other, .. } => kernel::union_into(other, words),
             set => {
                 if fresh {
                     words.fill(0);
                 }
-                match set {
-                    ChunkRef::Array(members) => kernel::set_members(words, members, true),
-                    ChunkRef::Runs { runs, .. } => {
-                        runs.iter().for_each(|run| kernel::set_run(words, run[0], run[1]));
-                    }
-                    ChunkRef::Bitset { .. } => {}
-                }
+                unite(set, words);
             }
         }
     }

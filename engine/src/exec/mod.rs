@@ -7,6 +7,7 @@
 
 mod chunk;
 mod clause;
+mod codeset;
 mod compute;
 mod front;
 mod leafset;

@@ -18,8 +18,12 @@ use muster_storage::part::SectionStats;
 /// members and the range index over codes is smaller.
 pub const SET_CODES_MAX: usize = 8_192;
 
-/// TEXT goes without a dictionary from the chunk on in which it has more distinct values than this share of its rows.
+/// TEXT of a chunk in which more than this share of the rows have a value that is new to the column goes without the dictionary.
 const NEAR_UNIQUE_SHARE: f64 = 0.5;
+
+/// After so many such chunks the column is near-unique, and goes without a dictionary for good. A million distinct values in
+/// random order fill the first ten chunks with new ones, and are a dictionary for all later ones.
+const NEAR_UNIQUE_CHUNKS_MAX: u32 = 24;
 
 /// Chunks smaller than this say nothing about uniqueness.
 const NEAR_UNIQUE_ROWS_MIN: usize = 4_096;
@@ -42,19 +46,30 @@ pub struct ColumnEncoder {
     data_type: DataType,
     is_key: bool,
     dictionary: DictionaryBuilder,
+    /// True once a chunk has codes of the dictionary.
+    used: bool,
+    /// Chunks so far whose texts were mostly new.
+    near_unique_chunks: u32,
     plain: bool,
 }
 
 impl ColumnEncoder {
     /// An encoder of a column; keys get no range index and no dictionary.
     pub fn new(data_type: DataType, is_key: bool) -> ColumnEncoder {
-        ColumnEncoder { data_type, is_key, dictionary: DictionaryBuilder::default(), plain: is_key }
+        ColumnEncoder {
+            data_type,
+            is_key,
+            dictionary: DictionaryBuilder::default(),
+            used: false,
+            near_unique_chunks: 0,
+            plain: is_key,
+        }
     }
 
     /// The dictionary, where the column has one.
     pub fn dictionary(&self) -> Option<&DictionaryBuilder> {
-        (matches!(self.data_type, DataType::Text | DataType::TextArray) && !self.dictionary.is_empty())
-            .then_some(&self.dictionary)
+        let has = matches!(self.data_type, DataType::Text | DataType::TextArray) && self.used;
+        (has && !self.dictionary.is_empty()).then_some(&self.dictionary)
     }
 
     /// The sections of one chunk.
@@ -106,11 +121,13 @@ impl ColumnEncoder {
                 .collect();
             let new = self.dictionary.len() - known;
             let near_unique = rows >= NEAR_UNIQUE_ROWS_MIN && new as f64 > NEAR_UNIQUE_SHARE * rows as f64;
-            if !near_unique && self.dictionary.text_bytes() <= DICTIONARY_BYTES_MAX {
+            let too_long = self.dictionary.text_bytes() > DICTIONARY_BYTES_MAX;
+            if !near_unique && !too_long {
                 return self.encode_text_codes(&codes, nulls, sections);
             }
-            self.plain = true;
-            if known == 0 {
+            self.near_unique_chunks += u32::from(near_unique);
+            self.plain = too_long || self.near_unique_chunks >= NEAR_UNIQUE_CHUNKS_MAX;
+            if self.plain && !self.used {
                 self.dictionary = DictionaryBuilder::default();
             }
         }
@@ -149,7 +166,13 @@ impl ColumnEncoder {
         self.encode_text_codes(&codes, nulls, sections);
     }
 
-    fn encode_text_codes(&self, codes: &[u32], nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
+    fn encode_text_codes(
+        &mut self,
+        codes: &[u32],
+        nulls: Option<&[bool]>,
+        sections: &mut Vec<EncodedSection>,
+    ) {
+        self.used = true;
         let wide: Vec<i64> = codes.iter().map(|c| i64::from(*c)).collect();
         let mut framed = frame_of(&wide, nulls);
         if framed.frame.slope != 0 {
@@ -185,6 +208,7 @@ impl ColumnEncoder {
         dictionary: &Strings,
         sections: &mut Vec<EncodedSection>,
     ) {
+        self.used = true;
         let mut translated = vec![None; dictionary.len()];
         let (mut list, mut codes) = (Vec::new(), Vec::with_capacity(tags.len()));
         let (mut list_ends, mut start) = (Vec::with_capacity(ends.len()), 0);
@@ -301,4 +325,52 @@ pub fn set_section(kind: SectionKind, words: &Words) -> Option<EncodedSection> {
 fn sets_section(sets: SetsBuilder) -> Option<EncodedSection> {
     let stats = SectionStats::default();
     (!sets.is_empty()).then(|| EncodedSection { kind: SectionKind::Sets, bytes: sets.finish(), stats })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kinds of a chunk's sections; its texts are numbers.
+    fn kinds(encoder: &mut ColumnEncoder, numbers: impl Iterator<Item = u64>) -> Vec<SectionKind> {
+        let mut strings = Strings::default();
+        numbers.for_each(|number| strings.push(&number.to_string()));
+        let sections = encoder.encode(&ColumnValues::Text(strings), None);
+        sections.into_iter().map(|section| section.kind).collect()
+    }
+
+    /// A column of a million values in random order once had no dictionary at all, since its first chunk has few twice:
+    /// every LIKE read the text of every row.
+    #[test]
+    fn a_column_of_many_values_gets_its_dictionary_after_some_chunks() {
+        let rows = NEAR_UNIQUE_ROWS_MIN as u64;
+        let mut encoder = ColumnEncoder::new(DataType::Text, false);
+        let mut state = 7u64;
+        let mut plain = 0;
+        for chunk in 0..40 {
+            let numbers = (0..rows).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 33) % (16 * rows)
+            });
+            let numbers: Vec<u64> = numbers.collect();
+            if kinds(&mut encoder, numbers.into_iter()).contains(&SectionKind::Strings) {
+                assert_eq!(plain, chunk, "no chunk goes without the dictionary after one with it");
+                plain += 1;
+                assert!(encoder.dictionary().is_none());
+            }
+        }
+        assert!((1..20).contains(&plain), "{plain}");
+        assert!(encoder.dictionary().is_some());
+    }
+
+    #[test]
+    fn a_unique_column_gives_its_dictionary_up() {
+        let rows = NEAR_UNIQUE_ROWS_MIN as u64;
+        let mut encoder = ColumnEncoder::new(DataType::Text, false);
+        for chunk in 0..2 * u64::from(NEAR_UNIQUE_CHUNKS_MAX) {
+            assert_eq!(kinds(&mut encoder, chunk * rows..(chunk + 1) * rows), [SectionKind::Strings]);
+            assert!(encoder.dictionary().is_none());
+        }
+        assert!(encoder.dictionary.is_empty(), "what no chunk uses is not kept");
+    }
 }

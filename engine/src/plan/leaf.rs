@@ -368,8 +368,7 @@ impl Leaf {
             }
             Test::Tags(codes) | Test::Text { codes, .. } => match reader.sets(chunk)? {
                 Some(sets) => {
-                    let cardinalities =
-                        codes.iter().filter_map(|code| sets.find(*code)).map(|i| sets.cardinality(i));
+                    let cardinalities = sets.present(codes).map(|index| sets.cardinality(index));
                     cardinalities.fold((0.0, 0.0), |(members, bytes), cardinality| {
                         (members + f64::from(cardinality), bytes + set_bytes(f64::from(cardinality)))
                     })

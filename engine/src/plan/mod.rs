@@ -19,6 +19,10 @@ use crate::Result;
 use crate::predicate::{Predicate, Truth};
 use crate::schema::ColumnId;
 use crate::table::{ColumnReader, TableState};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::mem::discriminant;
 
 /// A predicate deeper than this is refused: evaluation recurses.
 pub const DEPTH_MAX: usize = 1_000;
@@ -76,6 +80,7 @@ impl<'a> Plan<'a> {
             columns: Vec::new(),
             readers: Vec::new(),
             leaves: Vec::new(),
+            places: HashMap::default(),
         };
         let mut root = planner.lower(predicate, false, 0)?;
         planner.prune(&mut root);
@@ -137,6 +142,8 @@ struct Planner<'a> {
     columns: Vec<ColumnId>,
     readers: Vec<ColumnReader<'a>>,
     leaves: Vec<Leaf>,
+    /// Leaves by their fingerprint, so that ten thousand different ones are not each compared with all before it.
+    places: HashMap<u64, Vec<usize>, FixedState>,
 }
 
 impl<'a> Planner<'a> {
@@ -179,16 +186,39 @@ impl<'a> Planner<'a> {
 
     fn leaf(&mut self, column: ColumnId, test: Test, negated: bool) -> Result<Node> {
         let reader = self.reader(column)?;
-        let known = self.leaves.iter().position(|known| known.reader == reader && known.test == test);
-        let leaf = match known {
-            Some(leaf) => leaf,
+        let new = Leaf { column, reader, test };
+        let places = self.places.entry(fingerprint(&new)).or_default();
+        let leaf = match places.iter().find(|place| self.leaves[**place] == new) {
+            Some(leaf) => *leaf,
             None => {
-                self.leaves.push(Leaf { column, reader, test });
+                places.push(self.leaves.len());
+                self.leaves.push(new);
                 self.leaves.len() - 1
             }
         };
         Ok(Node::Leaf { leaf, negated })
     }
+}
+
+/// A number that is the same for equal leaves, and hardly ever for others.
+fn fingerprint(leaf: &Leaf) -> u64 {
+    let mut hasher = FixedState::default().build_hasher();
+    leaf.reader.hash(&mut hasher);
+    match &leaf.test {
+        Test::True | Test::Null | Test::Never => discriminant(&leaf.test).hash(&mut hasher),
+        Test::Codes(intervals) => intervals.hash(&mut hasher),
+        Test::Tags(codes) | Test::Ordinals(codes) => codes.hash(&mut hasher),
+        Test::Text { codes, text } => {
+            codes.hash(&mut hasher);
+            match text {
+                TextMatch::In(texts) => texts.hash(&mut hasher),
+                TextMatch::Range(low, high) => (low, high).hash(&mut hasher),
+                TextMatch::Holds(_) => {}
+            }
+        }
+        Test::Computed(test) => format!("{test:?}").hash(&mut hasher),
+    }
+    hasher.finish()
 }
 
 fn constant(everyone: bool) -> Node {

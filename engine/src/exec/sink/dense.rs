@@ -14,6 +14,7 @@ use super::accumulate::{Accumulator, AggregateReader};
 use super::groups::KeyReader;
 use super::{Aggregate, Found};
 use crate::Result;
+use crate::exec::clause::{unite, words_of};
 use crate::index::values::{Residuals, ValuesRef};
 use crate::kernel;
 use crate::schema::DataType;
@@ -256,7 +257,7 @@ impl DenseTable {
         if nulls.cardinality() == 0 {
             return;
         }
-        let nulls = nulls_of(nulls);
+        let nulls = words_of(nulls);
         for (row, cell) in rows.iter().zip(&self.cell_of_row) {
             sums[usize::from(*cell)].0 -= u64::from(kernel::has(&nulls, *row));
         }
@@ -307,14 +308,6 @@ fn slice_key(key: &KeyReader<'_>, chunk: u32, slices: &mut [Box<Words>]) -> Resu
     Ok(bytes)
 }
 
-fn unite(set: ChunkRef<'_>, words: &mut Words) {
-    match set {
-        ChunkRef::Bitset { words: more, .. } => kernel::union_into(more, words),
-        ChunkRef::Array(members) => kernel::set_members(words, members, true),
-        ChunkRef::Runs { runs, .. } => runs.iter().for_each(|run| kernel::set_run(words, run[0], run[1])),
-    }
-}
-
 /// Adds a column's code, which has so many bits, to the cell of each row.
 fn add_codes(
     key: &KeyReader<'_>,
@@ -354,19 +347,13 @@ fn add_codes(
     }
     let nulls = reader.nulls(chunk)?;
     if nulls.cardinality() > 0 {
-        let nulls = nulls_of(nulls);
+        let nulls = words_of(nulls);
         for (cell, _) in cells.iter_mut().zip(rows).filter(|(_, row)| kernel::has(&nulls, **row)) {
             *cell = *cell & !(mask << shift) | null << shift;
         }
         bytes += BITSET_BYTES as u64;
     }
     Ok(bytes)
-}
-
-fn nulls_of(nulls: ChunkRef<'_>) -> Words {
-    let mut words = [0; BITSET_WORDS];
-    unite(nulls, &mut words);
-    words
 }
 
 /// Adds 1 to the count and each row's residual to the sum of its cell.

@@ -7,6 +7,7 @@
 use super::histogram::count_residuals;
 use super::{Found, Sink};
 use crate::dictionary::Dictionary;
+use crate::exec::clause::words_of;
 use crate::kernel::{self, Operand};
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
@@ -14,7 +15,7 @@ use crate::value::Value;
 use crate::{Error, Result};
 use hashbrown::HashMap;
 use muster_storage::chunk::{ChunkRef, SetsRef, Words};
-use muster_storage::format::{BITSET_WORDS, SectionKind};
+use muster_storage::format::SectionKind;
 
 /// More distinct values than this a column of a profile may not have among the members.
 pub const PROFILE_VALUES_MAX: usize = 65_536;
@@ -93,18 +94,6 @@ impl Chunk<'_> {
             ChunkRef::Runs { .. } => both(&words_of(set)),
         })
     }
-}
-
-fn words_of(set: ChunkRef<'_>) -> Words {
-    let mut words = [0; BITSET_WORDS];
-    match set {
-        ChunkRef::Bitset { words: set, .. } => words.copy_from_slice(set),
-        ChunkRef::Array(members) => kernel::set_members(&mut words, members, true),
-        ChunkRef::Runs { runs, .. } => {
-            runs.iter().for_each(|run| kernel::set_run(&mut words, run[0], run[1]));
-        }
-    }
-    words
 }
 
 impl ProfileReader<'_> {
