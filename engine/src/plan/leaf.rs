@@ -238,6 +238,9 @@ impl Planner<'_> {
     }
 
     fn membership(&mut self, column: ColumnId, literals: &[Literal], negated: bool) -> Result<Node> {
+        if let Some(keys) = self.literal_keys(column, literals) {
+            return self.keys(column, &keys, negated);
+        }
         let mut values = Vec::with_capacity(literals.len());
         let mut has_null = false;
         for literal in literals {
@@ -306,6 +309,21 @@ impl Planner<'_> {
         }
     }
 
+    /// The literals as keys, where the column is the key and all of them are constants that a key can be: a list of a
+    /// million is looked up without being copied or sorted.
+    fn literal_keys<'l>(&self, column: ColumnId, literals: &'l [Literal]) -> Option<Vec<Key<'l>>> {
+        if self.table.schema().key != Some(column) || literals.is_empty() {
+            return None;
+        }
+        let key = |literal: &'l Literal| match literal {
+            Literal::Value(value @ (Value::Text(_) | Value::Integer(_))) => Key::of_value(value),
+            _ => None,
+        };
+        let keys: Vec<Key<'l>> = literals.iter().map(key).collect::<Option<_>>()?;
+        let is_text = self.data_type(column).ok()? == DataType::Text;
+        keys.iter().all(|key| matches!(key, Key::Text(_)) == is_text).then_some(keys)
+    }
+
     fn texts(&mut self, column: ColumnId, mut texts: Vec<String>, negated: bool) -> Result<Node> {
         texts.sort_unstable();
         texts.dedup();
@@ -328,6 +346,7 @@ impl Planner<'_> {
     fn keys(&mut self, column: ColumnId, keys: &[Key<'_>], negated: bool) -> Result<Node> {
         let mut ordinals: Vec<u32> = member::lookup(self.table, keys)?.into_iter().flatten().collect();
         ordinals.sort_unstable();
+        ordinals.dedup();
         if ordinals.is_empty() {
             return self.leaf(column, Test::Never, negated);
         }
