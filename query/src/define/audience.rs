@@ -53,7 +53,10 @@ impl Session {
                 let told = format!("{TAG}: {}", counted(members.len(), "member"));
                 (table, members, told)
             }
-            AudienceMembers::Keys(file) => members_of_file(&file, snapshot)?,
+            AudienceMembers::Keys(file) => {
+                self.check_files(file.file_span)?;
+                members_of_file(&file, snapshot)?
+            }
         };
         self.engine.create_static_audience(spec(table), &members, or_replace, &self.cancel)?;
         done(told)
