@@ -87,6 +87,7 @@ mod suggest;
 mod transfer;
 mod types;
 
+pub use bind::FUNCTIONS;
 pub use dialect::{DEPTH_MAX, LIST_ITEMS_MAX, OPERATORS_MAX, STATEMENT_BYTES_MAX, TERMS_MAX};
 pub use error::{Error, QueryErrorKind, Result, Span};
 pub use muster_engine::control::{Cancel, Progress};

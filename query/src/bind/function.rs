@@ -10,8 +10,8 @@ use muster_engine::schema::DataType;
 use muster_engine::value::Value;
 use std::sync::Arc;
 
-/// Every function with what it takes, for messages and completion.
-pub(crate) const FUNCTIONS: &[(&str, &str)] = &[
+/// Every function of the language, by name, with what it takes: for messages, help and completion.
+pub const FUNCTIONS: &[(&str, &str)] = &[
     ("abs", "abs(number)"),
     ("age_in_years", "age_in_years(birth [, at])"),
     ("bucket", "bucket(key, 'salt', buckets)"),

@@ -19,7 +19,7 @@ mod literal;
 mod source;
 mod value;
 
-pub(crate) use function::FUNCTIONS;
+pub use function::FUNCTIONS;
 pub(crate) use source::{Source, not_a_set};
 pub(crate) use value::{Plain, Scope, Typed};
 
