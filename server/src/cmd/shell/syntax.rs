@@ -84,11 +84,15 @@ STATIC keeps the members of today; without it the condition is asked each time."
     },
     Statement {
         name: "COPY",
-        what: "files into an empty table",
+        what: "files into an empty table, answers into a file",
         syntax: "\
-COPY table [(column, …)] FROM 'file' [, 'file' …]
-  [[WITH] (FORMAT csv | parquet, HEADER [true | false], DELIMITER ',',
-           NULL 'text')]",
+COPY table [(column, …)] FROM 'file' [, 'file' …] [[WITH] (option, …)]
+COPY table [(column, …)] | (SELECT …) TO 'file' [[WITH] (option, …)]
+
+option:
+  FORMAT csv | parquet | jsonl | roaring    HEADER [true | false]
+  DELIMITER ','    QUOTE '\"'    ESCAPE '\"'    NULL 'text'
+  only FROM: ENCODING 'name'    ON_ERROR skip    REJECTS 'file'",
     },
     Statement {
         name: "ALTER TABLE",
