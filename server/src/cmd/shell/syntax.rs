@@ -68,16 +68,16 @@ type:
         name: "CREATE VIEW",
         what: "a SELECT under a name",
         syntax: "\
-CREATE [OR REPLACE] VIEW [IF NOT EXISTS] view [(column, …)]
-  AS SELECT column, … FROM table WHERE condition",
+CREATE [OR REPLACE] VIEW view [(column, …)]
+  AS SELECT * | column, … FROM table [WHERE condition]",
     },
     Statement {
         name: "CREATE AUDIENCE",
         what: "members under a name",
         syntax: "\
 CREATE [OR REPLACE] [STATIC] AUDIENCE [IF NOT EXISTS] audience
-  AS SELECT key FROM table WHERE condition
-CREATE [OR REPLACE] STATIC AUDIENCE audience
+  AS SELECT key FROM table [WHERE condition]
+CREATE [OR REPLACE] STATIC AUDIENCE [IF NOT EXISTS] audience
   ON table FROM 'file' [(FORMAT csv, HEADER)]
 
 STATIC keeps the members of today; without it the condition is asked each time.",
