@@ -148,6 +148,14 @@ impl<'a> DictionaryRef<'a> {
         self.strings.containing(finder)
     }
 
+    /// The strings that begin with `prefix`, in order. Cost: log₂ n string comparisons, then one a string.
+    pub fn beginning_with(&self, prefix: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (strings, order) = (self.strings, self.order);
+        let first = self.rank(prefix, false);
+        let texts = order[first..].iter().map(move |code| strings.get(*code as usize));
+        texts.take_while(move |text| text.starts_with(prefix))
+    }
+
     /// The codes in the order of their strings.
     pub fn order(&self) -> &'a [u32] {
         self.order

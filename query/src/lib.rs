@@ -162,6 +162,16 @@ impl Database {
         bind::table(&self.engine.snapshot(), &statement::Name::outside(name))
     }
 
+    /// Values of a TEXT column, or tags of a TEXT[] column, that begin with `prefix` (exact bytes), in order, at most
+    /// `limit` of them: for a user who is about to type one. A column whose texts hardly repeat has no list to look in and
+    /// gives none. Cost: a search in the column's dictionary, whatever the number of members.
+    pub fn text_values(&self, table: &str, column: &str, prefix: &str, limit: usize) -> Result<Vec<String>> {
+        let snapshot = self.engine.snapshot();
+        let table = bind::table(&snapshot, &statement::Name::outside(table))?;
+        let column = bind::column_named(&table, &statement::Name::outside(column))?.id;
+        Ok(snapshot.text_values(table.id, column, prefix, limit)?)
+    }
+
     /// The number of members of a predicate.
     pub fn count(&self, table: &str, predicate: &Predicate) -> Result<u64> {
         self.evaluate(table, predicate, &Count)

@@ -96,3 +96,18 @@ fn rows_give_rust_types_and_refuse_what_does_not_fit() {
     assert_eq!(row.get_named::<f64>("kind"), Ok(9.0));
     assert!(row.get::<String>(0).is_err() && row.get::<i64>(3).is_err());
 }
+
+#[test]
+fn values_of_a_column_are_found_by_their_beginning() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("t.csv");
+    let rows: String = (0..1000).map(|i| format!("{i},{}\n", ["Kyoto", "Köln", "Lima"][i % 3])).collect();
+    std::fs::write(&file, rows).unwrap();
+    let db = Database::open(directory.path().join("db")).unwrap();
+    db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, city TEXT)").unwrap();
+    assert!(db.text_values("t", "city", "", 10).unwrap().is_empty());
+    db.execute(&format!("COPY t FROM '{}'", file.display())).unwrap();
+    assert_eq!(db.text_values("t", "city", "K", 10).unwrap(), ["Kyoto", "Köln"]);
+    let unknown = db.text_values("t", "cty", "K", 10).unwrap_err();
+    assert_eq!(unknown.to_string(), "unknown column \"cty\", did you mean \"city\"?");
+}

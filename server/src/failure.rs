@@ -1,6 +1,6 @@
 //! How a command fails: with a message and exit code 1, or quietly because nobody reads its output any more.
 
-use std::io;
+use std::io::{self, Write};
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -9,6 +9,8 @@ pub(crate) enum Failure {
     Message(String),
     /// An error that is already rendered with its place in the statement.
     Rendered(String),
+    /// All that went wrong was shown when it did; only the exit code is left to say so.
+    Reported,
     /// Whoever read the output closed it, as `head` does: no error.
     ClosedPipe,
 }
@@ -17,6 +19,15 @@ impl Failure {
     /// A failure with this message.
     pub(crate) fn new(message: impl Into<String>) -> Failure {
         Failure::Message(message.into())
+    }
+
+    /// Writes the failure to stderr. Where that is closed as well, the exit code has to say it all.
+    pub(crate) fn show(&self) {
+        let _ = match self {
+            Failure::Message(message) => writeln!(io::stderr(), "error: {message}"),
+            Failure::Rendered(text) => writeln!(io::stderr(), "{text}"),
+            Failure::Reported | Failure::ClosedPipe => Ok(()),
+        };
     }
 
     /// The failure of a statement, drawn with the place to blame.

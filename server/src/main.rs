@@ -49,15 +49,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments.command) {
         Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
-        Err(Failure::Message(message)) => fail(&format!("error: {message}")),
-        Err(Failure::Rendered(text)) => fail(&text),
+        Err(Failure::Reported) => ExitCode::FAILURE,
+        Err(failure) => {
+            failure.show();
+            ExitCode::FAILURE
+        }
     }
-}
-
-fn fail(text: &str) -> ExitCode {
-    // Where stderr is closed as well, the exit code has to say it all.
-    let _ = writeln!(std::io::stderr(), "{text}");
-    ExitCode::FAILURE
 }
 
 fn run(command: &Command) -> Result<()> {

@@ -123,6 +123,22 @@ impl Snapshot {
         member::lookup(self.table(table)?, keys)
     }
 
+    /// Values of a TEXT column, or tags of a TEXT[] column, that begin with `prefix` (exact bytes), in order, at most
+    /// `limit` of them: what a user may be about to type. They come from the column's dictionary, so a column without one
+    /// (nearly every text in it is another, or it has another type) gives none. Cost: a search, not a scan of members.
+    pub fn text_values(
+        &self,
+        table: TableId,
+        column: ColumnId,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        let Some(dictionary) = self.table(table)?.dictionary(column) else { return Ok(Vec::new()) };
+        let dictionary = dictionary.view()?;
+        let values = dictionary.beginning_with(prefix.as_bytes()).take(limit);
+        Ok(values.map(|value| String::from_utf8_lossy(value).into_owned()).collect())
+    }
+
     pub(crate) fn part(&self, part: PartId) -> Option<&PartReader> {
         self.state.parts.get(&part).map(|reader| &**reader)
     }

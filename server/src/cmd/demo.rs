@@ -4,7 +4,7 @@ use crate::cmd::generate;
 use crate::failure::{Failure, Result};
 use crate::figures::{duration, thousands};
 use crate::interrupt;
-use crate::output::{self, Format};
+use crate::output::{self, Format, Style};
 use crate::population::{COLUMNS, NOW_TEXT, Options, Population};
 use musterdb::{Database, Outcome, Session};
 use std::io::Write;
@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
             warm_counts.push(again);
             writeln!(out, "  {} members", thousands(count))?;
         } else {
-            output::write(out, &outcome, Format::Table)?;
+            output::write(out, &outcome, &Style::plain(Format::Table))?;
         }
         writeln!(out, "  {}, again {}", duration(first), duration(again))?;
     }

@@ -1,14 +1,36 @@
 //! `muster shell`: SQL from the command line, a file, a pipe or the keyboard, one answer after the other.
+//!
+//! ```text
+//! -c, -f, pipe, editor ─ pieces ─┬─ statement ─ answer ─ output ─ pager │ \o file │ stdout
+//!                                └─ command ─── commands
+//! ```
+//!
+//! Statements and commands mean the same wherever they come from. Answers go to stdout, errors to stderr. What only a
+//! person needs (row counts, times, pages, colours) is left out where no terminal is.
 
+mod answer;
+mod commands;
+mod complete;
+mod editor;
+mod help;
+mod highlight;
+mod history;
 mod interactive;
-mod piped;
+mod lexer;
+mod pager;
+mod pieces;
+mod syntax;
+mod watch;
+mod words;
 
 use crate::failure::{Failure, Result};
-use crate::interrupt;
-use crate::output::{self, Format};
-use musterdb::{Database, Error, Outcome, Session, split_statements};
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use crate::output::{Expanded, Format, Style};
+use crate::progress::Bar;
+use musterdb::{Database, Outcome, Param, Session};
+use std::fs::File;
+use std::io::{BufRead, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Asks a database: with -c and -f, through a pipe, or interactively.
 #[derive(clap::Args)]
@@ -18,7 +40,8 @@ use std::path::PathBuf;
   muster shell ./db -f questions.sql --format csv > answers.csv
   echo \"SHOW TABLES\" | muster shell ./db --format json
 
-With -c nothing but the answers is printed. The first statement that fails ends the run with exit code 1.")]
+With -c nothing but the answers is printed. The first statement that fails ends the run with exit code 1, unless
+--keep-going is given. -c, files and pipes also take commands such as \\d; \\? lists them.")]
 pub(crate) struct Arguments {
     /// The database's directory; created where there is none
     dir: PathBuf,
@@ -37,6 +60,12 @@ pub(crate) struct Arguments {
     /// Open for reading only: several processes can do so at once
     #[arg(long)]
     read_only: bool,
+    /// Go on after an error; the exit code is 1 all the same
+    #[arg(long)]
+    keep_going: bool,
+    /// Neither read nor write the file of earlier statements
+    #[arg(long)]
+    no_history: bool,
 }
 
 /// Reads `--now` into microseconds since 1970-01-01 UTC.
@@ -49,42 +78,125 @@ fn timestamp(text: &str) -> std::result::Result<i64, String> {
     }
 }
 
-/// A session with somewhere to write its answers.
+/// A session, how its answers look, and where they go.
 struct Shell<'a> {
     session: Session,
+    database: Database,
     out: &'a mut dyn Write,
-    format: Format,
+    style: Style,
+    /// True where a person types the statements.
+    interactive: bool,
+    /// True where stdout is a terminal.
+    terminal: bool,
+    /// True where that terminal shows colours.
+    colour: bool,
+    timing: bool,
+    pager: bool,
+    /// True where answers are drawn as bars if they can be.
+    charts: bool,
+    /// True while `\watch` repeats a statement: nobody is there to turn pages.
+    watching: bool,
+    keep_going: bool,
+    /// True once something failed and the shell went on.
+    failed: bool,
+    /// How many `\i` are open.
+    depth: usize,
+    /// Where `\o` sends the answers.
+    file: Option<(PathBuf, BufWriter<File>)>,
+    /// What `\bind` gave for the next statement.
+    parameters: Vec<Param>,
+    last: Option<Last>,
+    progress: Arc<Mutex<Option<Bar>>>,
 }
 
-impl Shell<'_> {
-    /// Executes one statement; Ctrl-C cancels it.
-    fn execute(&mut self, sql: &str) -> std::result::Result<Outcome, Error> {
-        let cancel = self.session.cancel_handle();
-        interrupt::cancels(&cancel, || self.session.execute(sql))
-    }
+/// The last statement that was answered.
+struct Last {
+    sql: String,
+    parameters: Vec<Param>,
+    outcome: Outcome,
+}
 
-    /// Executes a script and writes each answer as soon as it is there. Stops at the first error, which shows its
-    /// place in the whole script.
-    fn run_script(&mut self, script: &str) -> Result<()> {
-        for statement in split_statements(script) {
-            let outcome = self.execute(statement).map_err(|error| {
-                let start = statement.as_ptr() as usize - script.as_ptr() as usize;
-                Failure::of_statement(&shifted(error, start), script)
-            })?;
-            output::write(self.out, &outcome, self.format)?;
-            self.out.flush()?;
+/// Whether the shell goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    On,
+    Quit,
+}
+
+impl<'a> Shell<'a> {
+    fn new(arguments: &Arguments, database: Database, out: &'a mut dyn Write) -> Shell<'a> {
+        let mut session = database.session();
+        session.set_now(arguments.now);
+        let progress: Arc<Mutex<Option<Bar>>> = Arc::default();
+        let shown = Arc::clone(&progress);
+        session.on_progress(move |progress| {
+            let mut bar = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            bar.get_or_insert_with(|| Bar::new("importing")).show(progress);
+        });
+        let terminal = std::io::stdout().is_terminal();
+        let expanded = if terminal { Expanded::Auto } else { Expanded::Off };
+        Shell {
+            session,
+            database,
+            out,
+            style: Style { expanded, ..Style::plain(arguments.format) },
+            interactive: false,
+            terminal,
+            colour: terminal && shows_colours(),
+            timing: false,
+            pager: true,
+            charts: false,
+            watching: false,
+            keep_going: arguments.keep_going,
+            failed: false,
+            depth: 0,
+            file: None,
+            parameters: Vec::new(),
+            last: None,
+            progress,
         }
-        Ok(())
+    }
+
+    /// Takes the bar of an import off the screen.
+    fn end_progress(&self) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Executes a file of statements and commands.
+    fn run_file(&mut self, file: &Path) -> Result<Flow> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|e| Failure::new(format!("cannot read {}: {e}", file.display())))?;
+        self.run_text(&text)
+    }
+
+    /// Executes what comes through a pipe: each statement is answered and flushed as soon as its semicolon has come, so
+    /// that a program can converse. What is left at the end of the input is a statement too.
+    fn run_piped(&mut self, mut input: impl BufRead) -> Result<Flow> {
+        let mut pending = String::new();
+        loop {
+            let start = pending.len();
+            let read = input
+                .read_line(&mut pending)
+                .map_err(|e| Failure::new(format!("cannot read the statements: {e}")))?;
+            // Only these end something: long statements are not looked through again with every line.
+            let may_end = pending[start..].contains([';', '\\']) && pieces::pieces(&pending).1;
+            if read == 0 || may_end {
+                if self.run_text(&pending)? == Flow::Quit {
+                    return Ok(Flow::Quit);
+                }
+                pending.clear();
+            }
+            if read == 0 {
+                return Ok(Flow::On);
+            }
+        }
     }
 }
 
-/// The same error for a text that has `bytes` more in front.
-fn shifted(mut error: Error, bytes: usize) -> Error {
-    if let Error::Query { span: Some(span), .. } = &mut error {
-        span.start += bytes;
-        span.end += bytes;
-    }
-    error
+/// True unless the user or the terminal wants no colours (<https://no-color.org>).
+fn shows_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Runs the command.
@@ -94,23 +206,27 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     } else {
         Database::open(&arguments.dir)?
     };
-    let mut session = database.session();
-    session.set_now(arguments.now);
-    let mut shell = Shell { session, out, format: arguments.format };
+    let mut shell = Shell::new(arguments, database, out);
     if !arguments.commands.is_empty() || arguments.file.is_some() {
         for command in &arguments.commands {
-            shell.run_script(command)?;
+            if shell.run_text(command)? == Flow::Quit {
+                return shell.end();
+            }
         }
         if let Some(file) = &arguments.file {
-            let script = std::fs::read_to_string(file)
-                .map_err(|e| Failure::new(format!("cannot read {}: {e}", file.display())))?;
-            shell.run_script(&script)?;
+            shell.run_file(file)?;
         }
-        return Ok(());
-    }
-    if std::io::stdin().is_terminal() {
-        interactive::run(&mut shell, &database, &arguments.dir)
+    } else if std::io::stdin().is_terminal() {
+        return interactive::run(&mut shell, &arguments.dir, !arguments.no_history);
     } else {
-        piped::run(&mut shell, std::io::stdin().lock())
+        shell.run_piped(std::io::stdin().lock())?;
+    }
+    shell.end()
+}
+
+impl Shell<'_> {
+    /// The end of a script that went on after errors.
+    fn end(&self) -> Result<()> {
+        if self.failed { Err(Failure::Reported) } else { Ok(()) }
     }
 }

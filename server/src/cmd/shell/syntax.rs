@@ -1,0 +1,140 @@
+//! How statements are written, in short: the one table behind `\h`. `docs/QUERY.md` says what they mean.
+
+/// A statement.
+pub(super) struct Statement {
+    /// Its first words.
+    pub(super) name: &'static str,
+    /// What it does, without a full stop.
+    pub(super) what: &'static str,
+    /// Its form, in lines of at most 80 cells.
+    pub(super) syntax: &'static str,
+}
+
+/// All statements.
+pub(super) const STATEMENTS: [Statement; 18] = [
+    Statement {
+        name: "SELECT",
+        what: "counts, groups and members",
+        syntax: "\
+SELECT [DISTINCT] * | expression [[AS] alias], …
+  FROM table | view | audience | (SELECT …) [[AS] alias]
+       [TABLESAMPLE BERNOULLI (percent) [REPEATABLE (seed)]]
+  [WHERE condition]
+  [GROUP BY expression | alias | position, …] [HAVING condition]
+  [ORDER BY expression | alias | position [ASC | DESC]
+            [NULLS FIRST | NULLS LAST], …]
+  [LIMIT n] [OFFSET n]
+
+aggregate:
+  count(*)  count | sum | avg | min | max ([DISTINCT] expression)
+  [FILTER (WHERE condition)]
+condition:
+  a = <> < <= > >= b                a [NOT] BETWEEN b AND c
+  a [NOT] IN (b, …)                 a IS [NOT] NULL
+  a IS [NOT] DISTINCT FROM b        a [NOT] LIKE | ILIKE '%x%'    a ~ 'regex'
+  'tag' = ANY(tags)                 tags @> ARRAY['a', 'b']    tags && ARRAY[…]
+  id IN (SELECT id FROM …)          in_audience('name')
+  boolean_column                    NOT a    a AND b    a OR b",
+    },
+    Statement {
+        name: "EXPLAIN",
+        what: "how a SELECT is answered; ANALYZE: and what it cost",
+        syntax: "EXPLAIN [ANALYZE] SELECT …",
+    },
+    Statement {
+        name: "PROFILE",
+        what: "who they are: each value with its share and its lift",
+        syntax: "PROFILE table | view | audience [WHERE condition] BY column, …",
+    },
+    Statement {
+        name: "OVERLAP",
+        what: "what audiences have in common, pair by pair",
+        syntax: "\
+OVERLAP audience, …
+OVERLAP condition [AS name], … FROM table | view | audience",
+    },
+    Statement {
+        name: "CREATE TABLE",
+        what: "an empty table",
+        syntax: "\
+CREATE TABLE [IF NOT EXISTS] table
+  (column type [NOT NULL] [PRIMARY KEY], … [, PRIMARY KEY (column)])
+
+type:
+  BOOLEAN  SMALLINT  INTEGER  BIGINT  DECIMAL(p,s)  DOUBLE PRECISION
+  TEXT  TEXT[]  DATE  TIMESTAMP  TIMESTAMPTZ",
+    },
+    Statement {
+        name: "CREATE VIEW",
+        what: "a SELECT under a name",
+        syntax: "\
+CREATE [OR REPLACE] VIEW view [(column, …)]
+  AS SELECT * | column, … FROM table [WHERE condition]",
+    },
+    Statement {
+        name: "CREATE AUDIENCE",
+        what: "members under a name",
+        syntax: "\
+CREATE [OR REPLACE] [STATIC] AUDIENCE [IF NOT EXISTS] audience
+  AS SELECT key FROM table [WHERE condition]
+CREATE [OR REPLACE] STATIC AUDIENCE [IF NOT EXISTS] audience
+  ON table FROM 'file' [(FORMAT csv, HEADER)]
+
+STATIC keeps the members of today; without it the condition is asked each time.",
+    },
+    Statement {
+        name: "COPY",
+        what: "files into an empty table, answers into a file",
+        syntax: "\
+COPY table [(column, …)] FROM 'file' [, 'file' …] [[WITH] (option, …)]
+COPY table [(column, …)] | (SELECT …) TO 'file' [[WITH] (option, …)]
+
+option:
+  FORMAT csv | parquet | jsonl | roaring    HEADER [true | false]
+  DELIMITER ','    QUOTE '\"'    ESCAPE '\"'    NULL 'text'
+  only FROM: ENCODING 'name'    ON_ERROR skip    REJECTS 'file'",
+    },
+    Statement {
+        name: "ALTER TABLE",
+        what: "columns added, dropped, renamed",
+        syntax: "\
+ALTER TABLE table
+    ADD [COLUMN] [IF NOT EXISTS] column type
+  | DROP [COLUMN] [IF EXISTS] column [CASCADE]
+  | RENAME [COLUMN] column TO name
+  | RENAME TO name",
+    },
+    Statement {
+        name: "ALTER AUDIENCE",
+        what: "an audience renamed",
+        syntax: "ALTER AUDIENCE audience RENAME TO name",
+    },
+    Statement {
+        name: "DROP TABLE",
+        what: "tables, and with CASCADE what depends on them",
+        syntax: "DROP TABLE [IF EXISTS] table, … [CASCADE]",
+    },
+    Statement {
+        name: "DROP VIEW",
+        what: "views, and with CASCADE what depends on them",
+        syntax: "DROP VIEW [IF EXISTS] view, … [CASCADE]",
+    },
+    Statement {
+        name: "DROP AUDIENCE",
+        what: "audiences, and with CASCADE what depends on them",
+        syntax: "DROP AUDIENCE [IF EXISTS] audience, … [CASCADE]",
+    },
+    Statement {
+        name: "SET",
+        what: "the session's clock and time zone",
+        syntax: "SET now | timezone = 'value' | DEFAULT",
+    },
+    Statement { name: "SHOW TABLES", what: "the tables", syntax: "SHOW TABLES" },
+    Statement { name: "SHOW VIEWS", what: "the views", syntax: "SHOW VIEWS" },
+    Statement { name: "SHOW AUDIENCES", what: "the audiences and their sizes", syntax: "SHOW AUDIENCES" },
+    Statement {
+        name: "DESCRIBE",
+        what: "the columns of a table or view; an audience",
+        syntax: "DESCRIBE table | view | audience",
+    },
+];

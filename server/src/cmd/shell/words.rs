@@ -1,0 +1,202 @@
+//! The words of the language: for colours and for completion. The parser does not read them; a word too many here is
+//! coloured in vain and nothing else.
+
+/// Words that begin a statement.
+pub(super) const OPENINGS: [&str; 12] = [
+    "SELECT", "SHOW", "DESCRIBE", "CREATE", "COPY", "EXPLAIN", "SET", "ALTER", "DROP", "PROFILE", "OVERLAP",
+    "RESET",
+];
+
+/// Words with a meaning of their own, sorted.
+pub(super) const KEYWORDS: [&str; 110] = [
+    "ADD",
+    "ALL",
+    "ALTER",
+    "ANALYZE",
+    "AND",
+    "ANY",
+    "ARRAY",
+    "AS",
+    "ASC",
+    "AT",
+    "AUDIENCE",
+    "AUDIENCES",
+    "BERNOULLI",
+    "BETWEEN",
+    "BIGINT",
+    "BOOLEAN",
+    "BY",
+    "CASCADE",
+    "CASE",
+    "CAST",
+    "COLUMN",
+    "COPY",
+    "CREATE",
+    "CSV",
+    "CURRENT_DATE",
+    "CURRENT_TIMESTAMP",
+    "DATE",
+    "DAY",
+    "DECIMAL",
+    "DELIMITER",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DOUBLE",
+    "DROP",
+    "ELSE",
+    "END",
+    "ESCAPE",
+    "EXISTS",
+    "EXPLAIN",
+    "EXTRACT",
+    "FALSE",
+    "FILTER",
+    "FIRST",
+    "FORMAT",
+    "FROM",
+    "GROUP",
+    "HAVING",
+    "HEADER",
+    "HOUR",
+    "IF",
+    "ILIKE",
+    "IN",
+    "INTEGER",
+    "INTERVAL",
+    "INTO",
+    "IS",
+    "JSONL",
+    "KEY",
+    "LAST",
+    "LIKE",
+    "LIMIT",
+    "MINUTE",
+    "MONTH",
+    "NOT",
+    "NULL",
+    "NULLS",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER",
+    "OVER",
+    "OVERLAP",
+    "PARQUET",
+    "PRECISION",
+    "PRIMARY",
+    "PROFILE",
+    "QUARTER",
+    "RENAME",
+    "REPEATABLE",
+    "REPLACE",
+    "RESET",
+    "RESTRICT",
+    "ROARING",
+    "SECOND",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "SMALLINT",
+    "SOME",
+    "STATIC",
+    "TABLE",
+    "TABLES",
+    "TABLESAMPLE",
+    "TEXT",
+    "THEN",
+    "TIME",
+    "TIMESTAMP",
+    "TIMESTAMPTZ",
+    "TO",
+    "TRUE",
+    "UNKNOWN",
+    "VIEW",
+    "VIEWS",
+    "WEEK",
+    "WHEN",
+    "WHERE",
+    "WITH",
+    "YEAR",
+    "ZONE",
+];
+
+/// Functions, with the parenthesis that follows them.
+pub(super) const FUNCTIONS: [&str; 36] = [
+    "abs(",
+    "age_in_years(",
+    "avg(",
+    "bucket(",
+    "cardinality(",
+    "ceil(",
+    "coalesce(",
+    "concat(",
+    "count(",
+    "date_part(",
+    "date_trunc(",
+    "days_to_birthday(",
+    "extract(",
+    "floor(",
+    "greatest(",
+    "in_audience(",
+    "least(",
+    "left(",
+    "length(",
+    "ln(",
+    "log10(",
+    "lower(",
+    "max(",
+    "min(",
+    "mod(",
+    "now()",
+    "nullif(",
+    "power(",
+    "replace(",
+    "round(",
+    "split_part(",
+    "sqrt(",
+    "substr(",
+    "sum(",
+    "trim(",
+    "upper(",
+];
+
+/// True for a keyword in any case.
+pub(super) fn is_keyword(word: &str) -> bool {
+    let upper = word.to_ascii_uppercase();
+    KEYWORDS.binary_search(&upper.as_str()).is_ok()
+}
+
+/// Letters to insert, delete or change until one word is the other; upper and lower case are alike.
+pub(super) fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.to_lowercase(), b.to_lowercase());
+    let b: Vec<char> = b.chars().collect();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.chars().enumerate() {
+        let mut row = vec![i + 1];
+        for j in 0..b.len() {
+            let changed = last[j] + usize::from(letter != b[j]);
+            row.push(changed.min(last[j + 1] + 1).min(row[j] + 1));
+        }
+        last = row;
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keywords_are_sorted_and_found() {
+        assert!(KEYWORDS.is_sorted());
+        assert!(is_keyword("select") && is_keyword("Zone") && !is_keyword("city"));
+        assert!(OPENINGS.iter().all(|word| is_keyword(word)));
+    }
+
+    #[test]
+    fn distances_count_letters() {
+        assert_eq!([distance("timing", "timing"), distance("tming", "timing")], [0, 1]);
+        assert_eq!([distance("", "abc"), distance("城", "x")], [3, 1]);
+    }
+}
