@@ -118,9 +118,7 @@ fn answers_are_written_as_they_are_shown() {
     assert_eq!(place.done("COPY (SELECT id FROM t WHERE id > 100) TO '$/none.csv' (HEADER)"), "COPY 0");
     assert_eq!(place.read("none.csv"), "id\n");
     let mut session = place.db.session();
-    let wanted =
-        place.sql("COPY (SELECT id FROM t WHERE city = $1) TO 'FILE'").replace("FILE", &place.sql("$/p.csv"));
-    let wanted = wanted.replace(&place.sql("$1"), "$1");
+    let wanted = format!("COPY (SELECT id FROM t WHERE city = $1) TO '{}'", place.path("p.csv").display());
     session.execute_with(&wanted, &["Lima".into()]).unwrap();
     assert_eq!(place.read("p.csv"), "2\n4\n");
 }
@@ -177,13 +175,13 @@ fn a_failed_or_cancelled_export_leaves_what_was_there() {
         let mut session: Session = place.db.session();
         let cancel = session.cancel_handle();
         session.on_progress(move |progress| {
-            assert!(progress.rows < 200_000 && progress.rows_total == Some(200_000));
+            assert!(progress.rows <= 200_000 && progress.rows_total == Some(200_000));
             cancel.cancel();
         });
         // Progress is told ten times a second: ask until a statement lived that long.
         let sql = place.sql(&format!("COPY (SELECT id, id, id FROM many) TO '$/out.csv' (FORMAT {format})"));
         let sql = sql.replace("id, id, id", "id AS a, id AS b, id AS c");
-        let cancelled = (0..50).any(|_| {
+        let cancelled = (0..5).any(|_| {
             place.write("out.csv", "as it was");
             session.execute(&sql).is_err_and(|error| error.is_cancelled())
         });
@@ -220,7 +218,6 @@ fn bad_rows_are_skipped_counted_and_written() {
         refused,
         "twice.csv, line 4: column \"id\": value \"1\": this key was already given by twice.csv, line 1; keys are unique, \
          and a repeated one cannot be skipped"
-            .replace("twice.csv, line 1", &place.sql("$/twice.csv, line 1").replace(&place.sql("$/"), ""))
     );
     assert_eq!(place.rows("SELECT count(*) FROM twice"), [[Value::Integer(0)]]);
     place.write("good.csv", "1,a\n");

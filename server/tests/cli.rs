@@ -323,17 +323,14 @@ fn an_import_meets_files_as_they_come() {
     assert!(out.contains("id   BIGINT PRIMARY KEY"), "{out}");
     assert!(out.contains("3 rows imported into kunden"), "{out}");
     let all = ["shell", "db", "-c", "SELECT * FROM kunden ORDER BY id", "--format", "csv"];
-    assert_eq!(ok(directory.path(), &all), "id,name,city\n1,会';员,\n2,\"\",K\n3,,-\n".replace("';", ";"));
+    assert_eq!(ok(directory.path(), &all), "id,name,city\n1,会';员,\n2,\"\",K\n3,,-\n");
     write(
         "bad.jsonl",
         b"{\"id\":1,\"tags\":[\"a\"],\"at\":\"2026-01-02T03:04:05Z\"}\n{\"id\":\n{\"id\":2,\"spend\":1.50}\n",
     );
     let import = ["import", "db", "lines", "bad.jsonl", "--key", "id"];
     let refused = fails(directory.path(), 1, &import);
-    assert_eq!(
-        refused,
-        "error: bad.jsonl, line 2: value \"{\\\"id\\\":\\n\": is no JSON object on one line\n"
-    );
+    assert_eq!(refused, "error: bad.jsonl, line 2: is no JSON object on one line\n");
     let out = ok(directory.path(), &[&import[..], &["--on-error", "skip"]].concat());
     assert!(out.contains("tags  TEXT[]") && out.contains("at    TIMESTAMPTZ"), "{out}");
     assert!(out.ends_with("1 bad row skipped, see lines.rejects.csv\n"), "{out}");
