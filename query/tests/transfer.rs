@@ -289,6 +289,26 @@ fn a_reader_may_export_and_a_stranger_may_not_touch_files() {
     let error = session.execute(&place.sql("COPY t TO '$/secret.csv'")).unwrap_err();
     assert!(error.to_string().starts_with("this session may not read or write files"), "{error}");
     assert!(!place.path("secret.csv").exists());
+    let Place { directory, db } = place;
+    drop((session, db));
+    let mut session = Database::open(directory.path().join("db")).unwrap().session();
+    session.forbid_files();
+    for sql in ["COPY t FROM '/etc/passwd'", "CREATE STATIC AUDIENCE a ON t FROM '/etc/passwd'"] {
+        let error = session.execute(sql).unwrap_err();
+        assert!(error.to_string().starts_with("this session may not read or write files"), "{error}");
+    }
+}
+
+#[test]
+fn an_audience_is_read_from_any_file_of_keys() {
+    let place = Place::new();
+    let utf16: Vec<u8> = "\u{feff}id\r\n4\r\n1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    place.write("keys.txt", utf16);
+    let told = place.done("CREATE STATIC AUDIENCE a ON t FROM '$/keys.txt' (HEADER)");
+    assert!(told.contains("2 members of 2 keys"), "{told}");
+    assert!(
+        place.refuses("CREATE STATIC AUDIENCE b ON t FROM '$/keys.txt'").contains("\"id\" is not an integer")
+    );
 }
 
 #[test]
