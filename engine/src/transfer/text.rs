@@ -42,8 +42,8 @@ pub struct TextSource {
 
 /// The file being read.
 enum Rows {
-    Csv(CsvRows),
-    Jsonl(JsonRows),
+    Csv(Box<CsvRows>),
+    Jsonl(Box<JsonRows>),
 }
 
 /// Why a record is refused.
@@ -153,10 +153,14 @@ impl TextSource {
         let (path, targets) = (&self.files[file], &self.targets);
         Ok(match self.format {
             Format::Csv => {
-                let mapping = &self.mappings[file];
-                Rows::Csv(CsvRows::open(path, &self.options, mapping, &self.delivers, targets, bytes_read)?)
+                let (mapping, delivers) = (&self.mappings[file], &self.delivers);
+                let rows = CsvRows::open(path, &self.options, mapping, delivers, targets, bytes_read)?;
+                Rows::Csv(Box::new(rows))
             }
-            _ => Rows::Jsonl(JsonRows::open(path, &self.options, &self.delivers, targets, bytes_read)?),
+            _ => {
+                let rows = JsonRows::open(path, &self.options, &self.delivers, targets, bytes_read)?;
+                Rows::Jsonl(Box::new(rows))
+            }
         })
     }
 
