@@ -64,6 +64,7 @@
 
 mod analysis;
 mod bind;
+mod calls;
 mod condition;
 mod constant;
 mod copy;
