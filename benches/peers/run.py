@@ -2,7 +2,9 @@
 """Times the benchmark's member questions on MusterDB, DuckDB and ClickHouse, in one run on one machine.
 
     run.py load --parquet DIR --work DIR      members.parquet into all three, with seconds and bytes on disk
-    run.py ask  --work DIR                    a table of medians, ratios and targets; every answer checked
+    run.py ask  --work DIR [--cold]           a table of medians, ratios and targets; every answer checked
+    run.py sets --work DIR                    OVERLAP of twenty tags and PROFILE of an audience, beside bitmaps and scans
+    run.py like --work DIR                    makes a text column of a million values for 100 M members, asks LIKE of it
 
 Needs `pip install duckdb chdb` and a release build of `muster` (or --muster PATH).
 
@@ -11,7 +13,8 @@ time, in a process of its own that ends before the next begins, so that no engin
 The engines take turns question by question, so that a machine that slows down slows all of them. Each process asks its
 question twice to warm up, then at least 15 times and for at least a second: the rule of `muster bench`. ClickHouse answers
 in two forms where there are two: scanning its table, and from bitmaps built beforehand as its users do it; the faster one
-counts. What it does not do: tune, or repeat a run until it pleases.
+counts. With --cold each question is asked once, of files that the system was told to forget: of MusterDB the whole
+process is timed, of the others the question alone, in a process that has just opened its tables. What it does not do: tune, or repeat a run until it pleases.
 """
 import argparse
 import json
@@ -80,7 +83,7 @@ RUNS_SECONDS = 1.0
 # At most this fraction of the fastest peer at 100 M members; the questions without one are measured only.
 TARGETS = {
     "tag_and3": 80, "tag_or8": 25, "demo": 50, "range1": 300, "value_recent": 50, "mix8": 40,
-    "profile_city": 25,
+    "profile_city": 25, "profile_tier_gender": 15, "top100": 250,
 }
 TARGET_MILLIS = {"tag1": 0.1}
 
@@ -153,6 +156,26 @@ def engine(kind, work, read_only):
     return DuckDb(work / "duckdb.db", read_only) if kind == "duckdb" else ClickHouse(work / "clickhouse", read_only)
 
 
+# What PROFILE and OVERLAP are compared with.
+OVERLAP_TAGS = TAGS[:20]
+OVERLAP = f"OVERLAP {', '.join(OVERLAP_TAGS)} FROM members"
+OVERLAP_BITMAPS = (
+    "SELECT a.tag, b.tag, bitmapAndCardinality(a.bm, b.bm) FROM tagbm a CROSS JOIN tagbm b "
+    f"WHERE a.tag < b.tag AND a.tag IN ({{tags}}) AND b.tag IN ({{tags}})"
+).format(tags=", ".join(f"'{tag}'" for tag in OVERLAP_TAGS))
+PROFILE_COLUMNS = ["gender", "city", "tier", "channel", "t00", "t01", "t02", "t03", "t04", "t05"]
+PROFILE = f"PROFILE members WHERE t01 AND channel = 'wechat' BY {', '.join(PROFILE_COLUMNS)}"
+
+# A text column of a million values: near-random words, so that a part of a word is in some of them.
+LIKE_ROWS, LIKE_VALUES = 100_000_000, 1_000_000
+LIKE_TABLE = (
+    "SELECT i AS id, md5((hash(i) % {values})::VARCHAR) || '@' || ['mail','corp','post'][1 + (hash(i) % 3)::INT] || '.com' AS handle "
+    "FROM range({rows}) r(i)"
+)
+LIKE = "SELECT count(*) FROM handles WHERE handle LIKE '%{part}%'"
+LIKE_PARTS = ["beef", "7a", "@corp", "xyz"]
+
+
 # ---- what the subprocesses do: one job, one JSON object on the last line of stdout
 
 def child_load(kind, work, parquet):
@@ -180,6 +203,40 @@ def child_ask(kind, work, sql):
         asked.run(sql)
         times.append(time.perf_counter() - started)
     return {"rows": rows, "median_millis": statistics.median(times) * 1e3}
+
+
+def child_cold(kind, work, sql):
+    asked = engine(kind, work, True)
+    started = time.perf_counter()
+    asked.run(sql)
+    return {"median_millis": (time.perf_counter() - started) * 1e3}
+
+
+def child_like(kind, work, parquet):
+    """Loads the table of texts and asks of it, each question as child_ask does."""
+    work.mkdir(parents=True, exist_ok=True)
+    asked = engine(kind, work, False)
+    if kind == "duckdb":
+        asked.run(f"CREATE TABLE handles AS SELECT * FROM '{parquet}'")
+        asked.run("CHECKPOINT")
+    else:
+        asked.run(
+            "CREATE TABLE handles ENGINE = MergeTree ORDER BY id AS SELECT assumeNotNull(toUInt32(id)) id, "
+            f"toLowCardinality(assumeNotNull(handle)) handle FROM file('{parquet}') "
+            f"SETTINGS low_cardinality_max_dictionary_size = 2000000, max_insert_threads = {os.cpu_count()}"
+        )
+    answers = {}
+    for part in LIKE_PARTS:
+        sql = LIKE.format(part=part)
+        rows = asked.ask(sql)
+        asked.run(sql)
+        times = []
+        while len(times) < RUNS_MIN // 3 or sum(times) < RUNS_SECONDS:
+            started = time.perf_counter()
+            asked.run(sql)
+            times.append(time.perf_counter() - started)
+        answers[part] = {"rows": rows, "median_millis": statistics.median(times) * 1e3}
+    return answers
 
 
 def in_subprocess(*job):
@@ -226,6 +283,112 @@ def rows_of_json(text):
     text = text.strip()
     rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
     return [[str(v) for v in (row.values() if isinstance(row, dict) else row)] for row in rows]
+
+
+def muster_times(muster, database, sql):
+    """The shell's own times of a statement asked again and again in one session, and its rows."""
+    text = "\\timing on\n" + f"{sql};\n" * (RUNS_MIN + 2)
+    done = subprocess.run(
+        [muster, "shell", str(database), "--format", "json"], input=text, capture_output=True, text=True, check=True,
+    )
+    answers = done.stdout + done.stderr
+    times = [as_millis(line) for line in answers.splitlines() if line.startswith("Time: ")]
+    if len(times) < RUNS_MIN:
+        sys.exit(f"the shell told {len(times)} times of {RUNS_MIN + 2}:\n{answers[:2000]}")
+    rows = rows_of_json(output_of(muster, "shell", str(database), "--format", "json", "-c", sql))
+    return {"rows": rows, "median_millis": statistics.median(times[2:])}
+
+
+def as_millis(line):
+    number, unit = line.removeprefix("Time: ").split()[:2]
+    return float(number.replace(",", "")) * {"ns": 1e-6, "µs": 1e-3, "us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+
+
+def forget(directory):
+    """Tells the system to forget what it holds of some files."""
+    files = [directory] if directory.is_file() else [file for file in directory.rglob("*") if file.is_file()]
+    os.sync()
+    for file in files:
+        handle = os.open(file, os.O_RDONLY)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
+
+
+def ask_cold(arguments):
+    work = arguments.work.resolve()
+    muster = muster_binary(arguments.muster)
+    print("| question, cold | MusterDB, whole process | DuckDB | ClickHouse scan | ClickHouse bitmaps | of the fastest peer |")
+    print("|---|--:|--:|--:|--:|--:|")
+    for name, sql in QUESTIONS.items():
+        if arguments.only and name not in arguments.only:
+            continue
+        forget(work / "muster")
+        started = time.perf_counter()
+        output_of(muster, "shell", str(work / "muster"), "--format", "csv", "-c", sql)
+        mine = (time.perf_counter() - started) * 1e3
+        peers = []
+        for kind, files, text in [
+            ("duckdb", "duckdb.db", sql), ("clickhouse", "clickhouse", sql), ("clickhouse", "clickhouse", BITMAPS.get(name)),
+        ]:
+            if text is None:
+                peers.append(None)
+                continue
+            forget(work / files)
+            peers.append(in_subprocess("cold", kind, str(work), text)["median_millis"])
+        fastest = min(time for time in peers if time is not None)
+        cells = [name, *map(millis, [mine, *peers]), f"1/{fastest / mine:.1f}"]
+        print("| " + " | ".join(cells) + " |", flush=True)
+    return 0
+
+
+def sets(arguments):
+    work = arguments.work.resolve()
+    muster = muster_binary(arguments.muster)
+    ours = muster_times(muster, work / "muster", OVERLAP)
+    theirs = in_subprocess("ask", "clickhouse", str(work), OVERLAP_BITMAPS)
+    pairs = lambda rows, both: sorted((row[0], row[1], int(row[both])) for row in rows)
+    same = pairs(ours["rows"], 4) == pairs(theirs["rows"], 2)
+    ratio = theirs["median_millis"] / ours["median_millis"]
+    print(f"OVERLAP of {len(OVERLAP_TAGS)} tags: {millis(ours['median_millis'])}, ClickHouse bitmaps {millis(theirs['median_millis'])}: "
+          f"1/{ratio:.0f} (target 1/100); {'the pairs agree' if same else 'THE PAIRS DIFFER'}")
+    profile = muster_times(muster, work / "muster", PROFILE)
+    one = muster_ask(muster, work / "muster", "profile_tier_gender", QUESTIONS["profile_tier_gender"])
+    scans = in_subprocess("ask", "duckdb", str(work), " UNION ALL ".join(
+        f"SELECT '{column}', {column}::VARCHAR, count(*) FROM members WHERE t01 AND channel = 'wechat' GROUP BY 2"
+        for column in PROFILE_COLUMNS
+    ))
+    same_profile = sorted((r[0], r[1], int(r[2])) for r in profile["rows"]) == sorted((r[0], r[1], int(r[2])) for r in scans["rows"])
+    print(f"PROFILE by {len(PROFILE_COLUMNS)} columns: {millis(profile['median_millis'])}, "
+          f"{profile['median_millis'] / one['median_millis']:.1f} x profile_tier_gender's {millis(one['median_millis'])} (target 4); "
+          f"DuckDB's ten GROUP BYs {millis(scans['median_millis'])}; {'the counts agree' if same_profile else 'THE COUNTS DIFFER'}")
+    return 0 if same and same_profile else 1
+
+
+def like(arguments):
+    import duckdb
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    muster = muster_binary(arguments.muster)
+    parquet = work / "handles.parquet"
+    if not parquet.is_file():
+        table = LIKE_TABLE.format(values=LIKE_VALUES, rows=LIKE_ROWS)
+        duckdb.connect().execute(f"COPY ({table}) TO '{parquet}' (FORMAT parquet)")
+    if not (work / "handles").exists():
+        output_of(muster, "import", str(work / "handles"), "handles", str(parquet), "--key", "id", "--yes")
+    peers = {
+        "DuckDB": in_subprocess("like", "duckdb", str(work / "handles_duckdb"), str(parquet)),
+        "ClickHouse": in_subprocess("like", "clickhouse", str(work / "handles_clickhouse"), str(parquet)),
+    }
+    wrong = 0
+    for part in LIKE_PARTS:
+        ours = muster_times(muster, work / "handles", LIKE.format(part=part))
+        fastest = min(answers[part]["median_millis"] for answers in peers.values())
+        agree_all = all(int(answers[part]["rows"][0][0]) == int(ours["rows"][0][0]) for answers in peers.values())
+        wrong += not agree_all
+        listed = ", ".join(f"{label} {millis(answers[part]['median_millis'])}" for label, answers in peers.items())
+        print(f"LIKE '%{part}%', {int(ours['rows'][0][0]):,} members: {millis(ours['median_millis'])}; {listed}: "
+              f"1/{fastest / ours['median_millis']:.0f} (target 1/20); {'agree' if agree_all else 'THEY DIFFER'}", flush=True)
+    return 1 if wrong else 0
 
 
 # ---- comparing and printing
@@ -335,7 +498,7 @@ def verdict(name, mine, fastest):
 def main():
     if sys.argv[1:2] == ["child"]:
         verb, kind, work, *rest = json.loads(sys.argv[2])
-        job = child_load if verb == "load" else child_ask
+        job = {"load": child_load, "ask": child_ask, "cold": child_cold, "like": child_like}[verb]
         print("\n" + json.dumps(job(kind, Path(work), *rest)))
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -344,11 +507,16 @@ def main():
     loading.add_argument("--parquet", type=Path, required=True, help="the directory with members.parquet")
     asking = commands.add_parser("ask", help="ask and compare")
     asking.add_argument("--only", action="append", choices=QUESTIONS, help="only this question; repeatable")
-    for command in (loading, asking):
+    asking.add_argument("--cold", action="store_true", help="once each, from files that the system was told to forget")
+    setting = commands.add_parser("sets", help="OVERLAP and PROFILE")
+    liking = commands.add_parser("like", help="LIKE on a text column of a million values")
+    for command in (loading, asking, setting, liking):
         command.add_argument("--work", type=Path, required=True, help="where the databases are")
         command.add_argument("--muster", help="the binary (default: target/release/muster, then PATH)")
     arguments = parser.parse_args()
-    return load(arguments) or 0 if arguments.command == "load" else ask(arguments)
+    if arguments.command == "ask" and arguments.cold:
+        return ask_cold(arguments)
+    return {"load": load, "ask": ask, "sets": sets, "like": like}[arguments.command](arguments) or 0
 
 
 if __name__ == "__main__":
