@@ -334,7 +334,7 @@ impl<'a> Worker<'_, 'a> {
                             let prefetch = |row| values.residuals.prefetch(row);
                             match self.code_set(leaf) {
                                 Some(set) => {
-                                    retain(members, negated, prefetch, |row| set.has(values.get(row)))
+                                    retain(members, negated, prefetch, |row| set.has(values.get(row)));
                                 }
                                 None => {
                                     retain(members, negated, prefetch, |row| contains(many, values.get(row)));
