@@ -237,7 +237,9 @@ impl Expr {
             Expr::Column(column) => hear(*column),
             Expr::Literal(_) | Expr::Ordinal => {}
             Expr::Call { arguments, .. } => {
-                arguments.iter().for_each(|argument| argument.for_each_column(hear))
+                for argument in arguments {
+                    argument.for_each_column(hear);
+                }
             }
         }
     }

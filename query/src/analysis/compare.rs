@@ -54,14 +54,14 @@ pub(crate) fn profile(profile: Profile, context: &Context<'_>) -> Result<Outcome
         for (value, count) in counts {
             let in_base = base.get(&bytes_of(&value)).copied().unwrap_or(count);
             let (share, base_share) = (ratio(count, members), ratio(in_base, everyone));
-            let lift = if base_share > 0.0 { Value::Double(share / base_share) } else { Value::Null };
+            let lift = if base_share > 0.0 { shown(share / base_share) } else { Value::Null };
             rows.push(vec![
                 Value::Text(name.clone()),
                 if value == Value::Null { Value::Null } else { Value::Text(value.to_string()) },
                 integer(count),
-                Value::Double(share),
+                shown(share),
                 integer(in_base),
-                Value::Double(base_share),
+                shown(base_share),
                 lift,
             ]);
         }
@@ -125,7 +125,7 @@ pub(crate) fn overlap(overlap: Overlap, sql: &str, context: &Context<'_>) -> Res
         for (a, a_name) in names.iter().enumerate().take(b) {
             let both = found.pair(a, b);
             let union = found.sizes[a] + found.sizes[b] - both;
-            let jaccard = if union > 0 { Value::Double(ratio(both, union)) } else { Value::Null };
+            let jaccard = if union > 0 { shown(ratio(both, union)) } else { Value::Null };
             rows.push((
                 a,
                 b,
@@ -166,6 +166,11 @@ fn audience_name(condition: &Condition) -> Option<&Name> {
 
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// To six significant digits: more would be noise beside the exact counts.
+fn shown(ratio: f64) -> Value {
+    Value::Double(format!("{ratio:.5e}").parse().unwrap_or(ratio))
 }
 
 fn integer(count: u64) -> Value {

@@ -5,6 +5,7 @@ use super::render::Renderer;
 use crate::error::Result;
 use crate::outcome::Outcome;
 use crate::select::{Ask, Plan};
+use muster_engine::catalog::AudienceKind;
 use muster_engine::exec::{Count, Stats};
 use muster_engine::plan::{Explained, explain as explained};
 use muster_engine::predicate::CompareOp;
@@ -24,7 +25,7 @@ pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &C
     let table = plan.source().schema.id;
     let rows = snapshot.rows(table);
     let mut clauses = Vec::new();
-    for predicate in conjunction(plan.predicate()) {
+    for predicate in conjunction(plan.predicate(), snapshot) {
         let expected = explained(snapshot, table, &predicate)?;
         clauses.push(Clause { predicate, expected });
     }
@@ -37,7 +38,7 @@ pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &C
     }
     let mut shown = vec![vec![
         Value::Text(format!("all of {}", source.schema.name)),
-        Value::Null,
+        Value::Text(String::new()),
         integer(rows),
         integer(rows),
         Value::Null,
@@ -71,7 +72,7 @@ pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &C
     };
     shown.push(vec![
         Value::Text(format!("answer: {goal}, {answered} {}", if answered == 1 { "row" } else { "rows" })),
-        Value::Null,
+        Value::Text(String::new()),
         Value::Null,
         Value::Null,
         integer(stats.bytes),
@@ -124,10 +125,19 @@ fn expected(table: &str, rows: u64, clauses: &[Clause], renderer: &Renderer<'_>,
     rows_of(&columns, shown, Stats::default())
 }
 
-/// The clauses that AND joins; a BETWEEN stays one.
-fn conjunction(predicate: &Predicate) -> Vec<Predicate> {
+/// The clauses that AND joins, those of an audience among them; a BETWEEN stays one.
+fn conjunction(predicate: &Predicate, snapshot: &Snapshot) -> Vec<Predicate> {
     match predicate {
-        Predicate::And(terms) if !is_between(terms) => terms.iter().flat_map(conjunction).collect(),
+        Predicate::And(terms) if !is_between(terms) => {
+            terms.iter().flat_map(|term| conjunction(term, snapshot)).collect()
+        }
+        Predicate::Audience(id) => match snapshot.audience(*id).map(|audience| &audience.kind) {
+            // What is TRUE of a member there is TRUE here: nothing is negated on the way.
+            Some(AudienceKind::Dynamic(_)) => snapshot
+                .audience(*id)
+                .map_or_else(Vec::new, |audience| conjunction(&audience.definition(), snapshot)),
+            _ => vec![predicate.clone()],
+        },
         other => vec![other.clone()],
     }
 }

@@ -73,6 +73,21 @@ impl Fold {
         Ok(Fold { keys, aggregates: prepared.collect::<Result<_>>()? })
     }
 
+    fn merged(&self, into: Result<FoldTable>, from: Result<FoldTable>) -> Result<FoldTable> {
+        let (mut table, from) = (into?, from?);
+        let mut bytes = Vec::new();
+        for (key, states) in from.keys.into_iter().zip(from.states) {
+            bytes.clear();
+            key.iter().for_each(|value| key_bytes(value, &mut bytes));
+            let group = table.group(&bytes, || key, self.aggregates.len());
+            let pairs = table.states[group].iter_mut().zip(states).zip(&self.aggregates);
+            for ((state, more), aggregate) in pairs {
+                state.merge(aggregate, more)?;
+            }
+        }
+        Ok(table)
+    }
+
     /// All expressions in the order of their readers.
     fn expressions(&self) -> impl Iterator<Item = &Compiled> {
         self.keys.iter().chain(self.aggregates.iter().filter_map(|one| one.argument.as_ref()))
@@ -331,21 +346,7 @@ impl Sink for Fold {
 
     fn merge(&self, into: &mut Result<FoldTable>, from: Result<FoldTable>) {
         let earlier = std::mem::replace(into, Ok(FoldTable::default()));
-        let merged = || {
-            let (mut table, from) = (earlier?, from?);
-            let mut bytes = Vec::new();
-            for (key, states) in from.keys.into_iter().zip(from.states) {
-                bytes.clear();
-                key.iter().for_each(|value| key_bytes(value, &mut bytes));
-                let group = table.group(&bytes, || key, self.aggregates.len());
-                let pairs = table.states[group].iter_mut().zip(states).zip(&self.aggregates);
-                for ((state, more), aggregate) in pairs {
-                    state.merge(aggregate, more)?;
-                }
-            }
-            Ok(table)
-        };
-        *into = merged();
+        *into = self.merged(earlier, from);
     }
 
     fn finish(&self, _: &FoldReader<'_>, partial: Result<FoldTable>) -> Result<Vec<Group>> {
