@@ -9,7 +9,7 @@ mod names;
 
 use super::commands::COMMANDS;
 use super::syntax::STATEMENTS;
-use super::words::{FUNCTIONS, KEYWORDS, OPENINGS, is_keyword};
+use super::words::{self, KEYWORDS, OPENINGS, is_keyword};
 use context::{Relation, Request, What, request};
 use musterdb::Database;
 use names::Names;
@@ -141,8 +141,8 @@ fn arguments(names: &dyn Names, command: &str, prefix: &str) -> Vec<Candidate> {
 /// Functions that begin so; none where nothing is typed yet.
 fn functions(prefix: &str) -> Vec<Candidate> {
     let lower = prefix.to_lowercase();
-    let matching = FUNCTIONS.iter().filter(|name| !prefix.is_empty() && name.starts_with(&lower));
-    matching.map(|name| candidate(*name, "function")).collect()
+    let matching = words::functions().filter(|name| !prefix.is_empty() && name.starts_with(&lower));
+    matching.map(|name| candidate(name, "function")).collect()
 }
 
 /// Keywords as they are being typed: in small letters where those are.

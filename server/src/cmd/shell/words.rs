@@ -121,45 +121,14 @@ pub(super) const KEYWORDS: [&str; 110] = [
     "ZONE",
 ];
 
-/// Functions, with the parenthesis that follows them.
-pub(super) const FUNCTIONS: [&str; 36] = [
-    "abs(",
-    "age_in_years(",
-    "avg(",
-    "bucket(",
-    "cardinality(",
-    "ceil(",
-    "coalesce(",
-    "concat(",
-    "count(",
-    "date_part(",
-    "date_trunc(",
-    "days_to_birthday(",
-    "extract(",
-    "floor(",
-    "greatest(",
-    "in_audience(",
-    "least(",
-    "left(",
-    "length(",
-    "ln(",
-    "log10(",
-    "lower(",
-    "max(",
-    "min(",
-    "mod(",
-    "now()",
-    "nullif(",
-    "power(",
-    "replace(",
-    "round(",
-    "split_part(",
-    "sqrt(",
-    "substr(",
-    "sum(",
-    "trim(",
-    "upper(",
-];
+/// What has a parenthesis like a function, and a grammar of its own.
+const CALLS: [&str; 8] = ["avg(", "count(", "extract(", "in_audience(", "max(", "min(", "now()", "sum("];
+
+/// Functions, aggregates and their kin, with the parenthesis that follows them.
+pub(super) fn functions() -> impl Iterator<Item = String> {
+    let named = musterdb::FUNCTIONS.iter().map(|(name, _)| format!("{name}("));
+    named.chain(CALLS.map(str::to_owned))
+}
 
 /// True for a keyword in any case.
 pub(super) fn is_keyword(word: &str) -> bool {
