@@ -11,6 +11,14 @@ use muster_engine::value::Value;
 use muster_engine::{Predicate, exec::key_bytes};
 use std::collections::HashMap;
 
+/// The values of some columns, counted among some members.
+struct Counted {
+    size: u64,
+    /// Per column.
+    counts: Vec<Vec<(Value, u64)>>,
+    stats: Stats,
+}
+
 /// Answers PROFILE: per column the values of the members, the commonest first, each with its share among them, its share in
 /// the whole table, and the lift: the first share over the second.
 pub(crate) fn profile(profile: Profile, context: &Context<'_>) -> Result<Outcome> {
@@ -32,16 +40,15 @@ pub(crate) fn profile(profile: Profile, context: &Context<'_>) -> Result<Outcome
     let table = source.schema.id;
     let predicate = source.members.unwrap_or_else(Predicate::everyone);
     let ids: Vec<ColumnId> = columns.iter().map(|(_, id)| *id).collect();
-    let count = |predicate: &Predicate| -> Result<(u64, Vec<Vec<(Value, u64)>>, Stats)> {
+    let counted = |predicate: &Predicate| -> Result<Counted> {
         let scope = Scope::default();
-        let ask = (context.snapshot, table, predicate);
-        let (size, _) = evaluate(ask.0, ask.1, ask.2, &scope, context.cancel, &exec::Count)?;
+        let (size, _) = evaluate(context.snapshot, table, predicate, &scope, context.cancel, &exec::Count)?;
         let sink = exec::Profile { columns: ids.clone() };
-        let (counts, stats) = evaluate(ask.0, ask.1, ask.2, &scope, context.cancel, &sink)?;
-        Ok((size, counts, stats))
+        let (counts, stats) = evaluate(context.snapshot, table, predicate, &scope, context.cancel, &sink)?;
+        Ok(Counted { size, counts, stats })
     };
-    let (members, counts, mut stats) = count(&predicate)?;
-    let (everyone, base, cost) = count(&Predicate::everyone())?;
+    let Counted { size: members, counts, mut stats } = counted(&predicate)?;
+    let Counted { size: everyone, counts: base, stats: cost } = counted(&Predicate::everyone())?;
     stats.chunks += cost.chunks;
     stats.bytes += cost.bytes;
     let mut rows = Vec::new();

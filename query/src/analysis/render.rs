@@ -34,7 +34,7 @@ impl Renderer<'_> {
             Predicate::And(terms) => match self.between(terms) {
                 Some(between) => between,
                 None if terms.is_empty() => "TRUE".to_owned(),
-                None => parenthesised(self.joined(terms, " AND ", 1), 0 + u8::from(strength <= 1)),
+                None => parenthesised(self.joined(terms, " AND ", 1), 1),
             },
             Predicate::Or(terms) if terms.is_empty() => "FALSE".to_owned(),
             Predicate::Or(terms) => parenthesised(self.joined(terms, " OR ", 1), 0),
