@@ -352,6 +352,9 @@ impl Names<'_> {
             None => b,
         };
         let (x, y) = (self.number(&a)?, self.number(&b)?);
+        if operator == Operator::Modulo && (x == DataType::Double || y == DataType::Double) {
+            return Err(no_remainder(span));
+        }
         let data_type = match (wide(x), wide(y)) {
             (DataType::Double, _) | (_, DataType::Double) => DataType::Double,
             (DataType::BigInt, DataType::BigInt) => DataType::BigInt,
@@ -392,9 +395,24 @@ impl Names<'_> {
         let mut arguments = Vec::with_capacity(branches.len());
         for (at, branch) in branches.iter().enumerate() {
             let branch = branch.clone();
-            arguments.push(if is_value(at) { self.as_type(branch, data_type)?.expr } else { branch.expr });
+            arguments.push(if is_value(at) { self.brought_to(branch, data_type)? } else { branch.expr });
         }
         Ok(Typed::new(Expr::call(Function::Case, arguments), data_type, span))
+    }
+
+    /// A value as the common type of several, so that equal values of several types are one value: one group, one
+    /// type in a file.
+    pub(super) fn brought_to(&self, typed: Typed, common: DataType) -> Result<Expr> {
+        let typed = self.as_type(typed, common)?;
+        let already = match (typed.data_type, common) {
+            (None, _) => true,
+            (Some(from), DataType::Double) => from == DataType::Double,
+            (Some(from), DataType::Decimal { scale, .. }) => {
+                matches!(from, DataType::Decimal { scale: known, .. } if known == scale)
+            }
+            _ => true,
+        };
+        Ok(if already { typed.expr } else { Expr::call(Function::Cast(common), [typed.expr]) })
     }
 
     /// The type that all values have or become.
@@ -583,6 +601,11 @@ fn too_deep(span: Span) -> Error {
     let message = format!("a value is nested more than {VALUE_DEPTH_MAX} levels deep");
     Error::query(QueryErrorKind::Limit, span, message)
         .advise("compute the constant before it goes into the statement")
+}
+
+/// PostgreSQL has no remainder of doubles either.
+pub(super) fn no_remainder(span: Span) -> Error {
+    type_error(span, "a DOUBLE PRECISION has no remainder").advise("CAST(value AS DECIMAL(18,6)) has one")
 }
 
 fn pattern_span(condition: &Condition) -> Span {
