@@ -7,7 +7,7 @@ use crate::statement::Statement;
 use crate::{parse, select};
 use muster_engine::eval::eval;
 use muster_engine::exec::{Members, project};
-use muster_engine::predicate::Truth;
+use muster_engine::predicate::{Dependency, Truth};
 use muster_engine::schema::ColumnId;
 use muster_engine::value::Value;
 use roaring::RoaringBitmap;
@@ -28,7 +28,12 @@ impl Session {
         let (found, _) = ask.evaluate(&Members)?;
 
         let predicate = snapshot.expand(table, plan.predicate())?;
-        let columns: Vec<ColumnId> = snapshot.schema(table)?.columns.iter().map(|column| column.id).collect();
+        // Those that the schema has not are the lists of static audiences.
+        let mut columns: Vec<ColumnId> = Vec::new();
+        predicate.for_each_dependency(&mut |needed| match needed {
+            Dependency::Column(column) if !columns.contains(&column) => columns.push(column),
+            _ => {}
+        });
         let members = u32::try_from(snapshot.rows(table)).unwrap_or(u32::MAX);
         let mut naively = RoaringBitmap::new();
         for start in (0..members).step_by(MEMBERS_AT_ONCE as usize) {

@@ -5,10 +5,11 @@ use super::{Names, function, type_error};
 use crate::constant::{Operator, as_double, describe, is_number};
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::statement::{Call, Condition, Constant, Is, SetOp, Term, TermKind};
-use muster_engine::expr::{Expr, Function, Pattern, time};
+use muster_engine::expr::{Compiled, Expr, Function, Pattern, time};
 use muster_engine::predicate::{CompareOp, Interval, Literal};
 use muster_engine::schema::DataType;
 use muster_engine::value::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Values nested deeper than this are refused, so that they are computed on a small stack.
@@ -278,6 +279,13 @@ impl Names<'_> {
     }
 
     fn cast(&self, argument: Typed, to: DataType, span: Span) -> Result<Typed> {
+        // A text without a zone is read in the session's, a number with all its digits, to be rounded.
+        let argument = match (&argument.constant, to) {
+            (Some(Constant::Unknown(_)), DataType::TimestampTz | DataType::Decimal { .. }) => {
+                self.as_type(argument, to)?
+            }
+            _ => argument,
+        };
         let from = argument.known_type();
         let text = |data_type: DataType| data_type == DataType::Text;
         let allowed = from == to
@@ -296,6 +304,19 @@ impl Names<'_> {
             _ => argument.expr,
         };
         Ok(Typed::new(Expr::call(Function::Cast(to), [expr]), to, span))
+    }
+
+    /// A constant that was left to be computed, as it is beside a column: an index then answers.
+    pub(super) fn folded<'t>(&self, term: &'t Term) -> Result<Cow<'t, Term>> {
+        if !matches!(term.kind, TermKind::Call(..)) || !is_fixed(term) {
+            return Ok(Cow::Borrowed(term));
+        }
+        let typed = self.value(term, &mut Plain)?;
+        let compiled = Compiled::new(&typed.expr, 0)
+            .map_err(|error| Error::query(QueryErrorKind::Value, term.span, error.to_string()))?;
+        let (Some(value), Some(_)) = (compiled.constant(), typed.data_type) else { return Ok(Cow::Borrowed(term)) };
+        let constant = if *value == Value::Null { Constant::Null } else { Constant::Value(value.clone()) };
+        Ok(Cow::Owned(Term { kind: TermKind::Constant(constant), span: term.span }))
     }
 
     /// The type of a number; anything else is refused.
@@ -594,6 +615,15 @@ impl Names<'_> {
                     .advise("it can stand in WHERE, joined by AND, OR and NOT"));
             }
         })
+    }
+}
+
+/// True of a value without columns whose constants the clock does not complete.
+fn is_fixed(term: &Term) -> bool {
+    match &term.kind {
+        TermKind::Constant(constant) => !matches!(constant, Constant::Now { .. }),
+        TermKind::Call(Call::Operator(_) | Call::Cast(_) | Call::Negate, arguments) => arguments.iter().all(is_fixed),
+        _ => false,
     }
 }
 
