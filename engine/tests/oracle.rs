@@ -201,7 +201,12 @@ fn run_expressions(rows: usize, plans: std::ops::Range<usize>, cases: u64) {
         table.specs.push(spec);
         table.columns.push(vec![Value::Null; rows]);
     }
-    let subject = computed::Subject { table: &table, id, snapshot: database.snapshot().at(NOW_MICROS) };
+    let subject = computed::Subject {
+        table: &table,
+        id,
+        snapshot: database.snapshot().at(NOW_MICROS),
+        telling: Cell::new(0),
+    };
     let fail = |what: String| panic!("seed {seed}: {what}\n{}", table.describe());
     for case in 0..cases {
         // Of few columns at a time, so that both sides of a comparison are often one column.
@@ -229,6 +234,8 @@ fn run_expressions(rows: usize, plans: std::ops::Range<usize>, cases: u64) {
             fail(format!("case {case}: {what}"));
         }
     }
+    let telling = subject.telling.get();
+    assert!(rows < 2 || telling > cases / 4, "only {telling} sets of {cases} expressions tell members apart");
 }
 
 #[test]

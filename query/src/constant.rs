@@ -226,9 +226,9 @@ pub(crate) fn cast(constant: Constant, data_type: DataType, span: Span) -> Resul
         (Value::Timestamp(micros), DataType::Date) => {
             i32::try_from(days_of(micros)).ok().map(|days| Constant::Value(Value::Date(days)))
         }
-        (Value::Date(days), DataType::Timestamp) => {
-            i64::from(days).checked_mul(MICROS_PER_DAY).map(|micros| Constant::Value(Value::Timestamp(micros)))
-        }
+        (Value::Date(days), DataType::Timestamp) => i64::from(days)
+            .checked_mul(MICROS_PER_DAY)
+            .map(|micros| Constant::Value(Value::Timestamp(micros))),
         (number, DataType::Double) if is_number(&number) => {
             Some(Constant::Value(Value::Double(as_double(&number))))
         }
@@ -267,9 +267,7 @@ pub(crate) fn is_left_to_be_computed(a: &Constant, operator: Operator, b: &Const
     };
     let is_clock = |constant: &Constant| matches!(constant, Constant::Now { .. });
     let is_instant = |constant: &Constant| matches!(constant, Constant::Value(Value::TimestampTz(_)));
-    let moves_days = |constant: &Constant| {
-        matches!(constant, Constant::Interval(interval) if interval.months != 0 || interval.days != 0)
-    };
+    let moves_days = |constant: &Constant| matches!(constant, Constant::Interval(interval) if interval.months != 0 || interval.days != 0);
     (operator == Operator::Minus && (is_clock(a) || is_clock(b)) && is_date(a) && is_date(b))
         || (is_instant(a) && moves_days(b))
         || (moves_days(a) && is_instant(b))

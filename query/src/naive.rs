@@ -24,7 +24,8 @@ impl Session {
         let snapshot = self.snapshot();
         let plan = select::plan(*select, &self.context(&snapshot))?;
         let table = plan.table();
-        let ask = select::Ask { snapshot: &snapshot, table, predicate: plan.predicate(), cancel: &self.cancel };
+        let ask =
+            select::Ask { snapshot: &snapshot, table, predicate: plan.predicate(), cancel: &self.cancel };
         let (found, _) = ask.evaluate(&Members)?;
 
         let predicate = snapshot.expand(table, plan.predicate())?;

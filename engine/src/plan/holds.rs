@@ -206,7 +206,8 @@ impl Planner<'_> {
         let infinity = code::double_to_code(f64::INFINITY);
         let nan = data_type == DataType::Double && high > infinity;
         let number_high = if nan { infinity } else { high };
-        let bisected = if low > number_high { Some(Vec::new()) } else { bisected(test, low, number_high, &value) };
+        let bisected =
+            if low > number_high { Some(Vec::new()) } else { bisected(test, low, number_high, &value) };
         if let Some(mut intervals) = bisected {
             if nan && test.compiled.eval(0, &[value(high)]).ok()? == Value::Boolean(test.wanted) {
                 intervals.push((low.max(infinity + 1), high));
@@ -313,7 +314,9 @@ fn rises(node: &Computed, sample: &Value) -> Option<bool> {
         Computed::Call(function, arguments) => match (function, arguments.as_slice()) {
             // Infinity less infinity and infinity times zero are NaN, which is above the numbers on both sides of it.
             (Function::Add | Function::Subtract | Function::Multiply | Function::Divide, sides)
-                if sides.iter().any(|side| matches!(side, Computed::Value(Value::Double(d)) if !d.is_finite())) =>
+                if sides
+                    .iter()
+                    .any(|side| matches!(side, Computed::Value(Value::Double(d)) if !d.is_finite())) =>
             {
                 None
             }

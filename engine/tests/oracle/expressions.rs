@@ -158,9 +158,10 @@ impl Maker {
                 (Kind::Time, 5) => {
                     (Expr::call(Function::Years, [constant(Kind::Time, random), expr]), Kind::Integer)
                 }
-                (Kind::Time, 6) => {
-                    (Expr::call(Function::DaysToBirthday, [expr, constant(Kind::Time, random)]), Kind::Integer)
-                }
+                (Kind::Time, 6) => (
+                    Expr::call(Function::DaysToBirthday, [expr, constant(Kind::Time, random)]),
+                    Kind::Integer,
+                ),
                 (Kind::Time, _) => (Expr::call(Function::Cast(DataType::Date), [expr]), Kind::Time),
                 (kind, at @ 0..=4) => {
                     let function = [
@@ -180,7 +181,9 @@ impl Maker {
                 (_, 5) => (Expr::call(Function::Negate, [expr]), kind),
                 (_, 6) => (
                     Expr::call(
-                        random.pick(&[Function::Floor, Function::Ceil, Function::Round, Function::Abs]).clone(),
+                        random
+                            .pick(&[Function::Floor, Function::Ceil, Function::Round, Function::Abs])
+                            .clone(),
                         [expr],
                     ),
                     kind,
@@ -264,7 +267,10 @@ impl Maker {
                     7 => Expr::call(Function::Cast(DataType::Text), [number]),
                     _ => {
                         let from = Expr::value(Value::Integer(random.between(-2, 6)));
-                        Expr::call(Function::Substr, [a, from, Expr::value(Value::Integer(random.between(0, 5)))])
+                        Expr::call(
+                            Function::Substr,
+                            [a, from, Expr::value(Value::Integer(random.between(0, 5)))],
+                        )
                     }
                 }
             }
@@ -285,7 +291,8 @@ impl Maker {
     }
 
     fn boolean(&self, depth: u32, random: &mut Random) -> Expr {
-        let kind = *random.pick(&[Kind::Integer, Kind::Number, Kind::Number, Kind::Text, Kind::Time, Kind::Boolean]);
+        let kind =
+            *random.pick(&[Kind::Integer, Kind::Number, Kind::Number, Kind::Text, Kind::Time, Kind::Boolean]);
         let of = |kind, random: &mut Random| self.expr(kind, depth - 1, random);
         match random.below(12) {
             0..=3 => {
@@ -296,8 +303,7 @@ impl Maker {
             5 => Expr::call(Function::IsNull, [of(kind, random)]),
             6 => {
                 let function = random.pick(&[Function::And, Function::Or]).clone();
-                let terms: Vec<Expr> =
-                    (0..=random.below(3)).map(|_| of(Kind::Boolean, random)).collect();
+                let terms: Vec<Expr> = (0..=random.below(3)).map(|_| of(Kind::Boolean, random)).collect();
                 Expr::call(function, terms)
             }
             7 => Expr::call(Function::Not, [of(Kind::Boolean, random)]),
@@ -307,7 +313,8 @@ impl Maker {
             }
             9 => {
                 let tags = vec!["vip".to_owned(), "z1".into(), "tag3".into()];
-                let function = if random.chance(0.5) { Function::HasAny(tags) } else { Function::HasAll(tags) };
+                let function =
+                    if random.chance(0.5) { Function::HasAny(tags) } else { Function::HasAll(tags) };
                 Expr::call(function, [self.leaf(Kind::Tags, random)])
             }
             10 => Expr::call(Function::Case, [of(Kind::Boolean, random), of(Kind::Boolean, random)]),

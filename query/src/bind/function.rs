@@ -255,7 +255,8 @@ pub(super) fn call(names: &Names<'_>, name: &str, arguments: Vec<Typed>, span: S
 fn taken_from_left(text: &Expr, characters: Expr) -> Expr {
     let zero = || Expr::value(Value::Integer(0));
     let all = Expr::call(Function::Length, [text.clone()]);
-    let all_but = Expr::call(Function::Greatest, [zero(), Expr::call(Function::Add, [all, characters.clone()])]);
+    let all_but =
+        Expr::call(Function::Greatest, [zero(), Expr::call(Function::Add, [all, characters.clone()])]);
     let below = Expr::call(Function::Compare(CompareOp::Lt), [characters.clone(), zero()]);
     Expr::call(Function::Case, [below, all_but, characters])
 }

@@ -314,7 +314,9 @@ impl Names<'_> {
         let typed = self.value(term, &mut Plain)?;
         let compiled = Compiled::new(&typed.expr, 0)
             .map_err(|error| Error::query(QueryErrorKind::Value, term.span, error.to_string()))?;
-        let (Some(value), Some(_)) = (compiled.constant(), typed.data_type) else { return Ok(Cow::Borrowed(term)) };
+        let (Some(value), Some(_)) = (compiled.constant(), typed.data_type) else {
+            return Ok(Cow::Borrowed(term));
+        };
         let constant = if *value == Value::Null { Constant::Null } else { Constant::Value(value.clone()) };
         Ok(Cow::Owned(Term { kind: TermKind::Constant(constant), span: term.span }))
     }
@@ -622,7 +624,9 @@ impl Names<'_> {
 fn is_fixed(term: &Term) -> bool {
     match &term.kind {
         TermKind::Constant(constant) => !matches!(constant, Constant::Now { .. }),
-        TermKind::Call(Call::Operator(_) | Call::Cast(_) | Call::Negate, arguments) => arguments.iter().all(is_fixed),
+        TermKind::Call(Call::Operator(_) | Call::Cast(_) | Call::Negate, arguments) => {
+            arguments.iter().all(is_fixed)
+        }
         _ => false,
     }
 }
