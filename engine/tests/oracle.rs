@@ -8,8 +8,12 @@
 
 #[path = "oracle/check.rs"]
 mod check;
+#[path = "oracle/computed.rs"]
+mod computed;
 #[path = "oracle/data.rs"]
 mod data;
+#[path = "oracle/expressions.rs"]
+mod expressions;
 #[path = "oracle/literals.rs"]
 mod literals;
 #[path = "oracle/naive.rs"]
@@ -25,6 +29,9 @@ use data::{CHUNK, ColumnPlan, Key, NOW_MICROS, Table};
 use muster_engine::Database;
 use muster_engine::control::Cancel;
 use muster_engine::database::Mode;
+use muster_engine::predicate::{CompareOp, Predicate};
+use muster_engine::schema::{ColumnSpec, DataType};
+use muster_engine::value::Value;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use random::Random;
 use std::cell::{Cell, RefCell};
@@ -174,4 +181,75 @@ fn three_chunks_and_seven() {
 #[test]
 fn seventeen_chunks_and_more() {
     run(&Run { rows: 17 * CHUNK + 12_345, key: Key::None, plans: 0..9, cases: 8, phases: 1 });
+}
+
+/// A table, columns added to it that no member has a value in, and expressions over them all.
+fn run_expressions(rows: usize, plans: std::ops::Range<usize>, cases: u64) {
+    let seed = from_environment("MUSTER_ORACLE_SEED", 1);
+    let cases = cases * from_environment("MUSTER_ORACLE_CASES", 1);
+    let mut random = Random::new(seed ^ rows as u64);
+    let all = data::all_plans(&mut random);
+    let plans: Vec<ColumnPlan> = all.iter().copied().cycle().skip(plans.start).take(plans.len()).collect();
+    let mut table = data::table(rows, Key::BigInt, &plans, &mut random);
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(&directory.path().join("database"), Mode::ReadWrite);
+    import(&database, &table, seed);
+    let id = database.snapshot().table_named("t").expect("the table that was imported").id;
+    for data_type in [DataType::Boolean, DataType::BigInt, DataType::Double, DataType::Text, DataType::Date] {
+        let spec = ColumnSpec { name: format!("added {data_type}"), data_type, nullable: true };
+        database.add_column(id, &spec, false).expect("a new column");
+        table.specs.push(spec);
+        table.columns.push(vec![Value::Null; rows]);
+    }
+    let subject = computed::Subject {
+        table: &table,
+        id,
+        snapshot: database.snapshot().at(NOW_MICROS),
+        telling: Cell::new(0),
+    };
+    let fail = |what: String| panic!("seed {seed}: {what}\n{}", table.describe());
+    for case in 0..cases {
+        // Of few columns at a time, so that both sides of a comparison are often one column.
+        let maker = expressions::Maker::new(&table, &mut random).of_some(&mut random);
+        let expr = match random.below(3) {
+            0 => maker.about_one_column(&mut random),
+            1 => maker.of_some(&mut random).expr(expressions::Kind::Boolean, 3, &mut random),
+            _ => maker.expr(expressions::Kind::Boolean, 4, &mut random),
+        };
+        let at = random.below(table.specs.len() as u64) as usize;
+        let beside = match literals::literals(&table, at, &mut random).first() {
+            Some(literal) => Predicate::Compare {
+                column: question::id_of(at),
+                op: CompareOp::Ge,
+                literal: literal.clone(),
+            },
+            None => Predicate::IsNull(question::id_of(at)),
+        };
+        if let Err(what) = quietly(|| subject.check(&expr, &beside, &mut random)) {
+            fail(format!("case {case}: {what}\n{expr:?}"));
+        }
+        if case % 4 == 0
+            && let Err(what) = quietly(|| subject.check_fold(&maker, &mut random))
+        {
+            fail(format!("case {case}: {what}"));
+        }
+    }
+    let telling = subject.telling.get();
+    assert!(rows < 2 || telling > cases / 4, "only {telling} sets of {cases} expressions tell members apart");
+}
+
+#[test]
+fn expressions_of_no_rows_and_one() {
+    run_expressions(0, 0..133, 50);
+    run_expressions(1, 0..133, 400);
+}
+
+#[test]
+fn expressions_of_a_thousand_rows() {
+    run_expressions(1000, 0..133, 500);
+}
+
+#[test]
+fn expressions_of_more_than_a_chunk() {
+    run_expressions(CHUNK + 1, 20..60, 15);
 }

@@ -259,20 +259,13 @@ fn joined(left: Node, operator: Infix, right: Node) -> Node {
 fn calculated(left: Term, operator: Operator, right: Term) -> Result<Node> {
     let span = left.span.to(right.span);
     match (&left.kind, &right.kind) {
-        // What the clock says less a date is left to it.
-        (TermKind::Constant(a), TermKind::Constant(b)) if !is_clock_difference(a, operator, b) => {
+        (TermKind::Constant(a), TermKind::Constant(b))
+            if !constant::is_left_to_be_computed(a, operator, b) =>
+        {
             Ok(constant_node(constant::fold(a.clone(), operator, b.clone(), span)?, span))
         }
         _ => Ok(call_node(Call::Operator(operator), vec![left, right], span)),
     }
-}
-
-fn is_clock_difference(a: &Constant, operator: Operator, b: &Constant) -> bool {
-    let is_date = |constant: &Constant| {
-        matches!(constant, Constant::Now { is_date: true, .. } | Constant::Value(Value::Date(_)))
-    };
-    let clock = matches!(a, Constant::Now { .. }) || matches!(b, Constant::Now { .. });
-    operator == Operator::Minus && clock && is_date(a) && is_date(b)
 }
 
 /// `[NOT] LIKE pattern`, `~ pattern`
@@ -521,8 +514,7 @@ fn word(cursor: &mut Cursor, start: Span) -> Result<Node> {
         Keyword::DATE | Keyword::TIMESTAMP | Keyword::TIMESTAMPTZ if text_follows || zoned(cursor) => {
             let (data_type, _) = types::data_type(cursor)?;
             let (text, end) = cursor.text("a text in single quotes")?;
-            let span = start.to(end);
-            Ok(constant_node(constant::typed(&text, data_type, span)?, span))
+            cast(constant_node(Constant::Unknown(text), end), data_type, start.to(end))
         }
         _ if call_follows => call(cursor, start),
         reserved if is_reserved(reserved) => {
@@ -577,7 +569,10 @@ fn interval(cursor: &mut Cursor, start: Span) -> Result<Node> {
 fn cast(inner: Node, data_type: DataType, span: Span) -> Result<Node> {
     let inner = inner.term();
     match inner.kind {
-        TermKind::Constant(constant) => Ok(constant_node(constant::cast(constant, data_type, span)?, span)),
+        TermKind::Constant(ref constant) => Ok(match constant::cast(constant.clone(), data_type, span)? {
+            Some(constant) => constant_node(constant, span),
+            None => call_node(Call::Cast(data_type), vec![inner], span),
+        }),
         TermKind::Array(_) if data_type == DataType::TextArray => Ok(Node::Term(Term { span, ..inner })),
         _ => Ok(call_node(Call::Cast(data_type), vec![inner], span)),
     }

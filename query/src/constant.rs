@@ -208,59 +208,69 @@ fn shift_days(date: Constant, days: i64, span: Span) -> Result<Constant> {
     }
 }
 
-/// `constant::DATE`, and the other casts between constants that have a type.
-pub(crate) fn cast(constant: Constant, data_type: DataType, span: Span) -> Result<Constant> {
+/// `constant::DATE`, and the other casts between constants that have a type. `None` where it is left to be computed: what
+/// rounds, what the session's time zone decides, and the clock's times.
+pub(crate) fn cast(constant: Constant, data_type: DataType, span: Span) -> Result<Option<Constant>> {
     let value = match constant {
-        Constant::Null => return Ok(Constant::Null),
-        Constant::Unknown(text) => return typed(&text, data_type, span),
-        Constant::Now { offsets, .. } => return cast_now(offsets, data_type, span),
+        Constant::Null => return Ok(Some(Constant::Null)),
+        Constant::Unknown(text) => return typed_cast(&text, data_type, span),
+        Constant::Now { offsets, .. } => {
+            // Months and days leave the time of day alone, so cutting first or last is the same.
+            let cut = data_type == DataType::Date && offsets.iter().all(|offset| offset.micros == 0);
+            return Ok(cut.then_some(Constant::Now { offsets, date: true, is_date: true }));
+        }
         Constant::Interval(_) => return Err(type_error(span, format!("an INTERVAL is no {data_type}"))),
         Constant::Value(value) => value,
     };
-    let cast = match (&value, data_type) {
-        (Value::Timestamp(micros) | Value::TimestampTz(micros), DataType::Date) => {
-            i32::try_from(days_of(*micros)).ok().map(Value::Date)
+    Ok(match (value, data_type) {
+        (Value::Timestamp(micros), DataType::Date) => {
+            i32::try_from(days_of(micros)).ok().map(|days| Constant::Value(Value::Date(days)))
         }
-        (Value::Date(days), DataType::Timestamp) => Some(Value::Timestamp(i64::from(*days) * MICROS_PER_DAY)),
-        (Value::Date(days), DataType::TimestampTz) => {
-            Some(Value::TimestampTz(i64::from(*days) * MICROS_PER_DAY))
+        (Value::Date(days), DataType::Timestamp) => i64::from(days)
+            .checked_mul(MICROS_PER_DAY)
+            .map(|micros| Constant::Value(Value::Timestamp(micros))),
+        (number, DataType::Double) if is_number(&number) => {
+            Some(Constant::Value(Value::Double(as_double(&number))))
         }
-        (Value::Timestamp(micros) | Value::TimestampTz(micros), DataType::Timestamp) => {
-            Some(Value::Timestamp(*micros))
-        }
-        (Value::Timestamp(micros) | Value::TimestampTz(micros), DataType::TimestampTz) => {
-            Some(Value::TimestampTz(*micros))
-        }
-        (number, DataType::Double) if is_number(number) => Some(Value::Double(as_double(number))),
-        (Value::Integer(_) | Value::Decimal { .. }, DataType::Decimal { .. })
-        | (Value::Boolean(_), DataType::Boolean)
-        | (Value::Date(_), DataType::Date)
-        | (Value::Text(_), DataType::Text)
-        | (Value::Tags(_), DataType::TextArray) => Some(value.clone()),
+        (value @ Value::Boolean(_), DataType::Boolean)
+        | (value @ Value::Date(_), DataType::Date)
+        | (value @ Value::Timestamp(_), DataType::Timestamp)
+        | (value @ Value::TimestampTz(_), DataType::TimestampTz)
+        | (value @ Value::Text(_), DataType::Text)
+        | (value @ Value::Tags(_), DataType::TextArray) => Some(Constant::Value(value)),
         (Value::Integer(integer), _) if data_type.is_integer() => {
-            return typed(&integer.to_string(), data_type, span);
+            Some(typed(&integer.to_string(), data_type, span)?)
         }
-        (other, DataType::Text) if !matches!(other, Value::Tags(_)) => Some(Value::Text(other.to_string())),
+        (other, DataType::Text) if !matches!(other, Value::Tags(_)) => {
+            Some(Constant::Value(Value::Text(other.to_string())))
+        }
         _ => None,
-    };
-    cast.map(Constant::Value).ok_or_else(|| {
-        type_error(span, format!("{} cannot be cast to {data_type} here", describe(&Constant::Value(value))))
     })
 }
 
-fn cast_now(offsets: Vec<Interval>, data_type: DataType, span: Span) -> Result<Constant> {
+/// A text as a type: [`typed`], except for what is left to be computed.
+pub(crate) fn typed_cast(text: &str, data_type: DataType, span: Span) -> Result<Option<Constant>> {
     match data_type {
-        // Months and days leave the time of day alone, so cutting first or last is the same.
-        DataType::Date if offsets.iter().all(|offset| offset.micros == 0) => {
-            Ok(Constant::Now { offsets, date: true, is_date: true })
-        }
-        DataType::Date => Err(Error::unsupported(span, "now() moved by hours cannot be cut to its day")
-            .advise("cut first: now()::date - INTERVAL '30 days'")),
-        DataType::Timestamp | DataType::TimestampTz => {
-            Ok(Constant::Now { offsets, date: false, is_date: false })
-        }
-        _ => Err(type_error(span, format!("now() cannot be cast to {data_type} here"))),
+        // Rounded to its scale.
+        DataType::Decimal { .. } => Ok(None),
+        // Without a zone of its own it is read in the session's.
+        DataType::TimestampTz if Value::parse(text, DataType::Timestamp).is_ok() => Ok(None),
+        _ => typed(text, data_type, span).map(Some),
     }
+}
+
+/// True where `a operator b` is left to be computed: what the clock says less a date is left to the clock, and days and
+/// months later than an instant to the session's time zone.
+pub(crate) fn is_left_to_be_computed(a: &Constant, operator: Operator, b: &Constant) -> bool {
+    let is_date = |constant: &Constant| {
+        matches!(constant, Constant::Now { is_date: true, .. } | Constant::Value(Value::Date(_)))
+    };
+    let is_clock = |constant: &Constant| matches!(constant, Constant::Now { .. });
+    let is_instant = |constant: &Constant| matches!(constant, Constant::Value(Value::TimestampTz(_)));
+    let moves_days = |constant: &Constant| matches!(constant, Constant::Interval(interval) if interval.months != 0 || interval.days != 0);
+    (operator == Operator::Minus && (is_clock(a) || is_clock(b)) && is_date(a) && is_date(b))
+        || (is_instant(a) && moves_days(b))
+        || (moves_days(a) && is_instant(b))
 }
 
 fn negate_interval(interval: Interval, span: Span) -> Result<Interval> {

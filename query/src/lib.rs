@@ -75,6 +75,7 @@ mod dialect;
 mod error;
 mod grammar;
 mod interval;
+mod naive;
 mod order;
 mod outcome;
 mod parameter;

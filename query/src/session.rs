@@ -116,7 +116,7 @@ impl Session {
         result
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let snapshot = self.engine.snapshot();
         match self.now_micros {
             Some(now) => snapshot.at(now),

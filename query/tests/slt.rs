@@ -1,5 +1,7 @@
 //! Runs the chapters of the language's specification: every `slt/*.slt` against a fresh database.
 //!
+//! The members of every SELECT are found a second time, by the naive evaluator, and must be the same.
+//!
 //! `$DIR` in a chapter is the directory of its database and of the CSV files below; `now()` is 2026-03-31 12:00 UTC.
 //! Run one chapter with `cargo test -p musterdb --test slt chapter_name`.
 
@@ -8,6 +10,8 @@
 use musterdb::{Database, Outcome, Session, Value};
 use sqllogictest::{DBOutput, DefaultColumnType, Runner};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Noon of 31 March 2026: a month's last day, so that a month back ends on 28 February.
 const NOW_MICROS: i64 = 1_774_958_400_000_000;
@@ -29,14 +33,31 @@ id,name,city,age,spend,score,active,birth,seen,joined,tags
 /// Keys of members among others: one unknown, one twice, a line of nobody.
 const KEYS: &str = "id,why\n3,a\n\"7\",\"b\"\n\n99,c\n+3,d\n";
 
-struct Adapter(Session);
+struct Adapter {
+    session: Session,
+    /// How many SELECTs were answered twice.
+    compared: Arc<AtomicUsize>,
+}
+
+impl Adapter {
+    /// Finds the members of a SELECT by the indexes and one by one.
+    fn compare(&mut self, sql: &str) -> Result<(), musterdb::Error> {
+        if let Some((found, naively)) = self.session.members_naively(sql)? {
+            assert_eq!(found, naively, "the indexes and the naive evaluator find other members: {sql}");
+            self.compared.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
 
 impl sqllogictest::DB for Adapter {
     type Error = musterdb::Error;
     type ColumnType = DefaultColumnType;
 
     fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, musterdb::Error> {
-        match self.0.execute(sql)? {
+        let outcome = self.session.execute(sql)?;
+        self.compare(sql)?;
+        match outcome {
             Outcome::Done { .. } => Ok(DBOutput::StatementComplete(0)),
             Outcome::Rows { columns, rows, .. } => Ok(DBOutput::Rows {
                 types: vec![DefaultColumnType::Any; columns.len()],
@@ -62,14 +83,16 @@ fn run(chapter: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt").join(chapter).with_extension("slt");
     let text =
         std::fs::read_to_string(file).unwrap().replace("$DIR", &directory.path().display().to_string());
+    let compared = Arc::new(AtomicUsize::new(0));
     let mut runner = Runner::new(|| async {
         let mut session = db.session();
         session.set_now(NOW_MICROS);
-        Ok(Adapter(session))
+        Ok(Adapter { session, compared: Arc::clone(&compared) })
     });
     runner
         .run_script_with_name(&text, format!("{chapter}.slt"))
         .unwrap_or_else(|error| panic!("{}", error.display(false)));
+    assert_ne!(compared.load(Ordering::Relaxed), 0, "{chapter}.slt asks for no members");
 }
 
 macro_rules! chapters {
@@ -94,4 +117,7 @@ macro_rules! chapters {
     };
 }
 
-chapters!(types comparisons nulls tags times groups rows errors ddl audiences);
+chapters!(
+    types comparisons nulls tags times groups rows errors ddl audiences
+    expressions text grouping subqueries zones samples_buckets analysis differences
+);

@@ -119,7 +119,7 @@ fn exact(function: &Function, a: Exact, b: Exact) -> Result<Value> {
         Function::Add => result.with(aligned().and_then(|(a, b)| a.checked_add(b))),
         Function::Subtract => result.with(aligned().and_then(|(a, b)| a.checked_sub(b))),
         Function::Multiply => {
-            let scale = a.scale + b.scale;
+            let scale = a.scale.saturating_add(b.scale);
             let product = Exact { unscaled: 0, scale, integer };
             if scale > SCALE_MAX {
                 return Err(overflow());

@@ -201,8 +201,18 @@ impl Planner<'_> {
     ) -> Option<Vec<(i64, i64)>> {
         let (low, high) = self.ends(column)?;
         let value = |code| code::decode(data_type, code);
-        if let Some(interval) = bisected(test, low, high, &value) {
-            return Some(interval);
+        // NaN is above every number, and what is computed of it is mostly NaN again, also where a function falls. So it
+        // is asked for itself, and bisection goes up to infinity.
+        let infinity = code::double_to_code(f64::INFINITY);
+        let nan = data_type == DataType::Double && high > infinity;
+        let number_high = if nan { infinity } else { high };
+        let bisected =
+            if low > number_high { Some(Vec::new()) } else { bisected(test, low, number_high, &value) };
+        if let Some(mut intervals) = bisected {
+            if nan && test.compiled.eval(0, &[value(high)]).ok()? == Value::Boolean(test.wanted) {
+                intervals.push((low.max(infinity + 1), high));
+            }
+            return Some(intervals);
         }
         if data_type == DataType::Double || high.checked_sub(low)? >= DOMAIN_MAX {
             return None;
@@ -302,6 +312,14 @@ fn rises(node: &Computed, sample: &Value) -> Option<bool> {
         Computed::Input(_) => Some(true),
         Computed::Zone(inner, zone) if *zone == jiff::tz::TimeZone::UTC => rises(inner, sample),
         Computed::Call(function, arguments) => match (function, arguments.as_slice()) {
+            // Infinity less infinity and infinity times zero are NaN, which is above the numbers on both sides of it.
+            (Function::Add | Function::Subtract | Function::Multiply | Function::Divide, sides)
+                if sides
+                    .iter()
+                    .any(|side| matches!(side, Computed::Value(Value::Double(d)) if !d.is_finite())) =>
+            {
+                None
+            }
             (Function::Add, [inner, Computed::Value(_)] | [Computed::Value(_), inner])
             | (Function::Subtract, [inner, Computed::Value(_)])
             | (Function::Years, [Computed::Value(_), inner])

@@ -34,19 +34,22 @@ impl<'a> Names<'a> {
     fn leaf(&self, condition: &Condition) -> Result<Predicate> {
         match condition {
             Condition::Term(term) => self.bare(term),
-            Condition::Compare { left, op, right } => match (&left.kind, &right.kind) {
-                (TermKind::Column(name), TermKind::Constant(constant)) => {
-                    self.compare_column(self.column(name)?, *op, constant.clone(), right.span)
+            Condition::Compare { left, op, right } => {
+                let (left, right) = (self.folded(left)?, self.folded(right)?);
+                match (&left.kind, &right.kind) {
+                    (TermKind::Column(name), TermKind::Constant(constant)) => {
+                        self.compare_column(self.column(name)?, *op, constant.clone(), right.span)
+                    }
+                    (TermKind::Constant(constant), TermKind::Column(name)) => {
+                        self.compare_column(self.column(name)?, op.flipped(), constant.clone(), left.span)
+                    }
+                    (TermKind::Constant(a), TermKind::Constant(b)) => {
+                        compare_constants(a.clone(), *op, b.clone(), left.span.to(right.span))
+                            .map(Predicate::Const)
+                    }
+                    _ => self.computed(condition),
                 }
-                (TermKind::Constant(constant), TermKind::Column(name)) => {
-                    self.compare_column(self.column(name)?, op.flipped(), constant.clone(), left.span)
-                }
-                (TermKind::Constant(a), TermKind::Constant(b)) => {
-                    compare_constants(a.clone(), *op, b.clone(), left.span.to(right.span))
-                        .map(Predicate::Const)
-                }
-                _ => self.computed(condition),
-            },
+            }
             Condition::In { left, list } => self.in_list(condition, left, list),
             Condition::InSelect { left, select, span } => self.in_select(left, select, *span),
             Condition::Distinct { left, right } => self.distinct(condition, left, right),
@@ -113,6 +116,7 @@ impl<'a> Names<'a> {
         if let TermKind::Column(name) = &left.kind {
             let column = self.column(name)?;
             for item in list {
+                let item = self.folded(item)?;
                 match &item.kind {
                     TermKind::Constant(constant) => {
                         literals.push(literal_for(column, constant.clone(), self.context.zone, item.span)?);

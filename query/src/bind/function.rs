@@ -1,11 +1,11 @@
 //! The functions of the language: their names, what they take, what they give.
 
-use super::value::{Typed, decimal, scale, wide};
+use super::value::{Typed, decimal, no_remainder, scale, wide};
 use super::{Names, type_error};
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::suggest;
 use muster_engine::expr::{Compiled, Expr, Function, Pattern, TimeField, TimeUnit};
-use muster_engine::predicate::Literal;
+use muster_engine::predicate::{CompareOp, Literal};
 use muster_engine::schema::DataType;
 use muster_engine::value::Value;
 use std::sync::Arc;
@@ -114,8 +114,12 @@ pub(super) fn call(names: &Names<'_>, name: &str, arguments: Vec<Typed>, span: S
             give(Function::Substr, taken, DataType::Text)
         }
         "left" => {
-            let taken = vec![text(next()?)?, Expr::value(Value::Integer(1)), whole(next()?)?];
-            give(Function::Substr, taken, DataType::Text)
+            let (from, characters) = (text(next()?)?, next()?);
+            let taken = match characters.whole_number() {
+                Some(number) if number >= 0 => characters.expr,
+                _ => taken_from_left(&from, whole(characters)?),
+            };
+            give(Function::Substr, vec![from, Expr::value(Value::Integer(1)), taken], DataType::Text)
         }
         "replace" => {
             give(Function::Replace, vec![text(next()?)?, text(next()?)?, text(next()?)?], DataType::Text)
@@ -182,12 +186,15 @@ pub(super) fn call(names: &Names<'_>, name: &str, arguments: Vec<Typed>, span: S
         "mod" => {
             let (a, b) = (next()?, next()?);
             let (x, y) = (wide(names.number(&a)?), wide(names.number(&b)?));
+            if x == DataType::Double || y == DataType::Double {
+                return Err(no_remainder(span));
+            }
             let data_type = if x == y { x } else { decimal(scale(x).max(scale(y))) };
             give(Function::Modulo, vec![a.expr, b.expr], data_type)
         }
         "coalesce" | "greatest" | "least" => {
             let data_type = names.common_type(all.iter(), span)?;
-            let taken = all.into_iter().map(|typed| Ok(names.as_type(typed, data_type)?.expr));
+            let taken = all.into_iter().map(|typed| names.brought_to(typed, data_type));
             let function = match name {
                 "coalesce" => Function::Coalesce,
                 "greatest" => Function::Greatest,
@@ -242,6 +249,16 @@ pub(super) fn call(names: &Names<'_>, name: &str, arguments: Vec<Typed>, span: S
             give(Function::Bucket { salt, buckets }, vec![key.expr], DataType::BigInt)
         }
     }
+}
+
+/// How many characters `left(text, characters)` takes: below zero all but the last ones.
+fn taken_from_left(text: &Expr, characters: Expr) -> Expr {
+    let zero = || Expr::value(Value::Integer(0));
+    let all = Expr::call(Function::Length, [text.clone()]);
+    let all_but =
+        Expr::call(Function::Greatest, [zero(), Expr::call(Function::Add, [all, characters.clone()])]);
+    let below = Expr::call(Function::Compare(CompareOp::Lt), [characters.clone(), zero()]);
+    Expr::call(Function::Case, [below, all_but, characters])
 }
 
 /// `extract(field FROM time)`

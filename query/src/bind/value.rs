@@ -5,10 +5,11 @@ use super::{Names, function, type_error};
 use crate::constant::{Operator, as_double, describe, is_number};
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::statement::{Call, Condition, Constant, Is, SetOp, Term, TermKind};
-use muster_engine::expr::{Expr, Function, Pattern, time};
+use muster_engine::expr::{Compiled, Expr, Function, Pattern, time};
 use muster_engine::predicate::{CompareOp, Interval, Literal};
 use muster_engine::schema::DataType;
 use muster_engine::value::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Values nested deeper than this are refused, so that they are computed on a small stack.
@@ -278,6 +279,13 @@ impl Names<'_> {
     }
 
     fn cast(&self, argument: Typed, to: DataType, span: Span) -> Result<Typed> {
+        // A text without a zone is read in the session's, a number with all its digits, to be rounded.
+        let argument = match (&argument.constant, to) {
+            (Some(Constant::Unknown(_)), DataType::TimestampTz | DataType::Decimal { .. }) => {
+                self.as_type(argument, to)?
+            }
+            _ => argument,
+        };
         let from = argument.known_type();
         let text = |data_type: DataType| data_type == DataType::Text;
         let allowed = from == to
@@ -296,6 +304,21 @@ impl Names<'_> {
             _ => argument.expr,
         };
         Ok(Typed::new(Expr::call(Function::Cast(to), [expr]), to, span))
+    }
+
+    /// A constant that was left to be computed, as it is beside a column: an index then answers.
+    pub(super) fn folded<'t>(&self, term: &'t Term) -> Result<Cow<'t, Term>> {
+        if !matches!(term.kind, TermKind::Call(..)) || !is_fixed(term) {
+            return Ok(Cow::Borrowed(term));
+        }
+        let typed = self.value(term, &mut Plain)?;
+        let compiled = Compiled::new(&typed.expr, 0)
+            .map_err(|error| Error::query(QueryErrorKind::Value, term.span, error.to_string()))?;
+        let (Some(value), Some(_)) = (compiled.constant(), typed.data_type) else {
+            return Ok(Cow::Borrowed(term));
+        };
+        let constant = if *value == Value::Null { Constant::Null } else { Constant::Value(value.clone()) };
+        Ok(Cow::Owned(Term { kind: TermKind::Constant(constant), span: term.span }))
     }
 
     /// The type of a number; anything else is refused.
@@ -352,6 +375,9 @@ impl Names<'_> {
             None => b,
         };
         let (x, y) = (self.number(&a)?, self.number(&b)?);
+        if operator == Operator::Modulo && (x == DataType::Double || y == DataType::Double) {
+            return Err(no_remainder(span));
+        }
         let data_type = match (wide(x), wide(y)) {
             (DataType::Double, _) | (_, DataType::Double) => DataType::Double,
             (DataType::BigInt, DataType::BigInt) => DataType::BigInt,
@@ -392,9 +418,24 @@ impl Names<'_> {
         let mut arguments = Vec::with_capacity(branches.len());
         for (at, branch) in branches.iter().enumerate() {
             let branch = branch.clone();
-            arguments.push(if is_value(at) { self.as_type(branch, data_type)?.expr } else { branch.expr });
+            arguments.push(if is_value(at) { self.brought_to(branch, data_type)? } else { branch.expr });
         }
         Ok(Typed::new(Expr::call(Function::Case, arguments), data_type, span))
+    }
+
+    /// A value as the common type of several, so that equal values of several types are one value: one group, one
+    /// type in a file.
+    pub(super) fn brought_to(&self, typed: Typed, common: DataType) -> Result<Expr> {
+        let typed = self.as_type(typed, common)?;
+        let already = match (typed.data_type, common) {
+            (None, _) => true,
+            (Some(from), DataType::Double) => from == DataType::Double,
+            (Some(from), DataType::Decimal { scale, .. }) => {
+                matches!(from, DataType::Decimal { scale: known, .. } if known == scale)
+            }
+            _ => true,
+        };
+        Ok(if already { typed.expr } else { Expr::call(Function::Cast(common), [typed.expr]) })
     }
 
     /// The type that all values have or become.
@@ -579,10 +620,26 @@ impl Names<'_> {
     }
 }
 
+/// True of a value without columns whose constants the clock does not complete.
+fn is_fixed(term: &Term) -> bool {
+    match &term.kind {
+        TermKind::Constant(constant) => !matches!(constant, Constant::Now { .. }),
+        TermKind::Call(Call::Operator(_) | Call::Cast(_) | Call::Negate, arguments) => {
+            arguments.iter().all(is_fixed)
+        }
+        _ => false,
+    }
+}
+
 fn too_deep(span: Span) -> Error {
     let message = format!("a value is nested more than {VALUE_DEPTH_MAX} levels deep");
     Error::query(QueryErrorKind::Limit, span, message)
         .advise("compute the constant before it goes into the statement")
+}
+
+/// PostgreSQL has no remainder of doubles either.
+pub(super) fn no_remainder(span: Span) -> Error {
+    type_error(span, "a DOUBLE PRECISION has no remainder").advise("CAST(value AS DECIMAL(18,6)) has one")
 }
 
 fn pattern_span(condition: &Condition) -> Span {

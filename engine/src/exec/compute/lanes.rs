@@ -227,7 +227,7 @@ fn looped(function: &Function, lanes: &[Lane], count: usize) -> Option<Lane> {
                 (Kind::Decimal(scale), Kind::Integer) | (Kind::Integer, Kind::Decimal(scale)) => {
                     Kind::Decimal(scale)
                 }
-                (Kind::Decimal(a), Kind::Decimal(b)) if a + b <= 38 => Kind::Decimal(a + b),
+                (Kind::Decimal(a), Kind::Decimal(b)) if a.saturating_add(b) <= 38 => Kind::Decimal(a + b),
                 _ => return None,
             };
             Some(Lane::Exact(kind, both(&a, &b, i64::checked_mul)?))
