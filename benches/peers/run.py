@@ -4,6 +4,7 @@
     run.py load --parquet DIR --work DIR      members.parquet into all three, with seconds and bytes on disk
     run.py ask  --work DIR [--cold]           a table of medians, ratios and targets; every answer checked
     run.py sets --work DIR                    OVERLAP of twenty tags and PROFILE of an audience, beside bitmaps and scans
+    run.py plan --work DIR                    how long EXPLAIN takes: an upper bound of parsing, binding and planning
     run.py like --work DIR                    makes a text column of a million values for 100 M members, asks LIKE of it
 
 Needs `pip install duckdb chdb` and a release build of `muster` (or --muster PATH).
@@ -364,6 +365,13 @@ def sets(arguments):
     return 0 if same and same_profile else 1
 
 
+def plan(arguments):
+    """EXPLAIN plans each clause by itself and renders it: more work than planning the question."""
+    muster = muster_binary(arguments.muster)
+    for name, sql in QUESTIONS.items():
+        print(f"{name}: {millis(muster_times(muster, arguments.work.resolve() / 'muster', 'EXPLAIN ' + sql)['median_millis'])}")
+
+
 def like(arguments):
     import duckdb
     work = arguments.work.resolve()
@@ -509,14 +517,15 @@ def main():
     asking.add_argument("--only", action="append", choices=QUESTIONS, help="only this question; repeatable")
     asking.add_argument("--cold", action="store_true", help="once each, from files that the system was told to forget")
     setting = commands.add_parser("sets", help="OVERLAP and PROFILE")
+    planning = commands.add_parser("plan", help="parsing, binding and planning")
     liking = commands.add_parser("like", help="LIKE on a text column of a million values")
-    for command in (loading, asking, setting, liking):
+    for command in (loading, asking, setting, planning, liking):
         command.add_argument("--work", type=Path, required=True, help="where the databases are")
         command.add_argument("--muster", help="the binary (default: target/release/muster, then PATH)")
     arguments = parser.parse_args()
     if arguments.command == "ask" and arguments.cold:
         return ask_cold(arguments)
-    return {"load": load, "ask": ask, "sets": sets, "like": like}[arguments.command](arguments) or 0
+    return {"load": load, "ask": ask, "sets": sets, "plan": plan, "like": like}[arguments.command](arguments) or 0
 
 
 if __name__ == "__main__":
