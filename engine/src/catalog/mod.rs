@@ -4,7 +4,7 @@
 //! Tables, views and audiences share one space of names. Ids are never used again, so that bytes and definitions that
 //! name one can never come to mean another.
 //!
-//! Catalogs of version 1 (tables alone) are read as well; what is written is always of [`CATALOG_VERSION`].
+//! Catalogs of version 1 (tables alone) are read as well; what is written is always of `CATALOG_VERSION`.
 
 mod depends;
 mod relation;

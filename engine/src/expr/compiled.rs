@@ -38,7 +38,7 @@ pub(crate) enum Node {
 impl Compiled {
     /// Prepares an expression for a statement whose clock shows `now_micros`.
     ///
-    /// Errors: a pattern or zone that is none, a constant part that cannot be computed, more than [`DEPTH_MAX`] levels.
+    /// Errors: a pattern or zone that is none, a constant part that cannot be computed, more than `DEPTH_MAX` levels.
     pub fn new(expr: &Expr, now_micros: i64) -> Result<Compiled> {
         let mut columns = Vec::new();
         let root = compile(expr, now_micros, &mut columns, 0)?;
