@@ -81,10 +81,10 @@ pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &C
     let columns = [
         ("clause", DataType::Text),
         ("asked by", DataType::Text),
-        ("members alone", DataType::BigInt),
-        ("members left", DataType::BigInt),
-        ("bytes so far", DataType::BigInt),
-        ("ms so far", DataType::Double),
+        ("alone", DataType::BigInt),
+        ("left", DataType::BigInt),
+        ("bytes", DataType::BigInt),
+        ("ms", DataType::Double),
     ];
     Ok(rows_of(&columns, shown, stats))
 }
