@@ -73,11 +73,9 @@ pub(crate) fn apply(function: &Function, arguments: &[Value]) -> Result<Value> {
             })
         }
         (Function::Extract(field), [value]) => extract(*field, micros_of(value)?),
-        (Function::Years, [from, to]) => {
-            Ok(Value::Integer(time::full_years(days_of(micros_of(from)?), days_of(micros_of(to)?))))
-        }
+        (Function::Years, [from, to]) => Ok(Value::Integer(time::full_years(days_in(from)?, days_in(to)?))),
         (Function::DaysToBirthday, [birth, at]) => {
-            Ok(Value::Integer(time::days_to_birthday(days_of(micros_of(birth)?), days_of(micros_of(at)?))))
+            Ok(Value::Integer(time::days_to_birthday(days_in(birth)?, days_in(at)?)))
         }
         (function, arguments) => Err(wrong(function, arguments)),
     }
@@ -159,6 +157,15 @@ fn micros_of(value: &Value) -> Result<i64> {
         Value::Date(days) => i64::from(*days).checked_mul(MICROS_PER_DAY).ok_or_else(beyond),
         Value::Timestamp(micros) | Value::TimestampTz(micros) => Ok(*micros),
         other => Err(Error::Invalid(format!("expected a date or time, found {}", kind_of(other)))),
+    }
+}
+
+/// The day that a date or time lies in.
+fn days_in(value: &Value) -> Result<i64> {
+    match value {
+        // Not by way of microseconds, which do not reach every DATE.
+        Value::Date(days) => Ok(i64::from(*days)),
+        time => micros_of(time).map(days_of),
     }
 }
 
@@ -248,4 +255,29 @@ fn cast(value: &Value, to: DataType) -> Result<Value> {
 
 fn is_time(value: &Value) -> bool {
     matches!(value, Value::Date(_) | Value::Timestamp(_) | Value::TimestampTz(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The days of a DATE went by way of microseconds, which the first and last of them exceed: a member computed alone was
+    /// refused where a batch of members was answered.
+    #[test]
+    fn every_date_has_a_birthday() {
+        for days in [i32::MIN, i32::MAX] {
+            let of = |function| apply(&function, &[Value::Date(days), Value::Date(0)]).unwrap();
+            assert!(matches!(of(Function::DaysToBirthday), Value::Integer(0..=366)));
+            assert!(matches!(of(Function::Years), Value::Integer(years) if years.abs() > 5_000_000));
+        }
+    }
+
+    /// The digits after the point of a product were added in eight bits.
+    #[test]
+    fn a_product_with_more_digits_than_are_kept_is_refused() {
+        let tiny = Value::Decimal { unscaled: 1, scale: 255 };
+        for other in [tiny.clone(), Value::Integer(1)] {
+            assert!(apply(&Function::Multiply, &[tiny.clone(), other]).is_err());
+        }
+    }
 }

@@ -224,7 +224,9 @@ fn looped(function: &Function, lanes: &[Lane], count: usize) -> Option<Lane> {
             let ((a_kind, a), (b_kind, b)) = (a.exact(count)?, b.exact(count)?);
             let kind = match (a_kind, b_kind) {
                 (Kind::Integer, Kind::Integer) => Kind::Integer,
-                (Kind::Decimal(scale), Kind::Integer) | (Kind::Integer, Kind::Decimal(scale)) => {
+                (Kind::Decimal(scale), Kind::Integer) | (Kind::Integer, Kind::Decimal(scale))
+                    if scale <= 38 =>
+                {
                     Kind::Decimal(scale)
                 }
                 (Kind::Decimal(a), Kind::Decimal(b)) if a.saturating_add(b) <= 38 => Kind::Decimal(a + b),
