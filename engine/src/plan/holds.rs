@@ -206,8 +206,18 @@ impl Planner<'_> {
         let infinity = code::double_to_code(f64::INFINITY);
         let nan = data_type == DataType::Double && high > infinity;
         let number_high = if nan { infinity } else { high };
-        let bisected =
-            if low > number_high { Some(Vec::new()) } else { bisected(test, low, number_high, &value) };
+        // Infinity times two is infinity, the greatest double times two is out of range: they are ends as well.
+        let finite = match data_type {
+            DataType::Double => {
+                [low.max(code::double_to_code(f64::MIN)), number_high.min(code::double_to_code(f64::MAX))]
+            }
+            _ => [low, number_high],
+        };
+        let bisected = if low > number_high {
+            Some(Vec::new())
+        } else {
+            bisected(test, low, number_high, finite, &value)
+        };
         if let Some(mut intervals) = bisected {
             if nan && test.compiled.eval(0, &[value(high)]).ok()? == Value::Boolean(test.wanted) {
                 intervals.push((low.max(infinity + 1), high));
@@ -246,11 +256,12 @@ fn names_ordinal(expr: &Expr) -> bool {
 }
 
 /// The codes from `low` to `high` for which `function(column) op constant` is as wanted, where the function only rises or
-/// only falls: it is then so on one side of a code, or between two.
+/// only falls: it is then so on one side of a code, or between two. `finite` are the ends among finite numbers.
 fn bisected(
     test: &ComputedTest,
     low: i64,
     high: i64,
+    finite: [i64; 2],
     value: &impl Fn(i64) -> Value,
 ) -> Option<Vec<(i64, i64)>> {
     let Computed::Call(Function::Compare(op), sides) = test.compiled.root() else { return None };
@@ -267,9 +278,10 @@ fn bisected(
             crate::eval::compare(&compared, constant).ok()?.map(|ordering| crate::eval::holds(op, ordering))
         };
         let (mut from, mut to) = (i128::from(low), i128::from(high) + 1);
-        // Both ends are computed, so that nothing between them makes an error.
-        reached(low)?;
-        reached(high)?;
+        // The ends are computed, so that nothing between them makes an error.
+        for end in [low, high, finite[0], finite[1]] {
+            reached(end)?;
+        }
         while from < to {
             let middle = (from + to).div_euclid(2);
             if reached(middle as i64)? { to = middle } else { from = middle + 1 }

@@ -88,6 +88,13 @@ impl Maker {
         Maker { columns }
     }
 
+    /// Of one of the columns that have codes in order.
+    pub fn of_one_in_order(&self, random: &mut Random) -> Maker {
+        let ordered: Vec<_> =
+            self.columns.iter().filter(|(_, data_type, _)| data_type.is_numeric_code()).cloned().collect();
+        Maker { columns: vec![random.pick(&ordered).clone()] }
+    }
+
     fn column(&self, kind: Kind, random: &mut Random) -> Option<&(ColumnId, DataType, Vec<Literal>)> {
         let fits = |known: Kind| known == kind || (kind == Kind::Number && known == Kind::Integer);
         let all: Vec<_> = self.columns.iter().filter(|(_, data_type, _)| fits(kind_of(*data_type))).collect();
@@ -138,10 +145,11 @@ impl Maker {
 
     /// A BOOLEAN about one column, in the form that ranges of codes are bisected for: `function(column) op constant`.
     pub fn about_one_column(&self, random: &mut Random) -> Expr {
-        let kind = *random.pick(&[Kind::Integer, Kind::Number, Kind::Time]);
-        let Some((id, _, _)) = self.column(kind, random) else { return self.expr(Kind::Boolean, 1, random) };
-        let mut expr = Expr::Column(*id);
-        let mut kind = kind;
+        let (id, data_type, _) = random.pick(&self.columns);
+        let (mut expr, mut kind) = (Expr::Column(*id), kind_of(*data_type));
+        if matches!(kind, Kind::Boolean | Kind::Text | Kind::Tags) {
+            return self.expr(Kind::Boolean, 2, random);
+        }
         for _ in 0..random.below(3) {
             let constant = |kind, random: &mut Random| self.constant(kind, random);
             (expr, kind) = match (kind, random.below(9)) {
