@@ -218,11 +218,11 @@ def child_like(kind, work, parquet):
     work.mkdir(parents=True, exist_ok=True)
     asked = engine(kind, work, False)
     if kind == "duckdb":
-        asked.run(f"CREATE TABLE handles AS SELECT * FROM '{parquet}'")
+        asked.run(f"CREATE TABLE IF NOT EXISTS handles AS SELECT * FROM '{parquet}'")
         asked.run("CHECKPOINT")
     else:
         asked.run(
-            "CREATE TABLE handles ENGINE = MergeTree ORDER BY id AS SELECT assumeNotNull(toUInt32(id)) id, "
+            "CREATE TABLE IF NOT EXISTS handles ENGINE = MergeTree ORDER BY id AS SELECT assumeNotNull(toUInt32(id)) id, "
             f"toLowCardinality(assumeNotNull(handle)) handle FROM file('{parquet}') "
             f"SETTINGS low_cardinality_max_dictionary_size = 2000000, max_insert_threads = {os.cpu_count()}"
         )

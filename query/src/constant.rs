@@ -6,6 +6,7 @@
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::statement::Constant;
 use muster_engine::calendar::{MICROS_PER_DAY, add_interval, days_of};
+use muster_engine::expr::{Compiled, Expr, Function};
 use muster_engine::predicate::Interval;
 use muster_engine::schema::DataType;
 use muster_engine::value::Value;
@@ -99,11 +100,13 @@ pub(crate) fn negate(constant: Constant, span: Span) -> Result<Constant> {
         Constant::Null => return Ok(Constant::Null),
         Constant::Interval(interval) => return negate_interval(interval, span).map(Constant::Interval),
         Constant::Value(Value::Integer(integer)) => integer.checked_neg().map(Value::Integer),
-        Constant::Value(Value::Decimal { unscaled, scale }) => match i64::try_from(-unscaled) {
-            // 9223372036854775808 is a decimal, its negation the least BIGINT.
-            Ok(integer) if scale == 0 => Some(Value::Integer(integer)),
-            _ => Some(Value::Decimal { unscaled: -unscaled, scale }),
-        },
+        Constant::Value(Value::Decimal { unscaled, scale }) => {
+            unscaled.checked_neg().map(|unscaled| match i64::try_from(unscaled) {
+                // 9223372036854775808 is a decimal, its negation the least BIGINT.
+                Ok(integer) if scale == 0 => Value::Integer(integer),
+                _ => Value::Decimal { unscaled, scale },
+            })
+        }
         Constant::Value(Value::Double(double)) => Some(Value::Double(-double)),
         other => return Err(type_error(span, format!("{} has no negative", describe(&other)))),
     };
@@ -175,7 +178,8 @@ fn shift(time: Constant, interval: Interval, span: Span) -> Result<Constant> {
     Ok(match time {
         // A DATE becomes a TIMESTAMP, as in PostgreSQL.
         Constant::Value(Value::Date(days)) => {
-            Constant::Value(Value::Timestamp(moved(i64::from(days) * MICROS_PER_DAY)?))
+            let midnight = i64::from(days).checked_mul(MICROS_PER_DAY).ok_or_else(|| out_of_range(span))?;
+            Constant::Value(Value::Timestamp(moved(midnight)?))
         }
         Constant::Value(Value::Timestamp(micros)) => Constant::Value(Value::Timestamp(moved(micros)?)),
         Constant::Value(Value::TimestampTz(micros)) => Constant::Value(Value::TimestampTz(moved(micros)?)),
@@ -294,71 +298,23 @@ fn add_intervals(a: Interval, b: Interval) -> Option<Interval> {
     })
 }
 
+/// Numbers, computed as of columns.
 fn calculate(a: Value, operator: Operator, b: Value, span: Span) -> Result<Constant> {
-    let (result, zero) = match (&a, &b) {
-        (Value::Integer(a), Value::Integer(b)) => {
-            let result = match operator {
-                Operator::Plus => a.checked_add(*b),
-                Operator::Minus => a.checked_sub(*b),
-                Operator::Multiply => a.checked_mul(*b),
-                Operator::Divide => a.checked_div(*b),
-                Operator::Modulo => a.checked_rem(*b),
-                Operator::Concat => None,
-            };
-            (result.map(Value::Integer), *b == 0)
-        }
-        (Value::Double(_), _) | (_, Value::Double(_)) => {
-            let (a, b) = (as_double(&a), as_double(&b));
-            let result = match operator {
-                Operator::Plus => a + b,
-                Operator::Minus => a - b,
-                Operator::Multiply => a * b,
-                Operator::Divide => a / b,
-                Operator::Modulo | Operator::Concat => return Err(out_of_range(span)),
-            };
-            ((operator != Operator::Divide || b != 0.0).then_some(Value::Double(result)), b == 0.0)
-        }
-        _ => (calculate_decimal(&a, operator, &b, span)?, false),
+    let function = match operator {
+        Operator::Plus => Function::Add,
+        Operator::Minus => Function::Subtract,
+        Operator::Multiply => Function::Multiply,
+        Operator::Divide => Function::Divide,
+        Operator::Modulo => Function::Modulo,
+        Operator::Concat => Function::Concat,
     };
-    match result {
-        Some(value) => Ok(Constant::Value(value)),
-        None if zero && matches!(operator, Operator::Divide | Operator::Modulo) => {
+    let computed = Compiled::new(&Expr::call(function, [Expr::value(a), Expr::value(b.clone())]), 0);
+    match computed.as_ref().map(Compiled::constant) {
+        Ok(Some(value)) => Ok(Constant::Value(value.clone())),
+        _ if as_double(&b) == 0.0 && matches!(operator, Operator::Divide | Operator::Modulo) => {
             Err(value_error(span, "division by zero"))
         }
-        None => Err(out_of_range(span)),
-    }
-}
-
-fn calculate_decimal(a: &Value, operator: Operator, b: &Value, span: Span) -> Result<Option<Value>> {
-    let (Some((a, a_scale)), Some((b, b_scale))) = (as_decimal(a), as_decimal(b)) else { return Ok(None) };
-    if operator == Operator::Divide {
-        if b == 0 {
-            return Err(value_error(span, "division by zero"));
-        }
-        let double = |unscaled: i128, scale| as_double(&Value::Decimal { unscaled, scale });
-        return Ok(Some(Value::Double(double(a, a_scale) / double(b, b_scale))));
-    }
-    if operator == Operator::Multiply {
-        return Ok(a.checked_mul(b).map(|unscaled| Value::Decimal { unscaled, scale: a_scale + b_scale }));
-    }
-    let scale = a_scale.max(b_scale);
-    let grown =
-        |unscaled: i128, from: u8| unscaled.checked_mul(10_i128.checked_pow(u32::from(scale - from))?);
-    let (Some(a), Some(b)) = (grown(a, a_scale), grown(b, b_scale)) else { return Ok(None) };
-    let result = match operator {
-        Operator::Plus => a.checked_add(b),
-        Operator::Minus => a.checked_sub(b),
-        _ if b == 0 => return Err(value_error(span, "division by zero")),
-        _ => a.checked_rem(b),
-    };
-    Ok(result.map(|unscaled| Value::Decimal { unscaled, scale }))
-}
-
-fn as_decimal(value: &Value) -> Option<(i128, u8)> {
-    match value {
-        Value::Integer(integer) => Some((i128::from(*integer), 0)),
-        Value::Decimal { unscaled, scale } => Some((*unscaled, *scale)),
-        _ => None,
+        _ => Err(out_of_range(span)),
     }
 }
 

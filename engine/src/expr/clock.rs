@@ -32,19 +32,24 @@ pub(crate) fn resolve(literal: &Literal, now_micros: i64, beside: Beside) -> Res
         }
     };
     let beyond = || Error::Invalid("a time computed from now() lies beyond what a timestamp can hold".into());
-    let mut local = time::to_local(&zone, now_micros).ok_or_else(beyond)?;
+    let local = |instant| time::to_local(&zone, instant).ok_or_else(beyond);
     if date {
-        local = days_of(local).checked_mul(MICROS_PER_DAY).ok_or_else(beyond)?;
+        // A day of the calendar, moved as a time without a zone is.
+        let midnight = days_of(local(now_micros)?).checked_mul(MICROS_PER_DAY).ok_or_else(beyond)?;
+        let moved = offsets.iter().try_fold(midnight, add_interval).ok_or_else(beyond)?;
+        return Ok(Cow::Owned(match beside {
+            Beside::Local => Value::Timestamp(moved),
+            Beside::Instant => Value::TimestampTz(time::to_instant(&zone, moved).ok_or_else(beyond)?),
+            Beside::Function if offsets.is_empty() => Value::Date(days_of(moved) as i32),
+            Beside::Function => Value::Timestamp(moved),
+        }));
     }
-    let moved = offsets.iter().try_fold(local, add_interval).ok_or_else(beyond)?;
-    Ok(Cow::Owned(match (beside, date) {
-        (Beside::Local, _) => Value::Timestamp(moved),
-        // Not by way of the local time, which a fold has twice.
-        (Beside::Instant | Beside::Function, false) if offsets.is_empty() => Value::TimestampTz(now_micros),
-        (Beside::Instant, _) | (Beside::Function, false) => {
-            Value::TimestampTz(time::to_instant(&zone, moved).ok_or_else(beyond)?)
-        }
-        (Beside::Function, true) if offsets.is_empty() => Value::Date(days_of(moved) as i32),
-        (Beside::Function, true) => Value::Timestamp(moved),
+    let mut instant = now_micros;
+    for offset in offsets {
+        instant = time::moved(&zone, instant, offset).ok_or_else(beyond)?;
+    }
+    Ok(Cow::Owned(match beside {
+        Beside::Local => Value::Timestamp(local(instant)?),
+        Beside::Instant | Beside::Function => Value::TimestampTz(instant),
     }))
 }

@@ -2,8 +2,9 @@
 
 use super::{TimeField, TimeUnit};
 use crate::calendar::{
-    MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil, days_in_month, days_of,
+    MICROS_PER_DAY, MICROS_PER_SECOND, add_interval, civil_from_days, days_from_civil, days_in_month, days_of,
 };
+use crate::predicate::Interval;
 pub use jiff::tz::TimeZone;
 
 /// The beginning of the unit that an instant lies in; `None` where it lies before the first instant.
@@ -124,6 +125,16 @@ pub fn to_instant(zone: &TimeZone, local: i64) -> Option<i64> {
     zone.to_ambiguous_timestamp(civil).compatible().ok().map(|instant| instant.as_microsecond())
 }
 
+/// An instant moved by an interval: months and days by the zone's calendar, hours by the clock that never stops.
+pub(crate) fn moved(zone: &TimeZone, instant: i64, interval: &Interval) -> Option<i64> {
+    let mut moved = instant;
+    if interval.months != 0 || interval.days != 0 {
+        let calendar = Interval { micros: 0, ..*interval };
+        moved = to_instant(zone, add_interval(to_local(zone, instant)?, &calendar)?)?;
+    }
+    moved.checked_add(interval.micros)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,5 +189,20 @@ mod tests {
         assert_eq!(to_instant(&berlin, at(3, 29, 2, 30)), Some(at(3, 29, 1, 30)));
         assert_eq!(to_instant(&berlin, at(10, 25, 2, 30)), Some(at(10, 25, 0, 30)));
         assert_eq!(zone_named("Mars/Olympus"), None);
+    }
+
+    /// Hours were once added to what the clocks show, so that "48 hours ago" was an hour off when clocks had changed.
+    #[test]
+    fn hours_pass_whatever_the_clocks_do() {
+        let berlin = zone_named("Europe/Berlin").unwrap();
+        let hours =
+            |hours: i64| Interval { micros: hours * 3_600 * MICROS_PER_SECOND, ..Interval::default() };
+        // 03:30 on 29 March 2026, half an hour after clocks went from 02:00 to 03:00.
+        let instant = (day(2026, 3, 29) * 24 + 1) * 3_600 * MICROS_PER_SECOND + 1_800 * MICROS_PER_SECOND;
+        assert_eq!(moved(&berlin, instant, &hours(-1)), Some(instant - 3_600 * MICROS_PER_SECOND));
+        assert_eq!(moved(&berlin, instant, &hours(-48)), Some(instant - 48 * 3_600 * MICROS_PER_SECOND));
+        // A day before is 03:30 of the day before: 23 hours.
+        let a_day = Interval { days: -1, ..Interval::default() };
+        assert_eq!(moved(&berlin, instant, &a_day), Some(instant - 23 * 3_600 * MICROS_PER_SECOND));
     }
 }

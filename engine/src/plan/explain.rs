@@ -18,12 +18,14 @@ pub struct Explained {
     pub access: String,
     /// Bytes a chunk, as the order of clauses weighs them.
     chunk_bytes: f64,
+    /// True where a part is computed member by member.
+    computed: bool,
 }
 
 impl Explained {
     /// Clauses are asked in ascending order of this.
     pub fn rank(&self) -> f64 {
-        super::rank(self.share, self.chunk_bytes)
+        super::rank(self.share, self.chunk_bytes) + if self.computed { super::COMPUTED_RANK } else { 0.0 }
     }
 }
 
@@ -36,6 +38,7 @@ pub fn explain(snapshot: &Snapshot, table: TableId, predicate: &Predicate) -> Re
         bytes: (plan.chunk_bytes * f64::from(table.chunks())) as u64,
         access: access(&plan, &plan.root),
         chunk_bytes: plan.chunk_bytes,
+        computed: plan.has_computed(&plan.root),
     })
 }
 

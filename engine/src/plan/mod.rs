@@ -96,6 +96,15 @@ impl<'a> Plan<'a> {
         &self.readers[leaf.reader]
     }
 
+    /// True where a part is computed member by member.
+    pub(crate) fn has_computed(&self, node: &Node) -> bool {
+        match node {
+            Node::Nobody | Node::Everyone => false,
+            Node::Leaf { leaf, .. } => self.leaves[*leaf].computed().is_some(),
+            Node::And(children) | Node::Or(children) => children.iter().any(|child| self.has_computed(child)),
+        }
+    }
+
     /// Sorts the children of every AND; with the node come its estimated share of members and bytes a chunk.
     ///
     /// A clause that costs c and keeps the share s is best asked in ascending order of c / (1 − s): the classic rule
@@ -112,7 +121,11 @@ impl<'a> Plan<'a> {
                 let mut children =
                     children.into_iter().map(|c| self.ordered(c)).collect::<Result<Vec<_>>>()?;
                 children.sort_by(|a, b| {
-                    let rank = |(_, share, bytes): &(Node, f64, f64)| rank(*share, *bytes);
+                    // What is computed member by member comes last: it may be an error of members that others exclude.
+                    let rank = |(node, share, bytes): &(Node, f64, f64)| {
+                        let computed = self.has_computed(node);
+                        rank(*share, *bytes) + if computed { COMPUTED_RANK } else { 0.0 }
+                    };
                     rank(a).total_cmp(&rank(b))
                 });
                 let share = children.iter().map(|c| c.1).product();
@@ -128,6 +141,9 @@ impl<'a> Plan<'a> {
         })
     }
 }
+
+/// Above every rank of a clause that an index answers.
+const COMPUTED_RANK: f64 = 1e12;
 
 /// The place of a clause in a conjunction: its cost by the share of members that it takes away.
 fn rank(share: f64, bytes: f64) -> f64 {

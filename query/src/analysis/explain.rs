@@ -8,11 +8,19 @@ use crate::select::{Ask, Plan};
 use muster_engine::catalog::AudienceKind;
 use muster_engine::exec::{Count, Stats};
 use muster_engine::plan::{Explained, explain as explained};
-use muster_engine::predicate::CompareOp;
+use muster_engine::predicate::{CompareOp, Truth};
 use muster_engine::schema::DataType;
 use muster_engine::value::Value;
 use muster_engine::{Cancel, Predicate, Snapshot};
 use std::time::Instant;
+
+/// Clauses that have a line of their own.
+const CLAUSES_SHOWN_MAX: usize = 100;
+
+/// How often a short count is repeated for its time.
+const REPEATED: usize = 5;
+/// Counts longer than this many milliseconds are timed once.
+const REPEATED_MILLIS_MAX: f64 = 20.0;
 
 /// A clause of the conjunction, with what the planner expects of it.
 struct Clause {
@@ -30,6 +38,13 @@ pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &C
         clauses.push(Clause { predicate, expected });
     }
     clauses.sort_by(|a, b| a.expected.rank().total_cmp(&b.expected.rank()));
+    if clauses.len() > CLAUSES_SHOWN_MAX {
+        // Each line asks all clauses before it again: of thousands the rest is one line.
+        let rest = clauses.split_off(CLAUSES_SHOWN_MAX - 1).into_iter().map(|clause| clause.predicate);
+        let predicate = Predicate::And(rest.collect());
+        let expected = explained(snapshot, table, &predicate)?;
+        clauses.push(Clause { predicate, expected });
+    }
     let source = plan.source().clone();
     let renderer = Renderer { source: &source, snapshot };
     let goal = plan.describe(&renderer);
@@ -47,9 +62,21 @@ pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &C
     let mut so_far: Vec<Predicate> = Vec::new();
     for clause in &clauses {
         let count = |predicate: &Predicate| -> Result<(u64, Stats, f64)> {
-            let started = Instant::now();
-            let (count, stats) = Ask { snapshot, table, predicate, cancel }.evaluate(&Count)?;
-            Ok((count, stats, started.elapsed().as_secs_f64() * 1e3))
+            let ask = Ask { snapshot, table, predicate, cancel };
+            let timed = || -> Result<(u64, Stats, f64)> {
+                let started = Instant::now();
+                let (count, stats) = ask.evaluate(&Count)?;
+                Ok((count, stats, started.elapsed().as_secs_f64() * 1e3))
+            };
+            let mut best = timed()?;
+            for _ in 1..REPEATED {
+                if best.2 > REPEATED_MILLIS_MAX {
+                    break;
+                }
+                let again = timed()?;
+                best.2 = best.2.min(again.2);
+            }
+            Ok(best)
         };
         let (alone, _, _) = count(&clause.predicate)?;
         so_far.push(clause.predicate.clone());
@@ -128,6 +155,7 @@ fn expected(table: &str, rows: u64, clauses: &[Clause], renderer: &Renderer<'_>,
 /// The clauses that AND joins, those of an audience among them; a BETWEEN stays one.
 fn conjunction(predicate: &Predicate, snapshot: &Snapshot) -> Vec<Predicate> {
     match predicate {
+        Predicate::Const(Truth::True) => Vec::new(),
         Predicate::And(terms) if !is_between(terms) => {
             terms.iter().flat_map(|term| conjunction(term, snapshot)).collect()
         }

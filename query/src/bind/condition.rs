@@ -182,7 +182,11 @@ impl<'a> Names<'a> {
                 return Err(Error::query(QueryErrorKind::Limit, span, message)
                     .advise("make its members a static audience: CREATE STATIC AUDIENCE … AS SELECT …"));
             }
-            literals.extend(row.values().first().cloned().map(Literal::Value));
+            let Some(value) = row.values().first() else { continue };
+            literals.push(match value {
+                Value::Null => Literal::Value(Value::Null),
+                value => literal_for(column, Constant::Value(value.clone()), self.context.zone, span)?,
+            });
         }
         Ok(Predicate::In { column: column.id, literals })
     }

@@ -46,11 +46,14 @@ pub(super) fn literal_for(
         (DataType::Date | DataType::Timestamp, Value::TimestampTz(micros)) => {
             Value::Timestamp(local(zone, micros).ok_or_else(beyond)?)
         }
-        (DataType::Timestamp, Value::Date(days)) => Value::Timestamp(i64::from(days) * MICROS_PER_DAY),
+        // A day beyond what a TIMESTAMP can hold is still before or after all of them.
+        (DataType::Timestamp, day @ Value::Date(_)) => day,
         (DataType::Timestamp, value @ Value::Timestamp(_))
         | (DataType::TimestampTz, value @ Value::TimestampTz(_)) => value,
+        (DataType::TimestampTz, day @ Value::Date(_)) if zone.is_none() => day,
         (DataType::TimestampTz, Value::Date(days)) => {
-            Value::TimestampTz(instant(zone, i64::from(days) * MICROS_PER_DAY).ok_or_else(beyond)?)
+            let midnight = i64::from(days).checked_mul(MICROS_PER_DAY).ok_or_else(beyond)?;
+            Value::TimestampTz(instant(zone, midnight).ok_or_else(beyond)?)
         }
         (DataType::TimestampTz, Value::Timestamp(micros)) => {
             Value::TimestampTz(instant(zone, micros).ok_or_else(beyond)?)

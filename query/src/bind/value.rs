@@ -394,8 +394,15 @@ impl Names<'_> {
                 // Days and months are the calendar's of the session's zone.
                 if self.context.zone.is_some() && (interval.months != 0 || interval.days != 0) {
                     let local = self.at_zone(time.expr);
-                    let moved = Expr::call(Function::AddInterval(interval), [local]);
-                    return Ok(Typed::new(self.at_zone(moved), DataType::TimestampTz, span));
+                    let calendar = Interval { micros: 0, ..interval };
+                    let moved = self.at_zone(Expr::call(Function::AddInterval(calendar), [local]));
+                    let hours = Interval { months: 0, days: 0, ..interval };
+                    let moved = if hours.micros == 0 {
+                        moved
+                    } else {
+                        Expr::call(Function::AddInterval(hours), [moved])
+                    };
+                    return Ok(Typed::new(moved, DataType::TimestampTz, span));
                 }
                 DataType::TimestampTz
             }
