@@ -15,6 +15,9 @@ use muster_engine::value::Value;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
+/// The most entries of a select list, GROUP BY or ORDER BY: PostgreSQL's limit.
+const ENTRIES_MAX: usize = 1_664;
+
 /// Reads a SELECT up to what cannot be part of it.
 pub(crate) fn select(cursor: &mut Cursor) -> Result<Select> {
     cursor.nested(clauses)
@@ -142,6 +145,10 @@ fn unexpected(cursor: &Cursor) -> Error {
 pub(crate) fn list<T>(cursor: &mut Cursor, one: impl Fn(&mut Cursor) -> Result<T>) -> Result<Vec<T>> {
     let mut list = vec![one(cursor)?];
     while cursor.eat(&Token::Comma) {
+        if list.len() == ENTRIES_MAX {
+            let message = format!("a clause has at most {ENTRIES_MAX} entries");
+            return Err(Error::query(QueryErrorKind::Limit, cursor.span(), message));
+        }
         list.push(one(cursor)?);
     }
     Ok(list)

@@ -7,6 +7,7 @@
 mod lanes;
 
 use crate::Result;
+use crate::control::Cancel;
 use crate::dictionary::Dictionary;
 use crate::expr::Compiled;
 use crate::plan::{ComputedTest, Plan};
@@ -54,11 +55,13 @@ impl<'r, 'a> Inputs<'r, 'a> {
 pub(super) fn truths(
     compiled: &Compiled,
     inputs: &Inputs<'_, '_>,
+    cancel: &Cancel,
     chunk: u32,
     rows: &[u16],
     mut hear: impl FnMut(u16, Option<bool>),
 ) -> Result<()> {
     for batch in rows.chunks(BATCH) {
+        cancel.check()?;
         if let Ok(lane) = lanes::compute(compiled.root(), inputs, chunk, batch) {
             match &lane {
                 Lane::Truth(truths) => batch.iter().zip(truths).for_each(|(row, truth)| hear(*row, *truth)),

@@ -162,7 +162,7 @@ impl<'a> Worker<'_, 'a> {
                 }
                 let mut members = 0;
                 let inputs = Inputs::of_test(plan, test);
-                compute::truths(&test.compiled, &inputs, chunk, &rows, |row, truth| {
+                compute::truths(&test.compiled, &inputs, &plan.cancel, chunk, &rows, |row, truth| {
                     let holds = truth == Some(test.wanted);
                     words[usize::from(row) / 64] |= u64::from(holds) << (row % 64);
                     members += u32::from(holds);
@@ -317,7 +317,7 @@ impl<'a> Worker<'_, 'a> {
                 self.stats.bytes += 64 * (members.len() * test.readers.len()) as u64;
                 let mut kept = Vec::with_capacity(members.len());
                 let inputs = Inputs::of_test(plan, test);
-                compute::truths(&test.compiled, &inputs, chunk, members, |row, truth| {
+                compute::truths(&test.compiled, &inputs, &plan.cancel, chunk, members, |row, truth| {
                     if truth == Some(test.wanted) {
                         kept.push(row);
                     }

@@ -117,7 +117,7 @@ pub fn evaluate<S: Sink>(
     sink: &S,
 ) -> Result<(S::Output, Stats)> {
     let table = snapshot.table(table)?;
-    let plan = Plan::new(table, predicate, snapshot.now_micros())?;
+    let plan = Plan::cancellable(table, predicate, snapshot.now_micros(), cancel)?;
     let reader = sink.open(table)?;
     let all = 0..table.chunks();
     let span = scope.chunks.clone().unwrap_or(all.clone());

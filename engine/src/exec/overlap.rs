@@ -68,7 +68,8 @@ pub fn overlap(
         )));
     }
     let table = snapshot.table(table)?;
-    let plans = predicates.iter().map(|predicate| Plan::new(table, predicate, snapshot.now_micros()));
+    let plans =
+        predicates.iter().map(|predicate| Plan::cancellable(table, predicate, snapshot.now_micros(), cancel));
     let plans = plans.collect::<Result<Vec<_>>>()?;
     let tasks = tasks_of(0..table.chunks());
     let whole = Overlap::of(plans.len());

@@ -9,6 +9,8 @@ use crate::schema::ColumnId;
 use crate::value::Value;
 use crate::{Error, Result};
 use jiff::tz::TimeZone;
+use std::collections::HashSet;
+use std::mem::{Discriminant, discriminant};
 
 /// An expression deeper than this is refused: computing it recurses.
 pub const DEPTH_MAX: usize = 1_200;
@@ -31,8 +33,62 @@ pub(crate) enum Node {
     Match(Box<Node>, Matcher),
     /// [`Function::AtZone`].
     Zone(Box<Node>, TimeZone),
+    /// [`Function::In`] of a long list of constants.
+    Among(Box<Node>, Box<Among>),
     /// Anything else.
     Call(Function, Vec<Node>),
+}
+
+/// Constants of one kind, by the bytes that equal ones have.
+pub(crate) struct Among {
+    found: HashSet<Vec<u8>>,
+    kind: Discriminant<Value>,
+    has_null: bool,
+    /// For a value of another kind: each is compared with it.
+    list: Vec<Value>,
+}
+
+/// A list of fewer constants is compared one by one.
+const AMONG_MIN: usize = 9;
+
+impl Among {
+    /// `None` where the list is short, or of several kinds.
+    fn new(list: &[Node]) -> Option<Among> {
+        let mut values = Vec::with_capacity(list.len());
+        for node in list {
+            let Node::Value(value) = node else { return None };
+            values.push(value.clone());
+        }
+        let has_null = values.contains(&Value::Null);
+        values.retain(|value| *value != Value::Null);
+        let kind = discriminant(values.first()?);
+        if values.len() < AMONG_MIN || values.iter().any(|value| discriminant(value) != kind) {
+            return None;
+        }
+        let found = values.iter().map(bytes_of).collect();
+        Some(Among { found, kind, has_null, list: values })
+    }
+
+    /// `value IN (list)`, with SQL's rule for NULLs.
+    pub(crate) fn holds(&self, value: Value) -> Result<Value> {
+        if value == Value::Null {
+            return Ok(Value::Null);
+        }
+        let found = if discriminant(&value) == self.kind {
+            self.found.contains(&bytes_of(&value))
+        } else {
+            let mut arguments = vec![value];
+            arguments.extend(self.list.iter().cloned());
+            apply(&Function::In, &arguments)? == Value::Boolean(true)
+        };
+        Ok(if found || !self.has_null { Value::Boolean(found) } else { Value::Null })
+    }
+}
+
+fn bytes_of(value: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    crate::exec::key_bytes(value, &mut bytes);
+    bytes
 }
 
 impl Compiled {
@@ -97,6 +153,10 @@ fn compile(expr: &Expr, now_micros: i64, columns: &mut Vec<ColumnId>, depth: usi
                         .ok_or_else(|| Error::Invalid(format!("there is no time zone {name:?}")))?;
                     Node::Zone(one()?, zone)
                 }
+                Function::In if nodes.len() > AMONG_MIN => match Among::new(&nodes[1..]) {
+                    Some(among) => Node::Among(Box::new(nodes.swap_remove(0)), Box::new(among)),
+                    None => Node::Call(Function::In, nodes),
+                },
                 function => Node::Call(function.clone(), nodes),
             };
             if constant { Node::Value(node.eval(0, &[])?) } else { node }
@@ -117,6 +177,7 @@ impl Node {
                 other => Err(Error::Invalid(format!("LIKE does not take {}", kind_of(&other)))),
             },
             Node::Zone(value, zone) => at_zone(value.eval(ordinal, inputs)?, zone),
+            Node::Among(value, among) => among.holds(value.eval(ordinal, inputs)?),
             // Only what decides is computed: a branch not taken has no error.
             Node::Call(function @ (Function::And | Function::Or), terms) => {
                 let decisive = Value::Boolean(*function == Function::Or);
@@ -172,5 +233,37 @@ pub(crate) fn at_zone(value: Value, zone: &TimeZone) -> Result<Value> {
             time::to_instant(zone, midnight).map(Value::TimestampTz).ok_or_else(beyond)
         }
         other => Err(Error::Invalid(format!("AT TIME ZONE does not take {}", kind_of(&other)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn constant() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            (0i64..40).prop_map(Value::Integer),
+            (0i128..400).prop_map(|unscaled| Value::Decimal { unscaled, scale: 1 }),
+            Just(Value::Null),
+        ]
+    }
+
+    proptest! {
+        /// A long list is looked up, a short one compared: the answers are those of the definition.
+        #[test]
+        fn in_is_as_defined_however_long(
+            list in prop_oneof![
+                proptest::collection::vec((0i64..40).prop_map(Value::Integer), 1..40),
+                proptest::collection::vec(constant(), 1..40),
+            ],
+            value in constant(),
+        ) {
+            let arguments = std::iter::once(Expr::Column(ColumnId(1))).chain(list.iter().cloned().map(Expr::value));
+            let compiled = Compiled::new(&Expr::call(Function::In, arguments), 0).unwrap();
+            let mut whole = vec![value.clone()];
+            whole.extend(list);
+            prop_assert_eq!(compiled.eval(0, &[value]).unwrap(), apply(&Function::In, &whole).unwrap());
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::audience::expand::{too_many, unknown};
 use crate::audience::truth::certainly;
 use crate::predicate::{AudienceId, Predicate};
 
-impl Planner<'_> {
+impl Planner<'_, '_> {
     /// The members of an audience, or with `negated` everybody else.
     pub(super) fn lower_audience(&mut self, id: AudienceId, negated: bool, depth: usize) -> Result<Node> {
         self.audiences += 1;

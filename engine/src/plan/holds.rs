@@ -24,6 +24,8 @@ use std::sync::Arc;
 
 /// Between the least and the greatest code of a column at most so many are tried.
 const DOMAIN_MAX: i64 = 1 << 17;
+/// So many values are tried whatever the number of members.
+const VALUES_MIN: u64 = 1_024;
 /// A test that falls apart into more ranges of codes is computed instead.
 const INTERVALS_MAX: usize = 4_096;
 /// Entries of a dictionary that one task looks at.
@@ -66,9 +68,10 @@ impl ComputedTest {
     }
 }
 
-impl Planner<'_> {
+impl Planner<'_, '_> {
     /// The members for which an expression is TRUE, or with `negated` FALSE.
     pub(super) fn holds(&mut self, expr: &Expr, negated: bool) -> Result<Node> {
+        self.cancel.check()?;
         let compiled = Arc::new(Compiled::new(expr, self.now_micros)?);
         if let Some(value) = compiled.constant() {
             return Ok(constant(*value == Value::Boolean(!negated)));
@@ -144,6 +147,9 @@ impl Planner<'_> {
         }
         let direct = matches!(test.compiled.root(), Computed::Match(inner, _) if matches!(**inner, Computed::Input(_)));
         let some = |task: std::ops::Range<usize>| {
+            if self.cancel.is_cancelled() {
+                return None;
+            }
             let mut codes = Vec::new();
             for code in task {
                 let text = view.get(code as u32);
@@ -170,6 +176,7 @@ impl Planner<'_> {
             }
             _ => tasks.into_iter().map(some).collect(),
         };
+        self.cancel.check()?;
         Ok(parts.map(|parts| parts.concat()))
     }
 
@@ -224,7 +231,9 @@ impl Planner<'_> {
             }
             return Some(intervals);
         }
-        if data_type == DataType::Double || high.checked_sub(low)? >= DOMAIN_MAX {
+        // More values than members are no gain over asking the members.
+        let most = DOMAIN_MAX.min(self.table.rows().max(VALUES_MIN) as i64);
+        if data_type == DataType::Double || high.checked_sub(low)? >= most {
             return None;
         }
         let mut intervals: Vec<(i64, i64)> = Vec::new();

@@ -86,7 +86,7 @@ impl TextMatch {
     }
 }
 
-impl Planner<'_> {
+impl Planner<'_, '_> {
     pub(super) fn lower_leaf(&mut self, predicate: &Predicate, negated: bool) -> Result<Node> {
         match predicate {
             Predicate::IsTrue(column) => {

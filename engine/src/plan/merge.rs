@@ -10,7 +10,7 @@ use crate::Result;
 use hashbrown::HashMap;
 use std::mem::discriminant;
 
-impl Planner<'_> {
+impl Planner<'_, '_> {
     /// The children of an AND (`all`) or OR with those merged that can be.
     pub(super) fn merged(&mut self, children: Vec<Node>, all: bool) -> Result<Vec<Node>> {
         let mut kept: Vec<Node> = Vec::with_capacity(children.len());

@@ -16,6 +16,7 @@ pub use holds::ComputedTest;
 pub use leaf::{Leaf, Test, TextMatch};
 
 use crate::Result;
+use crate::control::Cancel;
 use crate::predicate::{Predicate, Truth};
 use crate::schema::ColumnId;
 use crate::table::{ColumnReader, TableState};
@@ -67,15 +68,28 @@ pub struct Plan<'a> {
     pub share: f64,
     /// Bytes that a chunk is expected to cost.
     pub chunk_bytes: f64,
+    /// Looked at while something is computed member by member.
+    pub cancel: Cancel,
 }
 
 impl<'a> Plan<'a> {
-    /// Plans a predicate. Cost: a few microseconds a leaf; a dictionary search per text, a key look-up per key.
+    /// Plans a predicate that nobody cancels; see [`Self::cancellable`].
     pub fn new(table: &'a TableState, predicate: &Predicate, now_micros: i64) -> Result<Plan<'a>> {
+        Plan::cancellable(table, predicate, now_micros, &Cancel::default())
+    }
+
+    /// Plans a predicate. Cost: a few microseconds a leaf; a dictionary search per text, a key look-up per key.
+    pub fn cancellable(
+        table: &'a TableState,
+        predicate: &Predicate,
+        now_micros: i64,
+        cancel: &Cancel,
+    ) -> Result<Plan<'a>> {
         let live = table.reader(ColumnId::LIVE)?;
         let mut planner = Planner {
             table,
             now_micros,
+            cancel,
             audiences: 0,
             columns: Vec::new(),
             readers: Vec::new(),
@@ -85,8 +99,16 @@ impl<'a> Plan<'a> {
         let mut root = planner.lower(predicate, false, 0)?;
         planner.prune(&mut root);
         let Planner { readers, leaves, .. } = planner;
-        let mut plan =
-            Plan { table, live, readers, leaves, root: Node::Nobody, share: 0.0, chunk_bytes: 0.0 };
+        let mut plan = Plan {
+            table,
+            live,
+            readers,
+            leaves,
+            root: Node::Nobody,
+            share: 0.0,
+            chunk_bytes: 0.0,
+            cancel: cancel.clone(),
+        };
         (plan.root, plan.share, plan.chunk_bytes) = plan.ordered(root)?;
         Ok(plan)
     }
@@ -150,9 +172,11 @@ fn rank(share: f64, bytes: f64) -> f64 {
     (bytes + 64.0) / (1.0 - share).max(0.01)
 }
 
-struct Planner<'a> {
+struct Planner<'a, 'c> {
     table: &'a TableState,
     now_micros: i64,
+    /// Looked at before each expression: one can walk a dictionary of a million texts.
+    cancel: &'c Cancel,
     /// Audiences resolved so far.
     audiences: usize,
     columns: Vec<ColumnId>,
@@ -162,7 +186,7 @@ struct Planner<'a> {
     places: HashMap<u64, Vec<usize>, FixedState>,
 }
 
-impl<'a> Planner<'a> {
+impl<'a> Planner<'a, '_> {
     fn lower(&mut self, predicate: &Predicate, negated: bool, depth: usize) -> Result<Node> {
         if depth > DEPTH_MAX {
             return Err(crate::audience::expand::too_deep());

@@ -119,7 +119,7 @@ pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &C
 fn expected(table: &str, rows: u64, clauses: &[Clause], renderer: &Renderer<'_>, goal: String) -> Outcome {
     let mut shown = vec![vec![
         Value::Text(format!("all of {table}")),
-        Value::Null,
+        Value::Text(String::new()),
         integer(rows),
         integer(rows),
         Value::Null,
@@ -137,7 +137,7 @@ fn expected(table: &str, rows: u64, clauses: &[Clause], renderer: &Renderer<'_>,
     }
     shown.push(vec![
         Value::Text(format!("answer: {goal}")),
-        Value::Null,
+        Value::Text(String::new()),
         Value::Null,
         Value::Null,
         Value::Null,

@@ -43,7 +43,9 @@ impl<'a> Names<'a> {
                     (TermKind::Constant(constant), TermKind::Column(name)) => {
                         self.compare_column(self.column(name)?, op.flipped(), constant.clone(), left.span)
                     }
-                    (TermKind::Constant(a), TermKind::Constant(b)) => {
+                    (TermKind::Constant(a), TermKind::Constant(b))
+                        if !matches!(a, Constant::Now { .. }) && !matches!(b, Constant::Now { .. }) =>
+                    {
                         compare_constants(a.clone(), *op, b.clone(), left.span.to(right.span))
                             .map(Predicate::Const)
                     }

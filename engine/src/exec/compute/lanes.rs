@@ -110,6 +110,11 @@ pub(super) fn compute(node: &Node, inputs: &Inputs<'_, '_>, chunk: u32, rows: &[
             let values = (0..rows.len()).map(|i| at_zone(lane.value(i), zone));
             Ok(Lane::Values(values.collect::<Result<_>>()?))
         }
+        Node::Among(value, among) => {
+            let lane = compute(value, inputs, chunk, rows)?;
+            let values = (0..rows.len()).map(|i| among.holds(lane.value(i)));
+            Ok(Lane::Values(values.collect::<Result<_>>()?))
+        }
         Node::Call(function, arguments) => {
             let mut lanes = Vec::with_capacity(arguments.len());
             for argument in arguments {

@@ -1,7 +1,7 @@
 //! Grouping by computed values, with aggregates of computed values, of distinct ones too.
 //!
 //! [`super::Groups`] is the fast way of plain columns, through their codes; this is the general one, through values. A
-//! group is found by the bytes of its key: numbers that are equal have equal bytes, whatever their types.
+//! group is found by the bytes of its key. A key's values are of one type, and equal ones have equal bytes.
 
 use super::accumulate::DoubleSum;
 use super::groups::Group;
