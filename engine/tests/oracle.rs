@@ -236,7 +236,7 @@ fn run_expressions(seed: u64, rows: usize, plans: std::ops::Range<usize>, cases:
     }
     // What one column decides is asked of its codes: ranges with ends to be wrong about.
     let maker = expressions::Maker::new(&table, &mut random);
-    for case in 0..4 * cases {
+    for case in 0..8 * cases {
         let expr = maker.of_one_in_order(&mut random).about_one_column(&mut random);
         if let Err(what) = quietly(|| subject.check(&expr, &Predicate::everyone(), &mut random)) {
             fail(format!("range {case}: {what}\n{expr:?}"));

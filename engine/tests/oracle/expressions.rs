@@ -88,11 +88,21 @@ impl Maker {
         Maker { columns }
     }
 
-    /// Of one of the columns that have codes in order.
+    /// Of one of the columns that have codes in order; doubles, which have infinities and NaN, as often as all integers.
     pub fn of_one_in_order(&self, random: &mut Random) -> Maker {
-        let ordered: Vec<_> =
-            self.columns.iter().filter(|(_, data_type, _)| data_type.is_numeric_code()).cloned().collect();
-        Maker { columns: vec![random.pick(&ordered).clone()] }
+        let kinds: [fn(DataType) -> bool; 4] = [
+            DataType::is_integer,
+            DataType::is_time,
+            |data_type| data_type == DataType::Double,
+            |data_type| data_type.is_number() && !data_type.is_integer() && data_type != DataType::Double,
+        ];
+        let wanted = random.pick(&kinds);
+        let all: Vec<_> =
+            self.columns.iter().filter(|(_, data_type, _)| wanted(*data_type)).cloned().collect();
+        match all.is_empty() {
+            true => self.of_one_in_order(random),
+            false => Maker { columns: vec![random.pick(&all).clone()] },
+        }
     }
 
     fn column(&self, kind: Kind, random: &mut Random) -> Option<&(ColumnId, DataType, Vec<Literal>)> {
