@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `source` | of FROM: a table, the columns that can be named, the members that are meant |
 //! | `condition` | of a condition: a [`Predicate`], from leaves that indexes answer where it can |
+//! | `truth` | of a condition that is computed: a BOOLEAN expression |
 //! | `value` | of any value: a typed [`muster_engine::Expr`] |
 //! | `function` | of a function's name: what the engine calls it, and its type |
 //! | `literal` | of a constant: a literal of a column's type |
@@ -17,6 +18,7 @@ mod condition;
 mod function;
 mod literal;
 mod source;
+mod truth;
 mod value;
 
 pub use function::FUNCTIONS;
