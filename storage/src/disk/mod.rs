@@ -63,6 +63,16 @@ impl Bytes {
         Bytes(Inner::Mapped(map))
     }
 
+    /// Tells the system that some bytes will be read soon, so that it fetches them meanwhile. A hint: nothing fails.
+    pub fn will_need(&self, range: std::ops::Range<usize>) {
+        #[cfg(unix)]
+        if let Inner::Mapped(map) = &self.0 {
+            let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
+
     /// Copies bytes into aligned memory.
     pub fn copied(bytes: &[u8]) -> Bytes {
         use zerocopy::IntoBytes;

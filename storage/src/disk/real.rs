@@ -117,6 +117,9 @@ impl Disk for RealDisk {
         // pages. A system that cannot map files by huge pages refuses, and nothing else is different.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
+        // A question reads a few sections of each file, and says which: the system is not to read what lies around them.
+        #[cfg(unix)]
+        let _ = map.advise(memmap2::Advice::Random);
         Ok(Bytes::mapped(map))
     }
 
