@@ -171,7 +171,7 @@ PROFILE = f"PROFILE members WHERE t01 AND channel = 'wechat' BY {', '.join(PROFI
 # A text column of a million values: near-random words, so that a part of a word is in some of them.
 LIKE_ROWS, LIKE_VALUES = 100_000_000, 1_000_000
 LIKE_TABLE = (
-    "SELECT i AS id, md5((hash(i) % {values})::VARCHAR) || '@' || ['mail','corp','post'][1 + (hash(i) % 3)::INT] || '.com' AS handle "
+    "SELECT i AS id, md5((hash(i) % {values})::VARCHAR) || '@' || ['mail','corp','post'][1 + (hash(i) % {values} % 3)::INT] || '.com' AS handle "
     "FROM range({rows}) r(i)"
 )
 LIKE = "SELECT count(*) FROM handles WHERE handle LIKE '%{part}%'"
