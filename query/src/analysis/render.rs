@@ -127,7 +127,7 @@ impl Renderer<'_> {
             Literal::Now { offsets, date, .. } => {
                 let mut shown = if *date { "current_date" } else { "now()" }.to_owned();
                 for offset in offsets {
-                    let _ = write!(shown, " + {}", interval(offset));
+                    let _ = write!(shown, " {}", signed(offset));
                 }
                 shown
             }
@@ -166,7 +166,7 @@ impl Renderer<'_> {
             Function::Divide => infix("/"),
             Function::Modulo => infix("%"),
             Function::Negate => format!("-{}", side(0)),
-            Function::AddInterval(by) => format!("{} + {}", side(0), interval(by)),
+            Function::AddInterval(by) => format!("{} {}", side(0), signed(by)),
             Function::Concat => infix("||"),
             Function::Like(pattern) => {
                 let operator = match pattern.kind {
@@ -257,6 +257,23 @@ fn constant(value: &Value) -> String {
         Value::Timestamp(_) => format!("TIMESTAMP '{value}'"),
         Value::TimestampTz(_) => format!("TIMESTAMPTZ '{value}'"),
         value => value.to_string(),
+    }
+}
+
+/// `+ INTERVAL '…'`, or `- INTERVAL '…'` where nothing in it is positive.
+fn signed(by: &Interval) -> String {
+    let negated = (|| {
+        Some(Interval {
+            months: by.months.checked_neg()?,
+            days: by.days.checked_neg()?,
+            micros: by.micros.checked_neg()?,
+        })
+    })();
+    match negated {
+        Some(negated) if by.months <= 0 && by.days <= 0 && by.micros <= 0 => {
+            format!("- {}", interval(&negated))
+        }
+        _ => format!("+ {}", interval(by)),
     }
 }
 
