@@ -49,6 +49,27 @@ impl Terminal {
 
     fn press(&self, keys: &str) {
         (&*self.keyboard).write_all(keys.as_bytes()).unwrap();
+        // What is typed while the shell turns to its prompt can be lost: a user sees it and types again.
+        let typed: String = keys.chars().take_while(|key| !key.is_control()).take(16).collect();
+        if typed.len() < 4 {
+            return;
+        }
+        for _ in 0..5 {
+            let end = Instant::now() + Duration::from_secs(3);
+            while Instant::now() < end {
+                if self.shows(typed.trim_end()) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            (&*self.keyboard).write_all(keys.as_bytes()).unwrap();
+        }
+    }
+
+    /// True where a line of the screen contains a text now.
+    fn shows(&self, wanted: &str) -> bool {
+        let parser = self.screen.0.lock().unwrap();
+        parser.screen().rows(0, COLUMNS.get()).any(|line| line.contains(wanted))
     }
 
     /// Waits until the lines of the screen are as they should be, and returns them.
@@ -88,14 +109,15 @@ impl Terminal {
 
     /// Leaves by Ctrl-D, and expects success.
     fn leave(mut self) {
-        self.press("\u{4}");
         let end = Instant::now() + PATIENCE;
         let status = loop {
+            // A key that comes while the shell turns to its prompt can be lost.
+            let _ = (&*self.keyboard).write_all(b"\x04");
+            std::thread::sleep(Duration::from_millis(200));
             match self.shell.try_wait().unwrap() {
                 Some(status) => break status,
                 None => assert!(Instant::now() < end, "the shell does not leave"),
             }
-            std::thread::sleep(Duration::from_millis(10));
         };
         assert!(status.success(), "{status}");
     }
