@@ -7,7 +7,7 @@ use super::encoding::{TextEncoding, as_utf8};
 use super::input_error;
 use crate::Result;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,13 +29,25 @@ pub(super) fn open(
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             Box::new(zstd::stream::read::Decoder::with_buffer(raw).map_err(failed)?)
         }
-        // After its magic a Parquet file goes on with a binary header, where a text would go on with a letter.
-        [b'P', b'A', b'R', b'1', byte, ..] if *byte < b' ' && !byte.is_ascii_whitespace() => {
+        // A Parquet file begins and ends with its magic. A text can begin so too.
+        [b'P', b'A', b'R', b'1', ..] if ends_in_parquet_magic(path) => {
             return Err(input_error(path, "it is a Parquet file, not text"));
         }
         _ => Box::new(raw),
     };
     as_utf8(source, stated).map_err(failed)
+}
+
+/// True where the last bytes of a file are those of a Parquet file; of a pipe they are not known.
+fn ends_in_parquet_magic(path: &Path) -> bool {
+    let read = || -> std::io::Result<[u8; 4]> {
+        let mut file = File::open(path)?;
+        let mut last = [0; 4];
+        file.seek(SeekFrom::End(-4))?;
+        file.read_exact(&mut last)?;
+        Ok(last)
+    };
+    path.is_file() && read().is_ok_and(|last| last == *b"PAR1")
 }
 
 /// A file that counts what is read of it.
