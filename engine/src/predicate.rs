@@ -75,6 +75,17 @@ pub struct Interval {
     pub micros: i64,
 }
 
+impl Interval {
+    /// As long in the other direction; `None` where a part is the least of its type.
+    pub fn checked_neg(&self) -> Option<Interval> {
+        Some(Interval {
+            months: self.months.checked_neg()?,
+            days: self.days.checked_neg()?,
+            micros: self.micros.checked_neg()?,
+        })
+    }
+}
+
 /// A constant, or one that the statement's clock completes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Literal {

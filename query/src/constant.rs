@@ -23,6 +23,18 @@ pub(crate) enum Operator {
 }
 
 impl Operator {
+    /// What computes it.
+    pub(crate) fn function(self) -> Function {
+        match self {
+            Operator::Plus => Function::Add,
+            Operator::Minus => Function::Subtract,
+            Operator::Multiply => Function::Multiply,
+            Operator::Divide => Function::Divide,
+            Operator::Modulo => Function::Modulo,
+            Operator::Concat => Function::Concat,
+        }
+    }
+
     /// As it is written.
     pub(crate) fn symbol(self) -> &'static str {
         match self {
@@ -278,7 +290,7 @@ pub(crate) fn is_left_to_be_computed(a: &Constant, operator: Operator, b: &Const
 }
 
 fn negate_interval(interval: Interval, span: Span) -> Result<Interval> {
-    scale_interval(interval, -1).ok_or_else(|| out_of_range(span))
+    interval.checked_neg().ok_or_else(|| out_of_range(span))
 }
 
 fn scale_interval(interval: Interval, times: i64) -> Option<Interval> {
@@ -300,15 +312,8 @@ fn add_intervals(a: Interval, b: Interval) -> Option<Interval> {
 
 /// Numbers, computed as of columns.
 fn calculate(a: Value, operator: Operator, b: Value, span: Span) -> Result<Constant> {
-    let function = match operator {
-        Operator::Plus => Function::Add,
-        Operator::Minus => Function::Subtract,
-        Operator::Multiply => Function::Multiply,
-        Operator::Divide => Function::Divide,
-        Operator::Modulo => Function::Modulo,
-        Operator::Concat => Function::Concat,
-    };
-    let computed = Compiled::new(&Expr::call(function, [Expr::value(a), Expr::value(b.clone())]), 0);
+    let computed =
+        Compiled::new(&Expr::call(operator.function(), [Expr::value(a), Expr::value(b.clone())]), 0);
     match computed.as_ref().map(Compiled::constant) {
         Ok(Some(value)) => Ok(Constant::Value(value.clone())),
         _ if as_double(&b) == 0.0 && matches!(operator, Operator::Divide | Operator::Modulo) => {

@@ -29,8 +29,10 @@ pub(super) fn open(
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             Box::new(zstd::stream::read::Decoder::with_buffer(raw).map_err(failed)?)
         }
-        // A Parquet file begins and ends with its magic. A text can begin so too.
-        [b'P', b'A', b'R', b'1', ..] if ends_in_parquet_magic(path) => {
+        // A Parquet file begins with its magic and a binary header, and ends with its magic. A text can do some of that.
+        [b'P', b'A', b'R', b'1', byte, ..]
+            if *byte < b' ' && !byte.is_ascii_whitespace() && ends_in_parquet_magic(path) =>
+        {
             return Err(input_error(path, "it is a Parquet file, not text"));
         }
         _ => Box::new(raw),

@@ -348,8 +348,10 @@ mod tests {
 
     #[test]
     fn a_parquet_file_is_named() {
-        assert!(open(b"PAR1\x15\x04..").err().unwrap().to_string().contains("Parquet"));
-        assert_eq!(lines(b"PAR1,x\n"), [(1, "PAR1".to_owned())]);
+        assert!(open(b"PAR1\x15\x04..PAR1").err().unwrap().to_string().contains("Parquet"));
+        // A random table of texts once began as a Parquet file does, and was refused.
+        assert_eq!(lines(b"PAR1\x15\n"), [(1, "PAR1\u{15}".to_owned())]);
+        assert_eq!(lines(b"PAR1,x\nPAR1"), [(1, "PAR1".to_owned()), (2, "PAR1".to_owned())]);
     }
 
     #[test]

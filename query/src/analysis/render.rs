@@ -262,14 +262,7 @@ fn constant(value: &Value) -> String {
 
 /// `+ INTERVAL '…'`, or `- INTERVAL '…'` where nothing in it is positive.
 fn signed(by: &Interval) -> String {
-    let negated = (|| {
-        Some(Interval {
-            months: by.months.checked_neg()?,
-            days: by.days.checked_neg()?,
-            micros: by.micros.checked_neg()?,
-        })
-    })();
-    match negated {
+    match by.checked_neg() {
         Some(negated) if by.months <= 0 && by.days <= 0 && by.micros <= 0 => {
             format!("- {}", interval(&negated))
         }

@@ -341,14 +341,7 @@ impl Names<'_> {
         if let (Operator::Plus, Some(interval)) = (operator, a.interval()) {
             return self.moved(b, interval, span);
         }
-        let function = match operator {
-            Operator::Plus => Function::Add,
-            Operator::Minus => Function::Subtract,
-            Operator::Multiply => Function::Multiply,
-            Operator::Divide => Function::Divide,
-            Operator::Modulo => Function::Modulo,
-            Operator::Concat => Function::Concat,
-        };
+        let function = operator.function();
         let whole = |typed: &Typed| typed.data_type.is_some_and(DataType::is_integer);
         let date = |typed: &Typed| typed.data_type == Some(DataType::Date);
         let of_dates = match operator {
@@ -499,14 +492,9 @@ pub(super) fn no_remainder(span: Span) -> Error {
 }
 
 fn negated(interval: Interval, span: Span) -> Result<Interval> {
-    let negated = (|| {
-        Some(Interval {
-            months: interval.months.checked_neg()?,
-            days: interval.days.checked_neg()?,
-            micros: interval.micros.checked_neg()?,
-        })
-    })();
-    negated.ok_or_else(|| Error::query(QueryErrorKind::Value, span, "the result is out of range"))
+    interval
+        .checked_neg()
+        .ok_or_else(|| Error::query(QueryErrorKind::Value, span, "the result is out of range"))
 }
 
 /// The double nearest to a constant number; any other value as it is.
