@@ -323,7 +323,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--rows", type=int, default=1500)
-    parser.add_argument("--answers", default="target/debug/examples/answers")
+    parser.add_argument("--answers", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "debug/examples/answers"))
     options = parser.parse_args()
     print(f"seed {options.seed}, DuckDB {duckdb.__version__}", flush=True)
     rng = random.Random(options.seed)
