@@ -7,7 +7,7 @@
 use super::chunk::{Answer, Worker};
 use super::{Stats, TASK_CHUNKS, share, tasks_of};
 use crate::control::Cancel;
-use crate::kernel;
+use crate::kernel::{self, Lanes};
 use crate::plan::{Node, Plan};
 use crate::predicate::Predicate;
 use crate::schema::TableId;
@@ -79,14 +79,14 @@ pub fn overlap(
         workers: plans.iter().map(Worker::new).collect(),
         overlap: Overlap::of(plans.len()),
         scratch: Box::new([0; BITSET_WORDS]),
-        counts: Vec::new(),
+        lanes: vec![Lanes::default(); whole.pairs.len()],
     };
     let counters = share(&tasks, nanos, begin, |counter, task| counter.task(task, cancel))?;
     let (mut total, mut stats) = (whole, Stats::default());
-    for Counter { workers, overlap, .. } in counters {
-        let add = |into: &mut Vec<u64>, from: Vec<u64>| into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
-        add(&mut total.sizes, overlap.sizes);
-        add(&mut total.pairs, overlap.pairs);
+    for Counter { workers, overlap, lanes, .. } in counters {
+        let pairs = overlap.pairs.iter().zip(&lanes).map(|(pair, lanes)| pair + lanes.iter().sum::<u64>());
+        total.pairs.iter_mut().zip(pairs).for_each(|(total, pair)| *total += pair);
+        total.sizes.iter_mut().zip(overlap.sizes).for_each(|(total, size)| *total += size);
         workers.iter().for_each(|worker| stats.add(worker.stats));
     }
     Ok((total, stats))
@@ -98,7 +98,8 @@ struct Counter<'p, 'a> {
     overlap: Overlap,
     /// All zero between uses.
     scratch: Box<Words>,
-    counts: Vec<u32>,
+    /// Of pairs where both were bitsets.
+    lanes: Vec<Lanes>,
 }
 
 /// One set in a chunk: stored, or made.
@@ -112,8 +113,10 @@ impl Counter<'_, '_> {
         self.workers.iter_mut().for_each(|worker| worker.begin(chunks.clone()));
         for chunk in chunks {
             cancel.check()?;
-            let sets = self.workers.iter_mut().map(|worker| set_of(worker, chunk));
-            let sets = sets.collect::<Result<Vec<_>>>()?;
+            let mut sets = Vec::with_capacity(self.workers.len());
+            for worker in &mut self.workers {
+                sets.push(set_of(worker, chunk)?);
+            }
             let rows = self.workers.first().map_or(0, |worker| worker.plan.table.chunk_rows(chunk));
             self.count(&sets, rows);
             for (worker, set) in self.workers.iter_mut().zip(sets) {
@@ -126,8 +129,9 @@ impl Counter<'_, '_> {
     }
 
     fn count(&mut self, sets: &[Set<'_>], rows: usize) {
-        let Counter { overlap, scratch, counts, .. } = self;
-        let (mut bitsets, mut lists, mut everyone) = (Vec::new(), Vec::new(), Vec::new());
+        let Counter { overlap, scratch, lanes, .. } = self;
+        let (mut bitsets, mut lists) = (Vec::with_capacity(sets.len()), Vec::with_capacity(sets.len()));
+        let mut everyone = Vec::new();
         for (index, set) in sets.iter().enumerate() {
             let (cardinality, set) = match set {
                 Set::Stored(set) => (set.cardinality(), *set),
@@ -163,15 +167,7 @@ impl Counter<'_, '_> {
             everyone[..at].iter().for_each(|other| overlap.pairs[place(*all, *other)] += rows as u64);
         }
 
-        let words: Vec<&Words> = bitsets.iter().map(|(_, words)| *words).collect();
-        counts.clear();
-        counts.resize(words.len() * words.len().saturating_sub(1) / 2, 0);
-        kernel::pair_counts(&words, counts);
-        for (high, (a, _)) in bitsets.iter().enumerate() {
-            for (low, (b, _)) in bitsets[..high].iter().enumerate() {
-                overlap.pairs[place(*a, *b)] += u64::from(counts[place(high, low)]);
-            }
-        }
+        kernel::pair_counts(&bitsets, lanes);
         for (at, (a, members)) in lists.iter().enumerate() {
             for (b, words) in &bitsets {
                 overlap.pairs[place(*a, *b)] += u64::from(kernel::count_members(words, members));

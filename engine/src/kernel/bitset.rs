@@ -60,25 +60,25 @@ fn block_of(operands: &[Operand<'_>], block: usize) -> [u64; BLOCK] {
     result
 }
 
-/// Words of a set that stay in registers while they meet those of the others.
-const PAIR_BLOCK: usize = 128;
+/// Words of a set that meet those of all others before the next are looked at: so many of twenty sets fit the L1 cache.
+pub(super) const PAIR_BLOCK: usize = 128;
 
-/// Adds to `counts` the cardinality of the intersection of each two sets: of set i with j < i at `i × (i − 1) / 2 + j`.
+/// Numbers whose sum is the count of a pair's members: how much each of them has of it is of no meaning.
+pub type Lanes = [u64; 8];
+
+/// Adds to `pairs` the cardinality of the intersection of each two sets: of i with j < i at `i × (i − 1) / 2 + j`, where i
+/// and j are the numbers that stand beside the sets, ascending.
 ///
-/// A block of every set is in the L1 cache while all pairs of it are counted.
 #[inline(always)]
-pub(super) fn pair_counts(sets: &[&Words], counts: &mut [u32]) {
+pub(super) fn pair_counts(sets: &[(usize, &Words)], pairs: &mut [Lanes]) {
     for block in (0..BITSET_WORDS).step_by(PAIR_BLOCK) {
-        let mut counts = counts.iter_mut();
-        for (high, set) in sets.iter().enumerate() {
+        for (at, (high, set)) in sets.iter().enumerate() {
+            let row = high * high.saturating_sub(1) / 2;
             let Some(a) = set[block..].first_chunk::<PAIR_BLOCK>() else { return };
-            for other in &sets[..high] {
-                let (Some(b), Some(count)) = (other[block..].first_chunk::<PAIR_BLOCK>(), counts.next())
-                else {
-                    return;
-                };
-                *count += (0..PAIR_BLOCK).map(|word| u64::from((a[word] & b[word]).count_ones())).sum::<u64>()
-                    as u32;
+            for (low, other) in &sets[..at] {
+                let Some(b) = other[block..].first_chunk::<PAIR_BLOCK>() else { return };
+                pairs[row + low][0] +=
+                    a.iter().zip(b).map(|(a, b)| u64::from((a & b).count_ones())).sum::<u64>();
             }
         }
     }

@@ -1,13 +1,14 @@
 //! Each kernel compiled for AVX2 and AVX-512 beside the baseline, and picked at run time.
 //!
 //! The bodies are the safe functions of the sibling modules, inlined under wider target features. Two things here touch
-//! a pointer: the prefetch, and the one kernel whose vector form the compiler does not find. One of the files where
+//! a pointer: the prefetch, and the kernels whose vector form the compiler does not find. One of the files where
 //! `unsafe` may be.
 #![allow(unsafe_code)]
 
 use super::array;
-use super::bitset::{self, Operand};
+use super::bitset::{self, Lanes, Operand};
 use muster_storage::chunk::Words;
+use muster_storage::format::BITSET_WORDS;
 
 /// What the processor can do, as far as the kernels are compiled for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,8 +93,9 @@ macro_rules! dispatch {
 dispatch! {
     /// The cardinality of the intersection of all operands.
     intersection_count = bitset::intersection_count; (operands: &[Operand<'_>]) -> u32;
-    /// Adds to `counts` the cardinality of the intersection of each two sets: of set i with j < i at `i × (i − 1) / 2 + j`.
-    pair_counts = bitset::pair_counts; (sets: &[&Words], counts: &mut [u32]);
+    /// Adds to `pairs` the cardinality of the intersection of each two sets: of i with j < i at `i × (i − 1) / 2 + j`, where i
+    /// and j are the numbers that stand beside the sets, ascending.
+    pair_counts = bitset::pair_counts, in AVX-512 pair_lanes; (sets: &[(usize, &Words)], pairs: &mut [Lanes]);
     /// Writes the intersection of all operands; returns its cardinality.
     intersection_into = bitset::intersection_into; (operands: &[Operand<'_>], out: &mut Words) -> u32;
     /// Adds the members of `words` to `out`.
@@ -202,6 +204,39 @@ fn cells_compressed(members: &Words, slices: &[&Words], out: &mut Vec<u16>) {
     unsafe { out.set_len(end) };
 }
 
+/// [`bitset::pair_counts`] with a count in each lane of a register, which are added up once, at the end.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn pair_lanes(sets: &[(usize, &Words)], pairs: &mut [Lanes]) {
+    use std::arch::x86_64::{
+        _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_epi64, _mm512_popcnt_epi64, _mm512_storeu_epi64,
+    };
+    for block in (0..BITSET_WORDS).step_by(bitset::PAIR_BLOCK) {
+        for (at, (high, set)) in sets.iter().enumerate() {
+            let row = high * high.saturating_sub(1) / 2;
+            let (a, _) = set[block..block + bitset::PAIR_BLOCK].as_chunks::<8>();
+            // More sets than the processor sees the streams of: what is counted next is asked for.
+            let next =
+                set[block + bitset::PAIR_BLOCK..].chunks(bitset::PAIR_BLOCK).next().unwrap_or_default();
+            (0..next.len()).step_by(8).for_each(|word| prefetch(next, word));
+            for (low, other) in &sets[..at] {
+                let (b, _) = other[block..block + bitset::PAIR_BLOCK].as_chunks::<8>();
+                let pair = &mut pairs[row + low];
+                // SAFETY: each load and store is of a live array of eight words.
+                unsafe {
+                    let mut count = _mm512_loadu_epi64(pair.as_ptr().cast());
+                    for (a, b) in a.iter().zip(b) {
+                        let (a, b) =
+                            (_mm512_loadu_epi64(a.as_ptr().cast()), _mm512_loadu_epi64(b.as_ptr().cast()));
+                        count = _mm512_add_epi64(count, _mm512_popcnt_epi64(_mm512_and_si512(a, b)));
+                    }
+                    _mm512_storeu_epi64(pair.as_mut_ptr().cast(), count);
+                }
+            }
+        }
+    }
+}
+
 /// Asks the cache for the line of `slice[index]`; nothing happens beyond the end.
 #[inline(always)]
 pub fn prefetch<T>(slice: &[T], index: usize) {
@@ -276,11 +311,16 @@ mod tests {
                 let mut decoded = vec![7];
                 decode_members(&out, expected.len() as u32, &mut decoded);
                 prop_assert_eq!(&decoded[1..], &expected[..]);
-                let mut pairs = vec![1; sets.len() * (sets.len() - 1) / 2];
-                pair_counts(&sets, &mut pairs);
-                for (high, low) in (0..sets.len()).flat_map(|high| (0..high).map(move |low| (high, low))) {
-                    let both: u32 = sets[high].iter().zip(sets[low]).map(|(a, b)| (a & b).count_ones()).sum();
-                    prop_assert_eq!(pairs[high * (high - 1) / 2 + low], 1 + both);
+                // Every other number has no set.
+                let numbered: Vec<_> = sets.iter().enumerate().map(|(index, set)| (2 * index + 1, *set)).collect();
+                let mut pairs = vec![[1; 8]; 2 * sets.len() * (2 * sets.len() - 1) / 2];
+                pair_counts(&numbered, &mut pairs);
+                for (high, low) in (0..2 * sets.len()).flat_map(|high| (0..high).map(move |low| (high, low))) {
+                    let both = match (high % 2, low % 2) {
+                        (1, 1) => sets[high / 2].iter().zip(sets[low / 2]).map(|(a, b)| u64::from((a & b).count_ones())).sum(),
+                        _ => 0,
+                    };
+                    prop_assert_eq!(pairs[high * (high - 1) / 2 + low].iter().sum::<u64>(), 8 + both);
                 }
                 let mut cells = vec![7];
                 cells_of(&out, &sets, &mut cells);
