@@ -126,7 +126,7 @@ impl Session {
 
     /// What a statement is bound in.
     pub(crate) fn context<'a>(&'a self, snapshot: &'a Snapshot) -> Context<'a> {
-        Context { snapshot, cancel: &self.cancel, zone: self.zone.as_ref(), kept: false }
+        Context { snapshot, cancel: &self.cancel, zone: self.zone.as_ref(), kept: None }
     }
 
     fn execute_parsed(&mut self, statement: Statement, sql: &str) -> Result<Outcome> {
