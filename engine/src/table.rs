@@ -56,7 +56,7 @@ impl TableState {
     /// The table with audiences of its members.
     pub fn with_audiences<'r>(mut self, records: impl Iterator<Item = &'r AudienceRecord>) -> TableState {
         for record in records {
-            self.audiences.insert(record.id, record.definition());
+            self.audiences.insert(record.id, record.condition());
             self.hidden.extend(record.hidden_column());
         }
         self

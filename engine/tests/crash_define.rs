@@ -8,6 +8,7 @@
 #[path = "define/rows.rs"]
 mod rows;
 
+use muster_engine::catalog::Definition;
 use muster_engine::control::Cancel;
 use muster_engine::database::{AudienceSpec, Dependents, Mode, ViewSpec};
 use muster_engine::exec::{Members, Scope, evaluate, project};
@@ -39,22 +40,22 @@ fn put_static(database: &Database, name: &str, every: u32, replace: bool) -> Res
     database.create_static_audience(spec(name), &members, replace, &Cancel::default()).map(drop)
 }
 
-fn put_view(database: &Database, name: &str) -> Result<()> {
+fn put_view(database: &Database, name: &str, column: u32, replace: bool) -> Result<()> {
     let spec = ViewSpec {
         name: name.into(),
         table: TABLE,
-        columns: vec![(ColumnId(2), "place".into())],
-        predicate: Predicate::IsNull(ColumnId(2)).not(),
+        columns: vec![(ColumnId(column), "place".into())],
+        definition: Definition::new(Predicate::IsNull(ColumnId(column)).not(), [])?,
         source: "S".into(),
     };
-    database.create_view(spec, false).map(drop)
+    database.create_view(spec, replace).map(drop)
 }
 
 fn relation(database: &Database, name: &str) -> muster_engine::catalog::Relation {
     database.snapshot().named(name).unwrap()
 }
 
-/// A table with a view and audiences of both kinds, one of which depends on the other.
+/// A table with views and audiences of both kinds; one depends on another, one on a view.
 fn prepared(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
     let database = open(&disk).unwrap();
@@ -74,15 +75,20 @@ fn prepared(seed: u64) -> SimDisk {
     put_static(&database, "frozen", 9, false).unwrap();
     let predicate = Predicate::IsTrue(ColumnId(3))
         .and(Predicate::Audience(database.snapshot().audience_named("frozen").unwrap().id));
-    database.create_audience(spec("both"), predicate, false).unwrap();
-    put_view(&database, "places").unwrap();
+    database.create_audience(spec("both"), Definition::new(predicate, []).unwrap(), false).unwrap();
+    put_view(&database, "places", 2, false).unwrap();
+    put_view(&database, "unused", 2, false).unwrap();
+    let places = database.snapshot().view_named("places").unwrap();
+    let predicate = places.definition.predicate().clone().and(Predicate::IsTrue(ColumnId(3)));
+    let placed = Definition::new(predicate, [places.id]).unwrap();
+    database.create_audience(spec("placed"), placed, false).unwrap();
     drop(database);
     disk
 }
 
 type Change = fn(&Database) -> Result<()>;
 
-const CHANGES: [(&str, Change); 9] = [
+const CHANGES: [(&str, Change); 11] = [
     ("add a column", |database| {
         let column = ColumnSpec { name: "tier".into(), data_type: DataType::Text, nullable: true };
         database.add_column(TABLE, &column, false).map(drop)
@@ -97,7 +103,11 @@ const CHANGES: [(&str, Change); 9] = [
     ("drop a static audience, one that needs it with it", |database| {
         database.drop_relations(&[relation(database, "frozen")], Dependents::Drop).map(drop)
     }),
-    ("create a view", |database| put_view(database, "more")),
+    ("create a view", |database| put_view(database, "more", 2, false)),
+    ("replace a view", |database| put_view(database, "unused", 3, true)),
+    ("drop a view, an audience over it with it", |database| {
+        database.drop_relations(&[relation(database, "places")], Dependents::Drop).map(drop)
+    }),
     ("drop the table and all on it", |database| {
         database.drop_relations(&[relation(database, "m")], Dependents::Drop).map(drop)
     }),
@@ -129,6 +139,11 @@ fn describe(database: &Database) -> String {
 fn examine(disk: &SimDisk, context: &str) -> String {
     let database = open(disk).unwrap_or_else(|error| panic!("{context}: {error}"));
     let described = describe(&database);
+    // What is built on a view still is.
+    if let Some(places) = database.snapshot().named("places") {
+        let error = database.drop_relations(&[places], Dependents::Refuse).unwrap_err().to_string();
+        assert!(error.contains("audience \"placed\" depends on it"), "{context}: {error}");
+    }
     let verified = database.verify(&Cancel::default(), &mut |_, _, _| {});
     verified.unwrap_or_else(|error| panic!("{context}: {error}"));
     drop(database);

@@ -13,8 +13,9 @@ mod random;
 mod rows;
 
 use model::{Model, Named, Table};
+use muster_engine::catalog::Definition;
 use muster_engine::control::Cancel;
-use muster_engine::database::{AudienceSpec, Dependents, Mode};
+use muster_engine::database::{AudienceSpec, Dependents, Mode, ViewSpec};
 use muster_engine::eval;
 use muster_engine::exec::{
     Aggregate, Count, Groups, Members, OrderBy, Profile, Scope, Top, evaluate, project,
@@ -259,6 +260,38 @@ fn static_audiences_and_new_columns_over_several_ranges() {
     assert_eq!(inspection.tables[0].audiences[0].cardinality, Some(rows as u64));
     database.drop_relations(&[snapshot.named("a").unwrap()], Dependents::Refuse).unwrap();
     assert_eq!(parts(&database), before);
+}
+
+/// Two sessions: what one resolved over a view that the other replaced or dropped meanwhile is refused.
+#[test]
+fn a_definition_over_a_view_that_went_meanwhile_is_refused() {
+    let database = open(&SimDisk::new(4));
+    let table = import(&database, 10);
+    let view = |predicate: Predicate, replace| {
+        let definition = Definition::new(predicate, []).unwrap();
+        let columns = vec![(ColumnId(1), "id".into())];
+        database.create_view(
+            ViewSpec { name: "v".into(), table, columns, definition, source: String::new() },
+            replace,
+        )
+    };
+    let over = |view| {
+        let spec = AudienceSpec { name: "a".into(), table, source: String::new(), created_micros: 0 };
+        let definition = Definition::new(Predicate::everyone(), [view]).unwrap();
+        database.create_audience(spec, definition, true)
+    };
+    let old = view(Predicate::everyone(), false).unwrap();
+    assert_eq!(view(Predicate::everyone(), true).unwrap(), old);
+    let new = view(Predicate::everyone().not(), true).unwrap();
+    assert_ne!(new, old);
+    let error = over(old).unwrap_err().to_string();
+    assert!(error.contains("audience \"a\" needs a missing view"), "{error}");
+    assert!(database.snapshot().audiences().is_empty());
+    over(new).unwrap();
+    view(Predicate::everyone(), true).unwrap_err();
+    database.drop_relations(&[database.snapshot().named("v").unwrap()], Dependents::Drop).unwrap();
+    assert!(database.snapshot().audiences().is_empty());
+    over(new).unwrap_err();
 }
 
 /// A reader keeps what it began with, whatever is dropped under it.

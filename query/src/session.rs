@@ -126,7 +126,7 @@ impl Session {
 
     /// What a statement is bound in.
     pub(crate) fn context<'a>(&'a self, snapshot: &'a Snapshot) -> Context<'a> {
-        Context { snapshot, cancel: &self.cancel, zone: self.zone.as_ref(), kept: false }
+        Context { snapshot, cancel: &self.cancel, zone: self.zone.as_ref(), kept: None }
     }
 
     fn execute_parsed(&mut self, statement: Statement, sql: &str) -> Result<Outcome> {
@@ -143,9 +143,9 @@ impl Session {
             Statement::Overlap(overlap) => analysis::overlap(*overlap, sql, &self.context(&snapshot)),
             Statement::Set(setting) => self.set(setting),
             Statement::ShowTables => Ok(define::show_tables(&snapshot)),
-            Statement::ShowViews => define::show_views(&snapshot),
-            Statement::ShowAudiences => define::show_audiences(&snapshot, &self.cancel),
-            Statement::Describe(name) => define::describe(&snapshot, &name, &self.cancel),
+            Statement::ShowViews => define::show_views(&self.context(&snapshot)),
+            Statement::ShowAudiences => define::show_audiences(&self.context(&snapshot)),
+            Statement::Describe(name) => define::describe(&name, &self.context(&snapshot)),
             Statement::CreateTable(table) => self.create_table(table, &snapshot),
             Statement::Define(definition) => self.define(*definition, &snapshot),
             Statement::Copy(copy) => self.copy_from(*copy, &snapshot),

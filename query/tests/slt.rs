@@ -118,6 +118,6 @@ macro_rules! chapters {
 }
 
 chapters!(
-    types comparisons nulls tags times groups rows errors ddl audiences
+    types comparisons nulls tags times groups rows errors ddl audiences views
     expressions text grouping subqueries zones samples_buckets analysis differences
 );

@@ -1,12 +1,11 @@
-//! What depends on what: columns on their table, views and audiences on the table, columns and audiences that they name.
-//!
-//! A view or audience that was defined over a view depends on what that view named, not on the view: the definition was
-//! resolved when it was made.
+//! What depends on what: columns on their table; views and audiences on their table and on the columns, audiences and
+//! views that they name.
 
-use super::{AudienceKind, Catalog, Relation};
-use crate::predicate::{AudienceId, Dependency, Predicate};
+use super::{AudienceKind, Catalog, Definition, Relation};
+use crate::predicate::{AudienceId, Dependency};
 use crate::schema::{ColumnId, TableId};
-use std::collections::BTreeSet;
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,23 +20,13 @@ impl Catalog {
     /// Views and audiences that cannot be without one of `subjects`, themselves excepted: those that depend on one, on
     /// one of those, and so on.
     pub fn dependents(&self, subjects: &[Subject]) -> BTreeSet<Relation> {
+        let needs = self.needs();
         let mut gone: BTreeSet<Subject> = subjects.iter().copied().collect();
         loop {
             let before = gone.len();
-            for (relation, table, predicate, columns) in self.definitions() {
-                let mut lost = gone.contains(&Subject::Relation(Relation::Table(table)));
-                let mut needs = |subject| lost |= gone.contains(&subject);
-                columns.into_iter().for_each(|column| needs(Subject::Column(table, column)));
-                if let Some(predicate) = predicate {
-                    predicate.for_each_dependency(&mut |dependency| match dependency {
-                        Dependency::Column(column) => needs(Subject::Column(table, column)),
-                        Dependency::Audience(audience) => {
-                            needs(Subject::Relation(Relation::Audience(audience)));
-                        }
-                    });
-                }
-                if lost {
-                    gone.insert(Subject::Relation(relation));
+            for (relation, needed) in &needs {
+                if !needed.is_disjoint(&gone) {
+                    gone.insert(Subject::Relation(*relation));
                 }
             }
             if gone.len() == before {
@@ -53,57 +42,82 @@ impl Catalog {
             .collect()
     }
 
-    /// Each view and audience with its table, its condition, and the columns that it names beside.
-    fn definitions(&self) -> Vec<(Relation, TableId, Option<&Predicate>, Vec<ColumnId>)> {
+    /// Refuses a view or audience that needs what does not exist.
+    pub(crate) fn check_needs(&self) -> Result<()> {
+        for (relation, needed) in self.needs() {
+            for subject in needed {
+                let missing = match subject {
+                    Subject::Relation(needed) if !self.has(needed) => self.describe(needed),
+                    Subject::Column(table, column) if self.table(table)?.schema.column(column).is_none() => {
+                        format!("a missing column, {}", column.0)
+                    }
+                    _ => continue,
+                };
+                return Err(Error::Invalid(format!("{} needs {missing}", self.describe(relation))));
+            }
+        }
+        Ok(())
+    }
+
+    /// What each view and audience cannot be without, directly.
+    fn needs(&self) -> BTreeMap<Relation, BTreeSet<Subject>> {
         let views = self.views.iter().map(|view| {
-            let columns = view.columns.iter().map(|column| column.column).collect();
-            (Relation::View(view.id), view.table, Some(view.predicate.get()), columns)
+            let mut needed = needed(view.table, Some(&view.definition));
+            needed.extend(view.columns.iter().map(|shown| Subject::Column(view.table, shown.column)));
+            (Relation::View(view.id), needed)
         });
         let audiences = self.audiences.iter().map(|audience| {
-            let predicate = match &audience.kind {
-                AudienceKind::Dynamic(predicate) => Some(predicate.get()),
+            let definition = match &audience.kind {
+                AudienceKind::Dynamic(definition) => Some(definition),
                 AudienceKind::Static { .. } => None,
             };
-            (Relation::Audience(audience.id), audience.table, predicate, Vec::new())
+            (Relation::Audience(audience.id), needed(audience.table, definition))
         });
         views.chain(audiences).collect()
     }
 
     /// The way from an audience back to itself, in names, if there is one.
     pub fn cycle(&self, from: AudienceId) -> Option<Vec<String>> {
-        let mut seen = BTreeSet::new();
-        let mut path = Vec::new();
-        self.leads_back(from, from, &mut seen, &mut path).then_some(path)
+        let from = Relation::Audience(from);
+        let (mut seen, mut path) = (BTreeSet::new(), Vec::new());
+        let found = leads_back(&self.needs(), from, from, &mut seen, &mut path);
+        found.then(|| path.into_iter().filter_map(|relation| self.name(relation).cloned()).collect())
     }
+}
 
-    fn leads_back(
-        &self,
-        at: AudienceId,
-        from: AudienceId,
-        seen: &mut BTreeSet<AudienceId>,
-        path: &mut Vec<String>,
-    ) -> bool {
-        let Some(record) = self.audience(at) else { return false };
-        let mut next = BTreeSet::new();
-        if let AudienceKind::Dynamic(predicate) = &record.kind {
-            predicate.get().for_each_dependency(&mut |dependency| {
-                if let Dependency::Audience(audience) = dependency {
-                    next.insert(audience);
-                }
+/// What a definition over a table names.
+fn needed(table: TableId, definition: Option<&Definition>) -> BTreeSet<Subject> {
+    let mut needed = BTreeSet::from([Subject::Relation(Relation::Table(table))]);
+    if let Some(definition) = definition {
+        needed.extend(definition.views().iter().map(|view| Subject::Relation(Relation::View(*view))));
+        definition.predicate().for_each_dependency(&mut |dependency| {
+            needed.insert(match dependency {
+                Dependency::Column(column) => Subject::Column(table, column),
+                Dependency::Audience(audience) => Subject::Relation(Relation::Audience(audience)),
             });
-        }
-        path.push(record.name.clone());
-        if next.contains(&from) {
-            path.extend(self.audience(from).map(|record| record.name.clone()));
-            return true;
-        }
-        if next
-            .into_iter()
-            .any(|audience| seen.insert(audience) && self.leads_back(audience, from, seen, path))
-        {
-            return true;
-        }
-        path.pop();
-        false
+        });
     }
+    needed
+}
+
+fn leads_back(
+    needs: &BTreeMap<Relation, BTreeSet<Subject>>,
+    at: Relation,
+    from: Relation,
+    seen: &mut BTreeSet<Relation>,
+    path: &mut Vec<Relation>,
+) -> bool {
+    path.push(at);
+    for subject in needs.get(&at).into_iter().flatten() {
+        let Subject::Relation(next) = *subject else { continue };
+        if next == from {
+            path.push(from);
+            return true;
+        }
+        if seen.insert(next) && leads_back(needs, next, from, seen, path) {
+            return true;
+        }
+    }
+    path.pop();
+    false
 }

@@ -11,7 +11,7 @@ mod relation;
 
 pub use depends::Subject;
 pub use relation::{
-    AudienceKind, AudienceRecord, Relation, StoredPredicate, TableRecord, ViewColumn, ViewId, ViewRecord,
+    AudienceKind, AudienceRecord, Definition, Relation, TableRecord, ViewColumn, ViewId, ViewRecord,
 };
 
 use crate::predicate::AudienceId;
@@ -74,7 +74,11 @@ impl Catalog {
             |found: String| Error::Invalid(format!("the catalog is not one this muster reads: {found}"));
         // The version comes first and is looked at before anything it might have changed.
         match bytes.first_chunk::<2>().map(|b| u16::from_le_bytes(*b)) {
-            Some(CATALOG_VERSION) => codec::decode(bytes).map_err(|error| refuse(error.to_string())),
+            Some(CATALOG_VERSION) => {
+                let catalog: Catalog = codec::decode(bytes).map_err(|error| refuse(error.to_string()))?;
+                catalog.check_needs().map_err(|error| refuse(error.to_string()))?;
+                Ok(catalog)
+            }
             Some(1) => {
                 let old: TablesOnly = codec::decode(bytes).map_err(|error| refuse(error.to_string()))?;
                 Ok(Catalog { next_table: old.next_table, tables: old.tables, ..Catalog::default() })
@@ -98,15 +102,24 @@ impl Catalog {
 
     /// A relation as messages show it: `audience "gold"`.
     pub fn describe(&self, relation: Relation) -> String {
-        let name = match relation {
+        match self.name(relation) {
+            Some(name) => format!("{} \"{name}\"", relation.kind()),
+            None => format!("a missing {}", relation.kind()),
+        }
+    }
+
+    /// The name of what exists.
+    fn name(&self, relation: Relation) -> Option<&String> {
+        match relation {
             Relation::Table(id) => self.tables.iter().find(|t| t.schema.id == id).map(|t| &t.schema.name),
             Relation::View(id) => self.views.iter().find(|v| v.id == id).map(|v| &v.name),
             Relation::Audience(id) => self.audiences.iter().find(|a| a.id == id).map(|a| &a.name),
-        };
-        match name {
-            Some(name) => format!("{} \"{name}\"", relation.kind()),
-            None => format!("a {} that does not exist", relation.kind()),
         }
+    }
+
+    /// Whether it exists.
+    pub fn has(&self, relation: Relation) -> bool {
+        self.name(relation).is_some()
     }
 
     /// The table with this id.
@@ -117,6 +130,11 @@ impl Catalog {
     /// The table with this id, to be changed.
     pub fn table_mut(&mut self, id: TableId) -> Result<&mut TableRecord> {
         self.tables.iter_mut().find(|table| table.schema.id == id).ok_or_else(|| no_table(id))
+    }
+
+    /// The view with this id.
+    pub fn view(&self, id: ViewId) -> Option<&Arc<ViewRecord>> {
+        self.views.iter().find(|view| view.id == id)
     }
 
     /// The audience with this id.

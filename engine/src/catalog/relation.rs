@@ -7,6 +7,7 @@ use bincode::de::Decoder;
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
+use std::collections::BTreeSet;
 
 /// The id of a view, unique for the life of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
@@ -57,7 +58,7 @@ pub struct ViewRecord {
     /// What it shows of it, in order.
     pub columns: Vec<ViewColumn>,
     /// Of whom.
-    pub predicate: StoredPredicate,
+    pub definition: Definition,
     /// The SELECT, as it was written.
     pub source: String,
 }
@@ -92,7 +93,7 @@ pub struct AudienceRecord {
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum AudienceKind {
     /// 0: whoever satisfies a condition when it is asked.
-    Dynamic(StoredPredicate),
+    Dynamic(Definition),
     /// 1: the members that it was created with.
     Static {
         /// The column that is TRUE for them: of the table, but not in its schema.
@@ -104,9 +105,9 @@ pub enum AudienceKind {
 
 impl AudienceRecord {
     /// The condition that its members satisfy.
-    pub fn definition(&self) -> Predicate {
+    pub fn condition(&self) -> Predicate {
         match &self.kind {
-            AudienceKind::Dynamic(predicate) => predicate.0.clone(),
+            AudienceKind::Dynamic(definition) => definition.predicate.clone(),
             AudienceKind::Static { column, .. } => Predicate::IsTrue(*column),
         }
     }
@@ -120,42 +121,57 @@ impl AudienceRecord {
     }
 }
 
-/// A predicate in the catalog: the bytes of [`codec`], as a sequence of bytes.
+/// Who is in a view or a dynamic audience: a condition, resolved when it was made, and the views that were named in making it.
 ///
-/// Whoever makes one has seen to it that [`codec::encode`] takes it.
+/// The condition holds those views' conditions already. They are remembered since a definition cannot be without them:
+/// they are neither dropped nor replaced under it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StoredPredicate(Predicate);
+pub struct Definition {
+    /// Whoever makes one has seen to it that [`codec::encode`] takes it.
+    predicate: Predicate,
+    views: BTreeSet<ViewId>,
+}
 
-impl StoredPredicate {
-    /// A predicate that can be stored.
+impl Definition {
+    /// A definition that can be stored, by a condition that names these views.
     ///
     /// # Errors
     /// Those of [`codec::encode`].
-    pub fn new(predicate: Predicate) -> crate::Result<StoredPredicate> {
+    pub fn new(predicate: Predicate, views: impl IntoIterator<Item = ViewId>) -> crate::Result<Definition> {
         codec::encode(&predicate)?;
-        Ok(StoredPredicate(predicate))
+        Ok(Definition { predicate, views: views.into_iter().collect() })
     }
 
-    /// The predicate.
-    pub fn get(&self) -> &Predicate {
-        &self.0
+    /// The condition.
+    pub fn predicate(&self) -> &Predicate {
+        &self.predicate
+    }
+
+    /// The views that were named.
+    pub fn views(&self) -> &BTreeSet<ViewId> {
+        &self.views
     }
 }
 
-impl Encode for StoredPredicate {
+impl Encode for Definition {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        codec::encode(&self.0).map_err(|error| EncodeError::OtherString(error.to_string()))?.encode(encoder)
+        let predicate = codec::encode(&self.predicate);
+        predicate.map_err(|error| EncodeError::OtherString(error.to_string()))?.encode(encoder)?;
+        self.views.encode(encoder)
     }
 }
 
-impl<Context> Decode<Context> for StoredPredicate {
+impl<Context> Decode<Context> for Definition {
     fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let bytes = Vec::<u8>::decode(decoder)?;
-        match codec::decode(&bytes) {
-            Ok(predicate) => Ok(StoredPredicate(predicate)),
-            Err(error) => Err(DecodeError::OtherString(format!("a stored condition: {error}"))),
+        let refuse = |what: String| DecodeError::OtherString(what);
+        let predicate = codec::decode(&Vec::<u8>::decode(decoder)?)
+            .map_err(|error| refuse(format!("a stored condition: {error}")))?;
+        let views = Vec::<ViewId>::decode(decoder)?;
+        if !views.is_sorted_by(|a, b| a < b) {
+            return Err(refuse(format!("the views of a definition do not ascend: {views:?}")));
         }
+        Ok(Definition { predicate, views: views.into_iter().collect() })
     }
 }
 
-bincode::impl_borrow_decode!(StoredPredicate);
+bincode::impl_borrow_decode!(Definition);

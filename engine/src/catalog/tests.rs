@@ -36,13 +36,15 @@ fn table() -> TableRecord {
 }
 
 fn sample() -> Catalog {
-    let stored = |predicate| StoredPredicate::new(predicate).unwrap();
+    let defined = |predicate, views: &[u32]| {
+        Definition::new(predicate, views.iter().map(|view| ViewId(*view))).unwrap()
+    };
     let view = ViewRecord {
         id: ViewId(2),
         name: "v".into(),
         table: TableId(1),
         columns: vec![ViewColumn { column: ColumnId(3), name: "spend".into() }],
-        predicate: stored(Predicate::IsNull(ColumnId(3)).not()),
+        definition: defined(Predicate::IsNull(ColumnId(3)).not(), &[]),
         source: "SELECT".into(),
     };
     let audience = |id, name: &str, kind| {
@@ -62,7 +64,7 @@ fn sample() -> Catalog {
         tables: vec![table()],
         views: vec![Arc::new(view)],
         audiences: vec![
-            audience(4, "d", AudienceKind::Dynamic(stored(Predicate::Audience(AudienceId(5))))),
+            audience(4, "d", AudienceKind::Dynamic(defined(Predicate::Audience(AudienceId(5)), &[2]))),
             audience(5, "s", AudienceKind::Static { column: ColumnId(4), members: 2 }),
         ],
         ..Catalog::default()
@@ -89,10 +91,11 @@ fn the_bytes_are_golden() {
         0100000000000000
         02000000 0100000000000000 76 01000000
         0100000000000000 03000000 0500000000000000 7370656e64
-        0a00000000000000 0100 0400 0600 03000000
+        0a00000000000000 0100 0400 0600 03000000 0000000000000000
         0600000000000000 53454c454354
         0200000000000000
         04000000 0100000000000000 64 01000000 00000000 0800000000000000 0100 0c00 05000000
+        0100000000000000 02000000
         0100000000000000 53 0900000000000000
         05000000 0100000000000000 73 01000000 01000000 04000000 0200000000000000
         0100000000000000 53 0900000000000000"
@@ -134,6 +137,31 @@ fn other_versions_and_damage_are_refused() {
     );
 }
 
+/// Whatever a definition names exists; damage that leaves the form of a catalog is found by that.
+#[test]
+fn definitions_of_what_is_not_there_are_refused() {
+    let refused = |change: fn(&mut Catalog), expected: &str| {
+        let mut catalog = sample();
+        change(&mut catalog);
+        let error = Catalog::decode(&catalog.encode()).unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error}");
+    };
+    refused(|catalog| catalog.views.clear(), "audience \"d\" needs a missing view");
+    refused(|catalog| drop(catalog.audiences.pop()), "audience \"d\" needs a missing audience");
+    refused(|catalog| catalog.tables.clear(), "view \"v\" needs a missing table");
+    refused(|catalog| drop(catalog.tables[0].schema.columns.pop()), "view \"v\" needs a missing column, 3");
+    let definition = Definition::new(Predicate::everyone(), [7, 1, 7].map(ViewId)).unwrap();
+    let bytes = codec::encode(&definition);
+    assert_eq!(codec::decode::<Definition>(&bytes).unwrap(), definition);
+    let last = bytes.len() - 4;
+    for other in [0, 1] {
+        let mut damaged = bytes.clone();
+        damaged[last] = other;
+        let error = codec::decode::<Definition>(&damaged).unwrap_err().to_string();
+        assert!(error.contains("the views of a definition do not ascend"), "{error}");
+    }
+}
+
 /// Whatever the declarations look like, these bytes are what databases hold.
 #[test]
 fn the_numbers_of_types_and_key_layouts_are_those_on_disk() {
@@ -165,7 +193,8 @@ fn dependents_are_followed_to_the_end() {
     let (d, s) = (Relation::Audience(AudienceId(4)), Relation::Audience(AudienceId(5)));
     let view = Relation::View(ViewId(2));
     let of = |subject| catalog.dependents(&[subject]).into_iter().collect::<Vec<_>>();
-    assert_eq!(of(Subject::Column(TableId(1), ColumnId(3))), [view]);
+    assert_eq!(of(Subject::Column(TableId(1), ColumnId(3))), [view, d]);
+    assert_eq!(of(Subject::Relation(view)), [d]);
     assert_eq!(of(Subject::Column(TableId(1), ColumnId(1))), []);
     assert_eq!(of(Subject::Column(TableId(9), ColumnId(3))), []);
     assert_eq!(of(Subject::Relation(s)), [d]);
@@ -179,8 +208,15 @@ fn cycles_are_told_by_name() {
     assert_eq!(catalog.cycle(AudienceId(4)), None);
     let mut record = (*catalog.audiences[1]).clone();
     let back = Predicate::everyone().and(Predicate::Audience(AudienceId(4)).not());
-    record.kind = AudienceKind::Dynamic(StoredPredicate::new(back).unwrap());
+    record.kind = AudienceKind::Dynamic(Definition::new(back, []).unwrap());
     catalog.audiences[1] = Arc::new(record);
     assert_eq!(catalog.cycle(AudienceId(4)), Some(vec!["d".into(), "s".into(), "d".into()]));
     assert_eq!(catalog.cycle(AudienceId(5)), Some(vec!["s".into(), "d".into(), "s".into()]));
+    // By way of a view.
+    let mut catalog = sample();
+    let mut view = (*catalog.views[0]).clone();
+    view.definition = Definition::new(Predicate::Audience(AudienceId(4)), []).unwrap();
+    catalog.views[0] = Arc::new(view);
+    assert_eq!(catalog.cycle(AudienceId(4)), Some(vec!["d".into(), "v".into(), "d".into()]));
+    assert_eq!(catalog.cycle(AudienceId(5)), None);
 }

@@ -8,8 +8,8 @@ use super::names::{check_free, check_name, new_schema};
 use super::{Database, State, unchecked};
 use crate::audience::members::write_members;
 use crate::catalog::{
-    AudienceKind, AudienceRecord, Catalog, Relation, StoredPredicate, Subject, TableRecord, ViewColumn,
-    ViewId, ViewRecord,
+    AudienceKind, AudienceRecord, Catalog, Definition, Relation, Subject, TableRecord, ViewColumn, ViewId,
+    ViewRecord,
 };
 use crate::control::Cancel;
 use crate::member::KeyLayout;
@@ -32,7 +32,7 @@ pub struct ViewSpec {
     /// The columns that it shows, each under a name.
     pub columns: Vec<(ColumnId, String)>,
     /// Of whom.
-    pub predicate: Predicate,
+    pub definition: Definition,
     /// The SELECT, as it was written.
     pub source: String,
 }
@@ -65,8 +65,11 @@ impl Database {
     }
 
     /// Creates a view; with `replace`, in the place of one of that name.
+    ///
+    /// What is built on a view was resolved over it, so it is replaced by another one only where nothing is. The new one
+    /// has an id of its own: what a session resolves meanwhile over the old one is refused.
     pub fn create_view(&self, spec: ViewSpec, replace: bool) -> Result<ViewId> {
-        let (table, predicate) = (spec.table, spec.predicate.clone());
+        let (table, predicate) = (spec.table, spec.definition.predicate().clone());
         self.change(
             |state, catalog| {
                 let schema = &catalog.table(spec.table)?.schema;
@@ -87,44 +90,44 @@ impl Database {
                     return Err(Error::Invalid(format!("view \"{}\" needs at least one column", spec.name)));
                 }
                 let replaced = match catalog.named(&spec.name) {
-                    Some(Relation::View(id)) if replace => Some(id),
+                    Some(Relation::View(id)) if replace => catalog.view(id).cloned(),
                     _ => None,
                 };
                 if replaced.is_none() {
                     check_free(catalog, &spec.name)?;
                 }
-                let id = replaced.unwrap_or(catalog.next_view);
                 let columns = spec.columns.into_iter().map(|(column, name)| ViewColumn { column, name });
-                let record = Arc::new(ViewRecord {
-                    id,
+                let mut record = ViewRecord {
+                    id: catalog.next_view,
                     name: spec.name,
                     table: spec.table,
                     columns: columns.collect(),
-                    predicate: StoredPredicate::new(spec.predicate)?,
+                    definition: spec.definition,
                     source: spec.source,
-                });
-                match catalog.views.iter_mut().find(|view| view.id == id) {
-                    Some(view) => *view = record,
-                    None => {
-                        catalog.views.push(record);
-                        catalog.next_view = ViewId(id.0 + 1);
-                    }
+                };
+                if let Some(old) = replaced {
+                    catalog.make_way(&old, &mut record)?;
                 }
+                let id = record.id;
+                catalog.next_view = catalog.next_view.max(ViewId(id.0 + 1));
+                catalog.views.push(Arc::new(record));
+                catalog.views.sort_by_key(|view| view.id);
+                catalog.check_needs()?;
                 Ok((id, state.part_refs.clone()))
             },
             |state| check_predicate(state, table, &predicate),
         )
     }
 
-    /// Creates an audience of whoever satisfies `predicate` when it is asked; with `replace`, in the place of one of that
+    /// Creates an audience of whoever satisfies a condition when it is asked; with `replace`, in the place of one of that
     /// name.
     pub fn create_audience(
         &self,
         spec: AudienceSpec,
-        predicate: Predicate,
+        definition: Definition,
         replace: bool,
     ) -> Result<AudienceId> {
-        let kind = AudienceKind::Dynamic(StoredPredicate::new(predicate)?);
+        let kind = AudienceKind::Dynamic(definition);
         self.put_audience(spec, replace, |_, _| Ok((kind, Vec::new())))
     }
 
@@ -176,11 +179,11 @@ impl Database {
                     Some(old) => {
                         let relation = Relation::Audience(old.id);
                         let users = catalog.dependents(&[Subject::Relation(relation)]);
-                        if let Some(user) = users.first().filter(|_| old.table != spec.table) {
+                        if !users.is_empty() && old.table != spec.table {
                             return Err(Error::Invalid(format!(
-                                "audience \"{}\" cannot move to another table: {} depends on it",
+                                "audience \"{}\" cannot move to another table: {}",
                                 spec.name,
-                                catalog.describe(*user)
+                                catalog.depend_on_it(&users)
                             )));
                         }
                         catalog.remove(relation, &mut old_parts);
@@ -192,6 +195,7 @@ impl Database {
                 let record = AudienceRecord { id, name, table, kind, source, created_micros };
                 catalog.audiences.push(Arc::new(record));
                 catalog.audiences.sort_by_key(|audience| audience.id);
+                catalog.check_needs()?;
                 if let Some(cycle) = catalog.cycle(id) {
                     return Err(Error::Invalid(format!(
                         "an audience cannot be defined by itself: {}",
@@ -218,6 +222,30 @@ impl Database {
         let (done, parts) = change(&state, &mut catalog)?;
         self.publish(&state, &catalog, parts, check)?;
         Ok(done)
+    }
+}
+
+impl Catalog {
+    /// Removes a view that is replaced. Under others it is replaced by its like only, which takes its id; so that scripts
+    /// can be run again.
+    fn make_way(&mut self, old: &ViewRecord, new: &mut ViewRecord) -> Result<()> {
+        let same = (new.table, &new.columns, &new.definition) == (old.table, &old.columns, &old.definition);
+        if same {
+            new.id = old.id;
+        } else if new.definition.views().contains(&old.id) {
+            return Err(Error::Invalid(format!("view \"{}\" cannot be defined by itself", old.name)));
+        } else {
+            let users = self.dependents(&[Subject::Relation(Relation::View(old.id))]);
+            if !users.is_empty() {
+                return Err(Error::Invalid(format!(
+                    "cannot replace view \"{}\": {} as it is; drop that first, or all with DROP VIEW … CASCADE",
+                    old.name,
+                    self.depend_on_it(&users)
+                )));
+            }
+        }
+        self.views.retain(|view| view.id != old.id);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Database, unchecked};
 use crate::catalog::{Catalog, Relation, Subject};
 use crate::{Error, Result};
 use muster_storage::manifest::PartRef;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Dependents that a refusal names.
@@ -46,19 +47,27 @@ impl Catalog {
         parts: &mut Vec<PartRef>,
     ) -> Result<Vec<String>> {
         let gone = self.dependents(subjects);
-        let described: Vec<String> = gone.iter().map(|relation| self.describe(*relation)).collect();
         if dependents == Dependents::Refuse && !gone.is_empty() {
-            let mut named = described[..described.len().min(NAMED_MAX)].join(", ");
-            if described.len() > NAMED_MAX {
-                named += &format!(" and {} more", described.len() - NAMED_MAX);
-            }
-            let verb = if described.len() == 1 { "depends" } else { "depend" };
             return Err(Error::Invalid(format!(
-                "cannot drop {what}: {named} {verb} on it; CASCADE drops that too"
+                "cannot drop {what}: {}; CASCADE drops that too",
+                self.depend_on_it(&gone)
             )));
         }
+        let described = gone.iter().map(|relation| self.describe(*relation)).collect();
         gone.into_iter().for_each(|relation| self.remove(relation, parts));
         Ok(described)
+    }
+
+    /// Dependents as a refusal names them: `view "v", audience "a" depend on it`.
+    pub(super) fn depend_on_it(&self, dependents: &BTreeSet<Relation>) -> String {
+        let named: Vec<String> =
+            dependents.iter().take(NAMED_MAX).map(|relation| self.describe(*relation)).collect();
+        let more = match dependents.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let verb = if dependents.len() == 1 { "depends" } else { "depend" };
+        format!("{}{more} {verb} on it", named.join(", "))
     }
 
     /// Removes one thing and its bytes.
@@ -77,14 +86,6 @@ impl Catalog {
                 }
                 self.audiences.retain(|audience| audience.id != id);
             }
-        }
-    }
-
-    fn has(&self, relation: Relation) -> bool {
-        match relation {
-            Relation::Table(id) => self.table(id).is_ok(),
-            Relation::View(id) => self.views.iter().any(|view| view.id == id),
-            Relation::Audience(id) => self.audience(id).is_some(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::random::Random;
 use crate::rows::Rows;
+use muster_engine::catalog::{Definition, ViewId};
 use muster_engine::control::Cancel;
 use muster_engine::database::{AudienceSpec, Dependents, ViewSpec};
 use muster_engine::eval::eval;
@@ -31,10 +32,11 @@ pub struct Table {
 
 #[derive(Clone)]
 pub struct View {
+    pub id: ViewId,
     pub name: String,
     pub table: TableId,
     pub columns: Vec<ColumnId>,
-    pub predicate: Predicate,
+    pub definition: Definition,
 }
 
 #[derive(Clone)]
@@ -43,7 +45,7 @@ pub struct Audience {
     pub name: String,
     pub table: TableId,
     /// The condition, or the members of a static audience.
-    pub kind: std::result::Result<Predicate, RoaringBitmap>,
+    pub kind: std::result::Result<Definition, RoaringBitmap>,
 }
 
 /// Something with a name.
@@ -129,7 +131,7 @@ impl Model {
 
     fn is_member(&self, audience: &Audience, row: u32) -> bool {
         match &audience.kind {
-            Ok(predicate) => self.truth(audience.table, predicate, row) == Truth::True,
+            Ok(definition) => self.truth(audience.table, definition.predicate(), row) == Truth::True,
             Err(members) => members.contains(row),
         }
     }
@@ -198,16 +200,39 @@ impl Model {
         }
     }
 
+    fn views(&self) -> Vec<&View> {
+        self.all
+            .iter()
+            .filter_map(|named| if let Named::View(view) = named { Some(view) } else { None })
+            .collect()
+    }
+
+    /// A condition, now and then over views of the table, as the language makes one of them.
+    fn definition(&self, table: &Table, random: &mut Random) -> Definition {
+        let (mut predicate, mut used) = (self.predicate(table, random, 0), Vec::new());
+        let views: Vec<&View> = self.views().into_iter().filter(|view| view.table == table.id).collect();
+        for _ in 0..random.below(3) {
+            let Some(view) = random.pick(&views) else { break };
+            predicate = view.definition.predicate().clone().and(predicate);
+            used.push(view.id);
+        }
+        Definition::new(predicate, used).unwrap()
+    }
+
     fn needs(&self, named: &Named, subject: &Subject) -> bool {
-        let (table, predicate, columns): (_, Option<&Predicate>, &[ColumnId]) = match named {
+        let (table, definition, columns): (_, Option<&Definition>, &[ColumnId]) = match named {
             Named::Table(_) => return false,
-            Named::View(view) => (view.table, Some(&view.predicate), &view.columns),
+            Named::View(view) => (view.table, Some(&view.definition), &view.columns),
             Named::Audience(audience) => (audience.table, audience.kind.as_ref().ok(), &[]),
         };
         let mut needed: Vec<Subject> = columns.iter().map(|column| Subject::Column(table, *column)).collect();
         needed.push(Subject::Named(self.table(table).name.clone()));
-        if let Some(predicate) = predicate {
-            predicate.for_each_dependency(&mut |dependency| {
+        if let Some(definition) = definition {
+            for id in definition.views() {
+                let view = self.views().into_iter().find(|view| view.id == *id).unwrap();
+                needed.push(Subject::Named(view.name.clone()));
+            }
+            definition.predicate().for_each_dependency(&mut |dependency| {
                 needed.push(match dependency {
                     Dependency::Column(column) => Subject::Column(table, column),
                     Dependency::Audience(id) => {
@@ -359,14 +384,14 @@ impl Model {
             let members = (0..table.rows as u32).filter(|_| random.below(3) == 0).collect();
             Err(members)
         } else {
-            Ok(self.predicate(table, random, 0))
+            Ok(self.definition(table, random))
         };
         // A cycle: the new definition needs the audience that it replaces.
         let cyclic = match (&kind, &replaced) {
-            (Ok(predicate), Some(old)) => {
+            (Ok(definition), Some(old)) => {
                 let users = self.users(&Subject::Named(old.name.clone()));
                 let mut cyclic = false;
-                predicate.for_each_dependency(&mut |dependency| {
+                definition.predicate().for_each_dependency(&mut |dependency| {
                     if let Dependency::Audience(id) = dependency {
                         let needed = self.audiences().into_iter().find(|a| a.id == id).unwrap();
                         cyclic |= id == old.id || users.contains(&needed.name);
@@ -377,7 +402,7 @@ impl Model {
             _ => false,
         };
         let put = match &kind {
-            Ok(predicate) => database.create_audience(spec, predicate.clone(), replaced.is_some()),
+            Ok(definition) => database.create_audience(spec, definition.clone(), replaced.is_some()),
             Err(members) => {
                 database.create_static_audience(spec, members, replaced.is_some(), &Cancel::default())
             }
@@ -394,22 +419,44 @@ impl Model {
     }
 
     fn create_view(&mut self, database: &Database, random: &mut Random, table: &Table) -> bool {
-        let taken = random.below(5) == 0;
-        let name = if taken { table.name.clone() } else { self.fresh() };
-        let predicate = self.predicate(table, random, 0);
-        let columns: Vec<ColumnId> =
+        let views: Vec<View> = self.views().into_iter().cloned().collect();
+        let replaced = random.pick(&views).filter(|_| random.below(3) == 0).cloned();
+        let taken = replaced.is_none() && random.below(5) == 0;
+        let name = match &replaced {
+            Some(old) => old.name.clone(),
+            None if taken => table.name.clone(),
+            None => self.fresh(),
+        };
+        let mut definition = self.definition(table, random);
+        let mut columns: Vec<ColumnId> =
             table.columns.iter().filter(|_| random.chance()).map(|column| column.id).collect();
+        let mut table = table.id;
+        // Its like, now and then, which may replace a view under others.
+        let like = replaced.as_ref().filter(|_| random.chance());
+        if let Some(old) = like {
+            (table, definition, columns) = (old.table, old.definition.clone(), old.columns.clone());
+        }
         let spec = ViewSpec {
             name: name.clone(),
-            table: table.id,
+            table,
             columns: columns.iter().map(|column| (*column, format!("v{}", column.0))).collect(),
-            predicate: predicate.clone(),
+            definition: definition.clone(),
             source: "S".into(),
         };
-        let allowed = !taken && !columns.is_empty();
-        agree(database.create_view(spec, taken).map(drop), allowed);
-        if allowed {
-            self.all.push(Named::View(View { name, table: table.id, columns, predicate }));
+        let is_used = !self.users(&Subject::Named(name.clone())).is_empty();
+        let of_itself = replaced.as_ref().is_some_and(|old| definition.views().contains(&old.id));
+        let free = match &replaced {
+            Some(old) => {
+                (old.table, &old.columns, &old.definition) == (table, &columns, &definition) || !is_used
+            }
+            None => !taken,
+        };
+        let allowed = free && !of_itself && !columns.is_empty();
+        let created = database.create_view(spec, replaced.is_some() || taken);
+        assert_eq!(created.is_ok(), allowed, "{created:?}");
+        if let Ok(id) = created {
+            self.all.retain(|named| replaced.is_none() || *named.name() != name);
+            self.all.push(Named::View(View { id, name, table, columns, definition }));
         }
         allowed
     }

@@ -163,7 +163,7 @@ fn conjunction(predicate: &Predicate, snapshot: &Snapshot) -> Vec<Predicate> {
             // What is TRUE of a member there is TRUE here: nothing is negated on the way.
             Some(AudienceKind::Dynamic(_)) => snapshot
                 .audience(*id)
-                .map_or_else(Vec::new, |audience| conjunction(&audience.definition(), snapshot)),
+                .map_or_else(Vec::new, |audience| conjunction(&audience.condition(), snapshot)),
             _ => vec![predicate.clone()],
         },
         other => vec![other.clone()],

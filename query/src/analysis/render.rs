@@ -1,4 +1,5 @@
-//! Predicates and expressions as SQL again: what EXPLAIN shows, under the names that columns have now.
+//! Predicates and expressions as SQL again: what EXPLAIN shows, and definitions whose text no
+//! longer means them; under the names that columns have now.
 
 use crate::bind::Source;
 use muster_engine::Snapshot;
@@ -19,6 +20,20 @@ pub(crate) struct Renderer<'a> {
 }
 
 impl Renderer<'_> {
+    /// The members of a condition: some columns, each under a name.
+    pub(crate) fn select(&self, columns: &[(ColumnId, &str)], predicate: &Predicate) -> String {
+        let shown = columns.iter().map(|(id, name)| {
+            let (column, name) = (self.column(*id), quoted(name));
+            if column == name { name } else { format!("{column} AS {name}") }
+        });
+        let shown: Vec<String> = shown.collect();
+        let whole = format!("SELECT {} FROM {}", shown.join(", "), quoted(&self.source.name));
+        if *predicate == Predicate::everyone() {
+            return whole;
+        }
+        format!("{whole} WHERE {}", self.predicate(predicate))
+    }
+
     /// A condition.
     pub(crate) fn predicate(&self, predicate: &Predicate) -> String {
         self.bound(predicate, 0)
@@ -106,10 +121,7 @@ impl Renderer<'_> {
             self.source.visible.iter().find(|(_, known)| *known == id).map(|(name, _)| name.as_str());
         let name = visible.or_else(|| self.source.schema.column(id).map(|column| column.name.as_str()));
         match name {
-            Some(name) if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') => {
-                name.to_owned()
-            }
-            Some(name) => format!("\"{}\"", name.replace('"', "\"\"")),
+            Some(name) => quoted(name),
             None => format!("<frozen members #{}>", id.0),
         }
     }
@@ -197,6 +209,14 @@ impl Renderer<'_> {
             named => call(&lower(named)),
         }
     }
+}
+
+/// A name, in quotes where it needs them.
+fn quoted(name: &str) -> String {
+    if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+        return name.to_owned();
+    }
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn is_operator(function: &Function) -> bool {

@@ -170,7 +170,7 @@ impl<'a> Names<'a> {
             let message = format!("column \"{}\" is {to} and cannot be IN a SELECT of {from}", column.name);
             return Err(type_error(span, message));
         }
-        if self.context.kept {
+        if self.context.kept.is_some() {
             let message = "the values of a SELECT would be kept as they are now";
             return Err(Error::unsupported(span, message).advise(
                 "select this table's keys, name an audience with in_audience('…'), or make a STATIC AUDIENCE",

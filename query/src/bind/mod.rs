@@ -28,9 +28,12 @@ pub(crate) use value::{Plain, Scope, Typed};
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::statement::{ColumnName, Name};
 use crate::suggest;
+use muster_engine::catalog::ViewId;
 use muster_engine::expr::time::TimeZone;
 use muster_engine::schema::{Column, TableSchema};
 use muster_engine::{Cancel, Snapshot};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a statement is bound in.
@@ -40,8 +43,8 @@ pub(crate) struct Context<'a> {
     pub(crate) cancel: &'a Cancel,
     /// The session's time zone; `None` is UTC.
     pub(crate) zone: Option<&'a Zone>,
-    /// True where what is bound is kept, to be asked later.
-    pub(crate) kept: bool,
+    /// Where what is bound is kept, to be asked later: collects the views that it names.
+    pub(crate) kept: Option<&'a RefCell<BTreeSet<ViewId>>>,
 }
 
 /// A time zone under its IANA name.

@@ -33,9 +33,12 @@ impl Source {
     pub(crate) fn named(name: &Name, context: &Context<'_>) -> Result<Source> {
         let snapshot = context.snapshot;
         if let Some(view) = snapshot.view_named(&name.text) {
+            if let Some(views) = context.kept {
+                views.borrow_mut().insert(view.id);
+            }
             let schema = Arc::clone(snapshot.schema(view.table)?);
             let visible = view.columns.iter().map(|column| (column.name.clone(), column.column)).collect();
-            let members = Some(view.predicate.get().clone());
+            let members = Some(view.definition.predicate().clone());
             return Ok(Source { schema, name: view.name.clone(), visible, members });
         }
         if let Some(audience) = snapshot.audience_named(&name.text) {

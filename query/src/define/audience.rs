@@ -1,14 +1,14 @@
 //! CREATE AUDIENCE: by a condition, by whoever satisfies it now, or by a file of keys.
 
 use super::{done, taken};
-use crate::bind::{self, Context};
+use crate::bind;
 use crate::ddl::{AudienceMembers, CreateAudience, KeysFile};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::select;
 use crate::session::Session;
 use crate::transfer::read_options;
-use muster_engine::catalog::Relation;
+use muster_engine::catalog::{Definition, Relation};
 use muster_engine::database::AudienceSpec;
 use muster_engine::schema::TableId;
 use muster_engine::transfer::keys::read_keys;
@@ -47,9 +47,9 @@ impl Session {
         };
         let (table, members, told) = match members {
             AudienceMembers::Dynamic(select) => {
-                let context = Context { kept: true, ..self.context(snapshot) };
-                let (table, predicate) = select::plan(*select, &context)?.predicate_of_set()?;
-                self.engine.create_audience(spec(table), predicate, or_replace)?;
+                let (plan, views) = select::plan_kept(*select, &self.context(snapshot))?;
+                let (table, predicate) = plan.predicate_of_set()?;
+                self.engine.create_audience(spec(table), Definition::new(predicate, views)?, or_replace)?;
                 return done(TAG);
             }
             AudienceMembers::Frozen(select) => {

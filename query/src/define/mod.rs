@@ -8,7 +8,7 @@ mod show;
 
 pub(crate) use show::{describe, show_audiences, show_tables, show_views};
 
-use crate::bind::{self, Context};
+use crate::bind;
 use crate::ddl::{CreateView, Definition, Kind};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
@@ -17,7 +17,7 @@ use crate::session::Session;
 use crate::statement::{ColumnDefinition, CreateTable, Name};
 use crate::suggest;
 use muster_engine::Snapshot;
-use muster_engine::catalog::Relation;
+use muster_engine::catalog::{self, Relation};
 use muster_engine::database::{Dependents, ViewSpec};
 use muster_engine::schema::{ColumnSpec, DataType, TableSchema};
 use std::sync::Arc;
@@ -149,8 +149,7 @@ impl Session {
             Some(_) => return Err(taken(snapshot, &view.name)),
             None => {}
         }
-        let context = Context { kept: true, ..self.context(snapshot) };
-        let plan = select::plan(*view.select, &context)?;
+        let (plan, views) = select::plan_kept(*view.select, &self.context(snapshot))?;
         let shown = plan.shown_columns()?;
         let (table, predicate) = plan.predicate_of_set()?;
         let mut columns = Vec::with_capacity(shown.len());
@@ -162,7 +161,8 @@ impl Session {
             let message = format!("the view shows {} columns, and more are named", columns.len());
             return Err(Error::query(QueryErrorKind::UnknownColumn, beyond.span, message));
         }
-        let spec = ViewSpec { name: view.name.text, table, columns, predicate, source: view.source.text };
+        let definition = catalog::Definition::new(predicate, views)?;
+        let spec = ViewSpec { name: view.name.text, table, columns, definition, source: view.source.text };
         self.engine.create_view(spec, view.or_replace)?;
         done("CREATE VIEW")
     }

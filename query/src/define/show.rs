@@ -1,14 +1,18 @@
 //! SHOW and DESCRIBE: what is defined, as rows.
 
 use super::unknown;
+use crate::analysis::Renderer;
+use crate::bind::{Context, Source};
 use crate::error::Result;
 use crate::outcome::{Outcome, OutcomeColumn};
-use crate::statement::Name;
-use muster_engine::catalog::{AudienceKind, AudienceRecord, Relation, ViewRecord};
+use crate::select::Plan;
+use crate::statement::{Name, Statement};
+use crate::{parse, select};
+use muster_engine::catalog::{AudienceKind, AudienceRecord, Definition, Relation, ViewRecord};
 use muster_engine::exec::{Count, Scope, Stats, evaluate};
-use muster_engine::schema::{Column, DataType, TableSchema};
+use muster_engine::schema::{Column, ColumnId, DataType, TableId, TableSchema};
 use muster_engine::value::Value;
-use muster_engine::{Cancel, Error, Predicate, Snapshot};
+use muster_engine::{Error, Predicate, Snapshot};
 use std::sync::Arc;
 
 /// `SHOW TABLES`
@@ -33,7 +37,8 @@ pub(crate) fn show_tables(snapshot: &Snapshot) -> Outcome {
 }
 
 /// `SHOW VIEWS`
-pub(crate) fn show_views(snapshot: &Snapshot) -> Result<Outcome> {
+pub(crate) fn show_views(context: &Context<'_>) -> Result<Outcome> {
+    let snapshot = context.snapshot;
     let mut rows = Vec::new();
     for view in snapshot.views() {
         let columns: Vec<&str> = view.columns.iter().map(|column| column.name.as_str()).collect();
@@ -41,7 +46,7 @@ pub(crate) fn show_views(snapshot: &Snapshot) -> Result<Outcome> {
             text(&view.name),
             text(&snapshot.schema(view.table)?.name),
             text(columns.join(", ")),
-            text(one_line(&view.source)),
+            text(one_line(&view_text(&view, context)?)),
         ]);
     }
     let columns = [
@@ -54,16 +59,17 @@ pub(crate) fn show_views(snapshot: &Snapshot) -> Result<Outcome> {
 }
 
 /// `SHOW AUDIENCES`: with how many members each has now.
-pub(crate) fn show_audiences(snapshot: &Snapshot, cancel: &Cancel) -> Result<Outcome> {
+pub(crate) fn show_audiences(context: &Context<'_>) -> Result<Outcome> {
+    let snapshot = context.snapshot;
     let mut rows = Vec::new();
     for audience in snapshot.audiences() {
         rows.push(vec![
             text(&audience.name),
             text(&snapshot.schema(audience.table)?.name),
             text(kind(&audience)),
-            members(snapshot, &audience, cancel)?,
+            members(&audience, context)?,
             Value::TimestampTz(audience.created_micros),
-            text(one_line(&audience.source)),
+            text(one_line(&audience_text(&audience, context)?)),
         ]);
     }
     let columns = [
@@ -82,6 +88,63 @@ fn one_line(source: &str) -> String {
     source.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
+/// What a view is defined by: as it was written, where that still means it; else as it is now.
+fn view_text(view: &ViewRecord, context: &Context<'_>) -> Result<String> {
+    let columns: Vec<(ColumnId, &str)> =
+        view.columns.iter().map(|shown| (shown.column, shown.name.as_str())).collect();
+    let means_it = |plan: &Plan| {
+        let shown = plan.shown_columns();
+        shown.is_ok_and(|shown| shown.iter().map(|(id, _)| id).eq(columns.iter().map(|(id, _)| id)))
+    };
+    if is_meant(&view.source, view.table, &view.definition, context, means_it) {
+        return Ok(view.source.clone());
+    }
+    rendered(view.table, &columns, &view.definition, context)
+}
+
+/// What an audience is defined by, likewise; of a static one, what it was made by.
+fn audience_text(audience: &AudienceRecord, context: &Context<'_>) -> Result<String> {
+    match &audience.kind {
+        AudienceKind::Dynamic(definition)
+            if !is_meant(&audience.source, audience.table, definition, context, |_| true) =>
+        {
+            let schema = context.snapshot.schema(audience.table)?;
+            let shown = schema.key.and_then(|key| schema.column(key)).or(schema.columns.first());
+            let columns: Vec<_> = shown.map(|column| (column.id, column.name.as_str())).into_iter().collect();
+            rendered(audience.table, &columns, definition, context)
+        }
+        _ => Ok(audience.source.clone()),
+    }
+}
+
+/// Whether a text still means a definition: it does not where what it names has another name now, or where parameters
+/// stand in it.
+fn is_meant(
+    source: &str,
+    table: TableId,
+    definition: &Definition,
+    context: &Context<'_>,
+    means_it: impl Fn(&Plan) -> bool,
+) -> bool {
+    let Ok(Statement::Select(select)) = parse::parse(source, &[]) else { return false };
+    let planned = select::plan_kept(*select, context);
+    planned.is_ok_and(|(plan, views)| {
+        plan.set() == Some((table, definition.predicate())) && views == *definition.views() && means_it(&plan)
+    })
+}
+
+/// A definition as a SELECT from its table.
+fn rendered(
+    table: TableId,
+    columns: &[(ColumnId, &str)],
+    definition: &Definition,
+    context: &Context<'_>,
+) -> Result<String> {
+    let source = Source::of_table(Arc::clone(context.snapshot.schema(table)?));
+    let renderer = Renderer { source: &source, snapshot: context.snapshot };
+    Ok(renderer.select(columns, definition.predicate()))
+}
+
 fn kind(audience: &AudienceRecord) -> &'static str {
     match audience.kind {
         AudienceKind::Dynamic(_) => "dynamic",
@@ -91,9 +154,10 @@ fn kind(audience: &AudienceRecord) -> &'static str {
 
 /// How many belong to an audience now. A definition that fails for some member (a division by zero) has no number; that
 /// is no reason not to list the others.
-fn members(snapshot: &Snapshot, audience: &AudienceRecord, cancel: &Cancel) -> Result<Value> {
+fn members(audience: &AudienceRecord, context: &Context<'_>) -> Result<Value> {
     let predicate = Predicate::Audience(audience.id);
-    match evaluate(snapshot, audience.table, &predicate, &Scope::default(), cancel, &Count) {
+    let scope = Scope::default();
+    match evaluate(context.snapshot, audience.table, &predicate, &scope, context.cancel, &Count) {
         Ok((count, _)) => Ok(Value::Integer(count as i64)),
         Err(Error::Invalid(_)) => Ok(Value::Null),
         Err(error) => Err(error.into()),
@@ -101,14 +165,15 @@ fn members(snapshot: &Snapshot, audience: &AudienceRecord, cancel: &Cancel) -> R
 }
 
 /// `DESCRIBE name`: the columns of a table or view, what is known of an audience.
-pub(crate) fn describe(snapshot: &Snapshot, name: &Name, cancel: &Cancel) -> Result<Outcome> {
+pub(crate) fn describe(name: &Name, context: &Context<'_>) -> Result<Outcome> {
+    let snapshot = context.snapshot;
     match snapshot.named(&name.text) {
         Some(Relation::View(_)) => match snapshot.view_named(&name.text) {
             Some(view) => describe_view(snapshot, &view),
             None => Err(unknown(snapshot, None, name)),
         },
         Some(Relation::Audience(_)) => match snapshot.audience_named(&name.text) {
-            Some(audience) => describe_audience(snapshot, &audience, cancel),
+            Some(audience) => describe_audience(&audience, context),
             None => Err(unknown(snapshot, None, name)),
         },
         Some(Relation::Table(id)) => {
@@ -151,13 +216,13 @@ fn describe_columns<'a>(
     listing(&columns, rows.collect())
 }
 
-fn describe_audience(snapshot: &Snapshot, audience: &AudienceRecord, cancel: &Cancel) -> Result<Outcome> {
+fn describe_audience(audience: &AudienceRecord, context: &Context<'_>) -> Result<Outcome> {
     let facts = [
         ("kind", text(kind(audience))),
-        ("table", text(&snapshot.schema(audience.table)?.name)),
-        ("members", members(snapshot, audience, cancel)?),
+        ("table", text(&context.snapshot.schema(audience.table)?.name)),
+        ("members", members(audience, context)?),
         ("created", Value::TimestampTz(audience.created_micros)),
-        ("definition", text(&audience.source)),
+        ("definition", text(audience_text(audience, context)?)),
     ];
     let rows = facts.into_iter().map(|(name, value)| {
         let value = if value == Value::Null { value } else { text(value.to_string()) };

@@ -19,11 +19,14 @@ use crate::error::{Error, Result, Span};
 use crate::outcome::{Outcome, OutcomeColumn};
 use crate::statement::Select;
 use bound::Bound;
+use muster_engine::catalog::ViewId;
 use muster_engine::exec::{Count, Members, Scope, Sink, Stats, evaluate};
 use muster_engine::expr::Expr;
 use muster_engine::value::Value;
 use muster_engine::{Cancel, ColumnId, Predicate, Snapshot, TableId};
 use roaring::RoaringBitmap;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -69,6 +72,13 @@ pub(crate) fn plan(select: Select, context: &Context<'_>) -> Result<Plan> {
     };
     let size = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
     Ok(Plan { source, predicate, columns, shape, limit: select.limit.map(size), offset: size(select.offset) })
+}
+
+/// [`plan`] of a SELECT that is kept as a definition, and the views that it names, anywhere.
+pub(crate) fn plan_kept(select: Select, context: &Context<'_>) -> Result<(Plan, BTreeSet<ViewId>)> {
+    let views = RefCell::default();
+    let plan = plan(select, &Context { kept: Some(&views), ..*context })?;
+    Ok((plan, views.into_inner()))
 }
 
 /// [`plan`] of a SELECT that may be planned again.
