@@ -24,6 +24,7 @@ pub mod index;
 pub mod inspect;
 pub mod kernel;
 pub mod member;
+pub mod mutation;
 pub mod plan;
 mod pool;
 pub mod predicate;

@@ -19,6 +19,12 @@ impl ColumnId {
     pub const LIVE: ColumnId = ColumnId(0);
     /// The first id a user's column gets.
     pub const FIRST: ColumnId = ColumnId(1);
+
+    /// In what is assigned where a key is there already: the value of this column in the row that was to be inserted.
+    /// No table has such a column.
+    pub fn excluded(self) -> ColumnId {
+        ColumnId(self.0 | 1 << 31)
+    }
 }
 
 /// The greatest precision of a DECIMAL: its unscaled value fits an `i64`.

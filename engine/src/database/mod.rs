@@ -11,10 +11,12 @@ mod define;
 mod drop;
 mod names;
 mod snapshot;
+mod write;
 
 pub use columns::Dependents;
 pub use define::{AudienceSpec, ViewSpec};
 pub use snapshot::Snapshot;
+pub use write::Transaction;
 
 use crate::batch::RowSource;
 use crate::catalog::{Catalog, TableRecord};
