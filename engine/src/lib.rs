@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod code;
 pub mod control;
 pub mod database;
+pub mod delta;
 pub mod dictionary;
 mod error;
 pub mod eval;

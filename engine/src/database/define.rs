@@ -57,7 +57,7 @@ impl Database {
             |state, catalog| {
                 let schema = new_schema(catalog, name, columns, key)?;
                 let id = schema.id;
-                catalog.tables.push(TableRecord { schema, rows: 0, keys: KeyLayout::None });
+                catalog.tables.push(TableRecord::imported(schema, 0, KeyLayout::None));
                 Ok((id, state.part_refs.clone()))
             },
             unchecked,

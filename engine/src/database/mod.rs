@@ -24,7 +24,7 @@ use crate::control::{Cancel, OnProgress};
 use crate::dictionary::Dictionary;
 use crate::member::{KeyIndex, KeyLayout};
 use crate::schema::{ColumnId, ColumnSpec, TableId};
-use crate::table::{ByColumn, RangeParts, TableState};
+use crate::table::{ByColumn, Extent, RangeParts, TableState};
 use crate::transfer::import::import;
 use crate::{Error, Result};
 use muster_storage::disk::Disk;
@@ -262,12 +262,17 @@ pub(crate) fn open_table(
             }
             PartRole::KeyIndex => keys = KeyIndex::Hashed(reader),
             PartRole::Patch => {
-                return Err(Error::Invalid(format!(
-                    "part {} holds changes, which this muster cannot read",
-                    part.id
-                )));
+                let range = part.range as usize;
+                if ranges.len() <= range {
+                    ranges.resize_with(range + 1, RangeParts::default);
+                }
+                for column in &part.columns {
+                    let patches = ranges[range].patches.entry(ColumnId(*column)).or_default();
+                    patches.push(Arc::clone(&reader));
+                }
             }
         }
     }
-    Ok(TableState::new(Arc::new(record.schema.clone()), record.rows, ranges, dictionaries, keys))
+    let extent = Extent { rows: record.rows, ordinals: record.ordinals, indexed: record.indexed };
+    Ok(TableState::new(Arc::new(record.schema.clone()), extent, ranges, dictionaries, keys))
 }
