@@ -348,6 +348,18 @@ impl<'a> ColumnReader<'a> {
         }
     }
 
+    /// True where a row of a chunk was changed to NULL, and perhaps back.
+    pub fn has_changed_nulls(&self, chunk: u32) -> bool {
+        let changes = if self.is_changed(chunk) { self.changes(chunk) } else { Ok(Vec::new()) };
+        // What cannot be read is no reason to believe that there are none.
+        changes.map_or(true, |changes| changes.iter().any(|patch| patch.new.nulls() > 0))
+    }
+
+    /// The least and the greatest code that was written.
+    pub fn changed_bounds(&self) -> Option<(i64, i64)> {
+        self.bounds
+    }
+
     /// True where some text was written without a code of the dictionary.
     pub fn has_changed_texts(&self) -> bool {
         self.data_type == DataType::Text && self.texts

@@ -39,7 +39,10 @@ impl NewKeys {
         }
         let hash = key.hash();
         let newest_first = self.blocks.iter().rev();
-        newest_first.filter_map(|block| block.find(hash, |(held, _)| held.by_ref() == key)).map(|(_, ordinal)| *ordinal).next()
+        newest_first
+            .filter_map(|block| block.find(hash, |(held, _)| held.by_ref() == key))
+            .map(|(_, ordinal)| *ordinal)
+            .next()
     }
 
     /// Adds keys; one that was there gets the new ordinal.
