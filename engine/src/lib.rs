@@ -33,6 +33,7 @@ pub mod schema;
 pub mod table;
 pub mod transfer;
 pub mod value;
+pub mod writer;
 
 pub use control::Cancel;
 pub use database::{Database, Snapshot};

@@ -19,7 +19,6 @@ mod share;
 mod sink;
 
 pub use overlap::{OVERLAP_SETS_MAX, Overlap, overlap};
-pub(crate) use project::value_of;
 pub use project::{project, value_at};
 pub use sink::{
     Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,
