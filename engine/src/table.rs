@@ -8,7 +8,7 @@ use crate::index::lists::ListsRef;
 use crate::index::order::OrderRef;
 use crate::index::strings::StringsRef;
 use crate::index::values::{Residuals, ValuesRef};
-use crate::member::{KeyIndex, NewKeys};
+use crate::member::{Key, KeyIndex, NewKeys};
 use crate::predicate::{AudienceId, Predicate};
 use crate::schema::{ColumnId, DataType, TableSchema};
 use crate::{Error, Result};
@@ -91,6 +91,36 @@ impl TableState {
         }
         (self.audiences, self.hidden) = (Arc::new(audiences), Arc::new(hidden));
         self
+    }
+
+    /// The table with what another one of the same has in memory: changes, keys, strings. Unless rows came in from files:
+    /// that is done to empty tables only.
+    pub(crate) fn with_changes_of(mut self, before: &TableState) -> TableState {
+        if before.extent.ordinals >= self.extent.ordinals {
+            self.extent = Extent { indexed: self.extent.indexed, ..before.extent };
+            self.layers.clone_from(&before.layers);
+            self.new_keys = Arc::clone(&before.new_keys);
+            self.dictionaries = Arc::clone(&before.dictionaries);
+        }
+        self
+    }
+
+    /// The table with the keys of those ordinals that the key index does not know.
+    pub(crate) fn with_keys_found(mut self) -> Result<TableState> {
+        let Some(key) = self.schema.key else { return Ok(self) };
+        let mut found = NewKeys::default();
+        {
+            let reader = self.reader(key)?;
+            for ordinal in self.extent.indexed..self.extent.ordinals {
+                match reader.changed_cell((ordinal >> 16) as u32, ordinal as u16)? {
+                    Some(CellRef::Code(code)) => found.add([(Key::Integer(code), ordinal as u32)]),
+                    Some(CellRef::Text(text)) => found.add([(Key::Text(text), ordinal as u32)]),
+                    _ => {}
+                }
+            }
+        }
+        self.new_keys = Arc::new(found);
+        Ok(self)
     }
 
     /// The definition of an audience of this table.

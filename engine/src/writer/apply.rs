@@ -65,6 +65,48 @@ pub(crate) fn apply(table: &mut TableState, change: &Change) -> Result<()> {
     Ok(())
 }
 
+/// Gives those rows NULL in columns that were added after them: rows that are in no base part have a cell in every column.
+pub(crate) fn fill_added_columns(table: &mut TableState) -> Result<()> {
+    let schema = Arc::clone(table.schema());
+    for chunk in 0..table.chunks() {
+        let born: Vec<u16> = {
+            let live = table.reader(ColumnId::LIVE)?;
+            if !live.is_changed(chunk) {
+                continue;
+            }
+            let changes = live.changes(chunk)?;
+            let mut born: Vec<u16> = Vec::new();
+            for patch in &changes {
+                let both = patch.rows.iter().zip(patch.old.iter());
+                born.extend(both.filter(|(_, old)| *old == CellRef::Absent).map(|(row, _)| *row));
+            }
+            born.sort_unstable();
+            born.dedup();
+            born
+        };
+        if born.is_empty() {
+            continue;
+        }
+        for column in &schema.columns {
+            let mut missing = vec![true; born.len()];
+            table.reader(column.id)?.overlay(chunk, &born, |place, _| missing[place] = false)?;
+            let rows = born.iter().zip(missing).filter(|(_, missing)| *missing);
+            let writes: Vec<Write> =
+                rows.map(|(row, _)| Write { row: *row, new: Cell::Null, old: Cell::Absent }).collect();
+            if writes.is_empty() {
+                continue;
+            }
+            if table.layers.is_empty() {
+                table.layers.push(Arc::default());
+            }
+            if let Some(layer) = table.layers.last_mut() {
+                Arc::make_mut(layer).write(column.id, chunk, &writes);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The cells of a column's rows, ascending: those that are written, and NULL for new rows that are not.
 fn new_cells(
     table: &mut TableState,
