@@ -169,7 +169,9 @@ impl Database {
             let bytes = catalog.encode();
             let mut new = State::load(&self.store, Catalog::decode(&bytes)?, &parts, &old.parts)?;
             check(&new)?;
-            new.lsn = self.store.commit(bytes, parts)?;
+            new.lsn = Lsn(old.lsn.0 + 1);
+            // Nothing is logged yet: all that was changed up to here is in the parts.
+            self.store.commit(new.lsn, new.lsn, bytes, parts)?;
             *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
             Ok(())
         };
