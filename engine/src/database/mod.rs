@@ -29,7 +29,8 @@ use crate::member::{KeyIndex, KeyLayout};
 use crate::schema::{ColumnId, ColumnSpec, TableId};
 use crate::table::{ByColumn, Extent, RangeParts, TableState};
 use crate::transfer::import::import;
-use crate::writer::apply::fill_added_columns;
+use crate::writer::apply::{apply, fill_added_columns};
+use crate::writer::record;
 use crate::{Error, Result};
 use muster_storage::disk::Disk;
 use muster_storage::disk::real::RealDisk;
@@ -90,10 +91,15 @@ impl Database {
         let store = Store::open(disk, mode)?;
         let manifest = store.manifest();
         let catalog = Catalog::decode(&manifest.catalog)?;
-        let state = State::load(&store, catalog, &manifest.parts, None)?;
+        let mut state = State::load(&store, catalog, &manifest.parts, None)?;
+        state.recover(&store)?;
+        let log = match mode {
+            OpenMode::ReadWrite => Some(store.wal_writer(Lsn(state.lsn.0 + 1))?),
+            OpenMode::ReadOnly => None,
+        };
         Ok(Database {
             store,
-            writer: WriterSeat::new(Writer {}),
+            writer: WriterSeat::new(Writer { log }),
             queue: Queue::default(),
             checkpoint: Mutex::new(()),
             state: RwLock::new(Arc::new(state)),
@@ -203,8 +209,11 @@ impl Database {
         let bytes = catalog.encode();
         let mut new = State::load(&self.store, Catalog::decode(&bytes)?, &parts, Some(old))?;
         check(&new)?;
-        let _ = checkpoint;
-        new.lsn = self.store.commit(bytes, parts)?;
+        new.lsn = Lsn(old.lsn.0 + 1);
+        let all_in_parts = new.tables.values().all(|table| table.layers.iter().all(|layer| layer.is_empty()));
+        let checkpoint =
+            if all_in_parts { new.lsn } else { checkpoint.unwrap_or(self.store.manifest().checkpoint) };
+        self.store.commit(new.lsn, checkpoint, bytes, parts)?;
         self.show(new);
         Ok(())
     }
@@ -257,6 +266,28 @@ impl State {
             part_refs: Arc::new(part_refs.to_vec()),
             parts: Arc::new(parts),
         })
+    }
+}
+
+impl State {
+    /// Applies what the log holds beyond the parts, as it was applied when it was written. Tables and columns that were
+    /// dropped later are passed over.
+    fn recover(&mut self, store: &Store) -> Result<()> {
+        let State { lsn, tables, .. } = self;
+        store.replay(|at, kind, payload| {
+            let type_of = |table: TableId, column: ColumnId| {
+                tables.get(&table)?.schema().column(column).map(|column| column.data_type)
+            };
+            let changes = record::decode(kind, payload, &type_of)?;
+            for change in changes {
+                if let Some(table) = tables.get_mut(&change.table) {
+                    apply(Arc::make_mut(table), &change)?;
+                }
+            }
+            *lsn = at.max(*lsn);
+            Ok::<(), Error>(())
+        })?;
+        Ok(())
     }
 }
 
