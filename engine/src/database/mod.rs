@@ -11,14 +11,18 @@ mod columns;
 mod define;
 mod drop;
 mod names;
+mod pressure;
 mod snapshot;
 mod write;
 
+pub use checkpoint::Checkpointed;
 pub use columns::Dependents;
 pub use define::{AudienceSpec, ViewSpec};
+pub use pressure::{CHANGES_BYTES_MAX, CHECKPOINT_BYTES};
 pub use snapshot::Snapshot;
 pub use write::Transaction;
 
+use pressure::Pressure;
 use write::{Queue, Writer, WriterSeat};
 
 use crate::batch::RowSource;
@@ -54,6 +58,7 @@ pub struct Database {
     queue: Queue,
     /// Held by the one checkpoint that is under way.
     checkpoint: Mutex<()>,
+    pressure: Arc<Pressure>,
     state: RwLock<Arc<State>>,
 }
 
@@ -97,13 +102,16 @@ impl Database {
             OpenMode::ReadWrite => Some(store.wal_writer(Lsn(state.lsn.0 + 1))?),
             OpenMode::ReadOnly => None,
         };
-        Ok(Database {
+        let database = Database {
             store,
             writer: WriterSeat::new(Writer { log }),
             queue: Queue::default(),
             checkpoint: Mutex::new(()),
-            state: RwLock::new(Arc::new(state)),
-        })
+            pressure: Arc::default(),
+            state: RwLock::new(Arc::new(state.clone())),
+        };
+        database.show(state);
+        Ok(database)
     }
 
     /// The present, with `now()` fixed to this moment.
@@ -220,6 +228,8 @@ impl Database {
 
     /// Lets the next snapshot be of a state.
     fn show(&self, state: State) {
+        let layers = state.tables.values().flat_map(|table| &table.layers);
+        self.pressure.set(layers.map(|layer| layer.bytes()).sum());
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
 }

@@ -168,6 +168,7 @@ impl Database {
     /// # Errors
     /// A value that does not fit its column, a key that is there already, NULL where none may be; then nothing changed.
     pub fn write(&self, mutation: &Mutation, now_micros: i64, cancel: &Cancel) -> Result<Changed> {
+        self.pressure.wait_for_room(cancel)?;
         let request = Arc::new(Request {
             mutation: mutation.clone(),
             now_micros,
@@ -228,6 +229,7 @@ impl Database {
 
     /// Begins a transaction; waits for the one that is under way, until `cancel`.
     pub fn begin(self: &Arc<Self>, cancel: &Cancel) -> Result<Transaction> {
+        self.pressure.wait_for_room(cancel)?;
         let writer = self.writer.take_unless(cancel, || false)?;
         let draft = Draft::of(&self.state());
         Ok(Transaction { database: Arc::clone(self), writer, draft })
