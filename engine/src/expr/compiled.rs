@@ -4,13 +4,12 @@ use super::apply::apply;
 use super::clock::{Beside, resolve};
 use super::pattern::Matcher;
 use super::{Expr, Function, time};
-use crate::eval::kind_of;
+use crate::eval::{compare, kind_of};
 use crate::schema::ColumnId;
 use crate::value::Value;
 use crate::{Error, Result};
 use jiff::tz::TimeZone;
-use std::collections::HashSet;
-use std::mem::{Discriminant, discriminant};
+use std::cmp::Ordering;
 
 /// An expression deeper than this is refused: computing it recurses.
 pub const DEPTH_MAX: usize = 1_200;
@@ -19,6 +18,55 @@ pub const DEPTH_MAX: usize = 1_200;
 pub struct Compiled {
     columns: Vec<ColumnId>,
     root: Node,
+}
+
+/// Prepared conditions that are asked together: all of them are to be as wanted, or any.
+pub(crate) struct Terms {
+    columns: Vec<ColumnId>,
+    terms: Vec<(Node, bool)>,
+    all: bool,
+}
+
+impl Terms {
+    /// Prepares conditions, each with the truth that is wanted of it; errors as [`Compiled::new`].
+    pub(crate) fn new(terms: &[(Expr, bool)], all: bool, now_micros: i64) -> Result<Terms> {
+        let mut columns = Vec::new();
+        let compiled = terms
+            .iter()
+            .map(|(expr, wanted)| compile(expr, now_micros, &mut columns, 0).map(|node| (node, *wanted)));
+        let terms = compiled.collect::<Result<_>>()?;
+        Ok(Terms { columns, terms, all })
+    }
+
+    /// The columns that are read, each once.
+    pub(crate) fn columns(&self) -> &[ColumnId] {
+        &self.columns
+    }
+
+    /// Each condition, and the truth that is wanted of it.
+    pub(crate) fn each(&self) -> &[(Node, bool)] {
+        &self.terms
+    }
+
+    /// The condition, where it is one.
+    pub(crate) fn single(&self) -> Option<&(Node, bool)> {
+        if let [term] = self.terms.as_slice() { Some(term) } else { None }
+    }
+
+    /// True where all are to be as wanted; else any.
+    pub(crate) fn all(&self) -> bool {
+        self.all
+    }
+
+    /// True where the values are as wanted. What decides ends the asking: later terms make no error.
+    pub(crate) fn hold(&self, ordinal: u32, inputs: &[Value]) -> Result<bool> {
+        for (node, wanted) in &self.terms {
+            if (node.eval(ordinal, inputs)? == Value::Boolean(*wanted)) != self.all {
+                return Ok(!self.all);
+            }
+        }
+        Ok(self.all)
+    }
 }
 
 /// A node of a prepared expression.
@@ -39,13 +87,10 @@ pub(crate) enum Node {
     Call(Function, Vec<Node>),
 }
 
-/// Constants of one kind, by the bytes that equal ones have.
+/// Constants that can be compared with each other, in order.
 pub(crate) struct Among {
-    found: HashSet<Vec<u8>>,
-    kind: Discriminant<Value>,
-    has_null: bool,
-    /// For a value of another kind: each is compared with it.
     list: Vec<Value>,
+    has_null: bool,
 }
 
 /// A list of fewer constants is compared one by one.
@@ -53,42 +98,32 @@ const AMONG_MIN: usize = 9;
 
 impl Among {
     /// `None` where the list is short, or of several kinds.
-    fn new(list: &[Node]) -> Option<Among> {
-        let mut values = Vec::with_capacity(list.len());
-        for node in list {
+    fn new(nodes: &[Node]) -> Option<Among> {
+        let mut list = Vec::with_capacity(nodes.len());
+        for node in nodes {
             let Node::Value(value) = node else { return None };
-            values.push(value.clone());
+            list.push(value.clone());
         }
-        let has_null = values.contains(&Value::Null);
-        values.retain(|value| *value != Value::Null);
-        let kind = discriminant(values.first()?);
-        if values.len() < AMONG_MIN || values.iter().any(|value| discriminant(value) != kind) {
+        let has_null = list.contains(&Value::Null);
+        list.retain(|value| *value != Value::Null);
+        if list.len() < AMONG_MIN || list.iter().any(|value| !matches!(compare(&list[0], value), Ok(Some(_))))
+        {
             return None;
         }
-        let found = values.iter().map(bytes_of).collect();
-        Some(Among { found, kind, has_null, list: values })
+        list.sort_by(|a, b| compare(a, b).ok().flatten().unwrap_or(Ordering::Equal));
+        Some(Among { list, has_null })
     }
 
     /// `value IN (list)`, with SQL's rule for NULLs.
-    pub(crate) fn holds(&self, value: Value) -> Result<Value> {
-        if value == Value::Null {
-            return Ok(Value::Null);
+    pub(crate) fn holds(&self, value: &Value) -> Result<Option<bool>> {
+        if *value == Value::Null {
+            return Ok(None);
         }
-        let found = if discriminant(&value) == self.kind {
-            self.found.contains(&bytes_of(&value))
-        } else {
-            let mut arguments = vec![value];
-            arguments.extend(self.list.iter().cloned());
-            apply(&Function::In, &arguments)? == Value::Boolean(true)
-        };
-        Ok(if found || !self.has_null { Value::Boolean(found) } else { Value::Null })
+        compare(value, &self.list[0])?;
+        let order = |item: &Value| compare(item, value).ok().flatten().unwrap_or(Ordering::Equal);
+        let found = self.list.binary_search_by(order).is_ok();
+        Ok((found || !self.has_null).then_some(found))
     }
-}
-
-fn bytes_of(value: &Value) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    crate::exec::key_bytes(value, &mut bytes);
-    bytes
 }
 
 impl Compiled {
@@ -177,7 +212,9 @@ impl Node {
                 other => Err(Error::Invalid(format!("LIKE does not take {}", kind_of(&other)))),
             },
             Node::Zone(value, zone) => at_zone(value.eval(ordinal, inputs)?, zone),
-            Node::Among(value, among) => among.holds(value.eval(ordinal, inputs)?),
+            Node::Among(value, among) => {
+                Ok(among.holds(&value.eval(ordinal, inputs)?)?.map_or(Value::Null, Value::Boolean))
+            }
             // Only what decides is computed: a branch not taken has no error.
             Node::Call(function @ (Function::And | Function::Or), terms) => {
                 let decisive = Value::Boolean(*function == Function::Or);
@@ -245,6 +282,8 @@ mod tests {
         prop_oneof![
             (0i64..40).prop_map(Value::Integer),
             (0i128..400).prop_map(|unscaled| Value::Decimal { unscaled, scale: 1 }),
+            (0i32..160).prop_map(|quarters| Value::Double(f64::from(quarters) / 4.0)),
+            Just(Value::Double(f64::NAN)),
             Just(Value::Null),
         ]
     }

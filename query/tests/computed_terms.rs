@@ -1,0 +1,83 @@
+//! Statements of a thousand different computed terms, as machines write them, over more members than the other hostile
+//! statements meet: each is answered soon, and as its terms one by one are.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use musterdb::{Database, Session};
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+const TERMS: usize = 1_000;
+/// Without optimisation a tenth of the members take as long.
+const MEMBERS: usize = if cfg!(debug_assertions) { 15_000 } else { 150_000 };
+/// What a statement may take on a machine that does other things as well; alone it takes a fraction.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 3 });
+
+fn opened(directory: &std::path::Path) -> Database {
+    let db = Database::open(directory.join("db")).unwrap();
+    let mut rows = String::from("id,n,i,d,s,ts\n");
+    for id in 0..MEMBERS {
+        let mixed = (id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+        // Four of five texts are different; some of each column are NULL.
+        let text = if mixed.is_multiple_of(5) { mixed % 100 } else { mixed };
+        let null = |one_of: u64, shown: String| {
+            if mixed.is_multiple_of(one_of) { String::new() } else { shown }
+        };
+        writeln!(
+            rows,
+            "{id},{},{},{},{},{}",
+            null(31, format!("name {text:x}")),
+            null(37, (mixed % 100_000).to_string()),
+            null(41, (mixed / 7 % 1_000).to_string()),
+            null(43, format!("{}.25", mixed % 977)),
+            null(47, format!("20{:02}-{:02}-{:02} 11:12:13", mixed % 26, mixed % 12 + 1, mixed % 28 + 1)),
+        )
+        .unwrap();
+    }
+    std::fs::write(directory.join("t.csv"), rows).unwrap();
+    let columns = "id BIGINT PRIMARY KEY, n TEXT, i INTEGER, d INTEGER, s DECIMAL(12,2), ts TIMESTAMP";
+    db.execute(&format!("CREATE TABLE t ({columns})")).unwrap();
+    db.execute(&format!("COPY t FROM '{}' (HEADER)", directory.join("t.csv").display())).unwrap();
+    db
+}
+
+fn count(session: &mut Session, condition: &str) -> (u64, Duration) {
+    let start = Instant::now();
+    let outcome = session.execute(&format!("SELECT count(*) FROM t WHERE {condition}")).unwrap();
+    let took = start.elapsed();
+    (outcome.single().unwrap(), took)
+}
+
+#[test]
+fn a_thousand_computed_terms() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = opened(directory.path());
+    let mut session = db.session();
+    let kinds: [(&str, fn(usize) -> String); 14] = [
+        ("OR", |k| format!("length(n) = {k}")),
+        ("AND", |k| format!("length(n) <> {}", k + 14)),
+        ("OR", |k| format!("substr(n, 1, {k}) = 'name {k:x}'")),
+        ("OR", |k| format!("replace(n, 'a', '{k}') = 'name {k}'")),
+        ("OR", |k| format!("lower(n) LIKE '%x{k}%'")),
+        ("OR", |k| format!("n LIKE '%x{k}%'")),
+        ("OR", |k| format!("extract(doy FROM ts) = {}", k + 300)),
+        ("OR", |k| format!("extract(doy FROM ts) * {k} = 7")),
+        ("OR", |k| format!("i + d > {}", k + 90_000)),
+        ("OR", |k| format!("i * {k} + d < {k}")),
+        ("AND", |k| format!("i * {k} + d <> {}", k * 9)),
+        ("OR", |k| format!("i % {} = d + {k}", k + 1)),
+        ("OR", |k| format!("s * {k} > i + 90000000")),
+        ("OR", |k| format!("NOT (i + d <> {k}) OR (length(n) = {k} AND i - d = {k})")),
+    ];
+    for (join, term) in kinds {
+        let terms: Vec<String> = (0..TERMS).map(term).collect();
+        let (found, mut took) = count(&mut session, &terms.join(&format!(" {join} ")));
+        println!("{took:?}: {found} of {join} {}", terms[7]);
+        for _ in 0..3 {
+            if took >= PATIENCE {
+                took = count(&mut session, &terms.join(&format!(" {join} "))).1;
+            }
+        }
+        assert!(took < PATIENCE, "{took:?} for a thousand {}", terms[7]);
+    }
+}
