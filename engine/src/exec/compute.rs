@@ -108,8 +108,16 @@ pub(crate) fn chosen(
             };
             match batch.compute(node) {
                 Ok(lane) => {
-                    for (i, (open, row)) in open.iter_mut().zip(batch.rows()).enumerate() {
-                        take(open, *row, lane.truth(i) == Some(*wanted));
+                    let truths = lane.of_each(open.len());
+                    // Most terms of a thousand decide nothing: that is one look at each truth.
+                    if !truths
+                        .iter()
+                        .fold(false, |any, truth| any | ((*truth == Some(*wanted)) != terms.all()))
+                    {
+                        continue;
+                    }
+                    for ((open, row), truth) in open.iter_mut().zip(batch.rows()).zip(&*truths) {
+                        take(open, *row, *truth == Some(*wanted));
                     }
                 }
                 Err(_) => {

@@ -28,10 +28,7 @@ pub(crate) fn changed<'t>(
         (Function::Substr, [Value::Integer(from), Value::Integer(length)]) => {
             part(text, *from, *length).into()
         }
-        (Function::Replace, [Value::Text(from), Value::Text(to)]) => {
-            let is_there = !from.is_empty() && text.contains(from.as_str());
-            if is_there { text.replace(from.as_str(), to).into() } else { text.into() }
-        }
+        (Function::Replace, [Value::Text(from), Value::Text(to)]) => replaced(text, from, to),
         (Function::SplitPart, [Value::Text(_), Value::Integer(0)]) => {
             let what = "split_part counts from 1, or from -1 at the end";
             return Some(Err(Error::Invalid(what.into())));
@@ -51,13 +48,20 @@ pub(crate) fn changed<'t>(
     }))
 }
 
+/// With `to` for each `from`; that there is none in a short text is found out without preparing a search.
+fn replaced<'t>(text: &'t str, from: &str, to: &str) -> Cow<'t, str> {
+    let is_there = !from.is_empty() && memchr::memmem::find(text.as_bytes(), from.as_bytes()).is_some();
+    if is_there { text.replace(from, to).into() } else { text.into() }
+}
+
 /// So many characters from one of them, counted from 1. Those before the first count too: substr('abc', 0, 2) is 'a'.
 fn part(text: &str, from: i64, length: i64) -> &str {
     let end = from.saturating_add(length).saturating_sub(1).max(0);
     let skipped = from.saturating_sub(1).max(0);
+    let ascii = text.is_ascii();
     let at = |characters: i64| {
         let characters = usize::try_from(characters).unwrap_or(usize::MAX);
-        if text.is_ascii() {
+        if ascii {
             return characters.min(text.len());
         }
         text.char_indices().nth(characters).map_or(text.len(), |(at, _)| at)

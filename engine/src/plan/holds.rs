@@ -73,13 +73,7 @@ impl ComputedTest {
 
     /// True of a text, the only column.
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
-        if let Some((Computed::Match(inner, matcher), wanted)) = self.terms.single()
-            && let Computed::Input(_) = **inner
-        {
-            return matcher.matches(text) == *wanted;
-        }
-        let value = Value::Text(String::from_utf8_lossy(text).into_owned());
-        self.terms.hold(0, &[value]).unwrap_or(false)
+        self.terms.match_text(text)
     }
 }
 
@@ -234,9 +228,11 @@ impl Planner<'_, '_> {
 
     /// The codes of the dictionary's texts for which the test holds; `None` where one of them makes an error.
     fn text_codes(&self, column: ColumnId, test: &ComputedTest) -> Result<Option<Vec<u32>>> {
-        let matches_only = test.terms.each().iter().all(|(node, _)| matches!(node, Computed::Match(..)));
+        // LIKE of the column itself makes no error, whatever the text.
+        let matches_only = test.terms.each().iter().all(
+            |(node, _)| matches!(node, Computed::Match(inner, _) if matches!(**inner, Computed::Input(_))),
+        );
         let Some(dictionary) = self.table.dictionary(column) else {
-            // Texts without a dictionary: an error is only found at a text.
             return Ok(matches_only.then(Vec::new));
         };
         let plain = |chunk| self.readers[test.readers[0]].entry(chunk, SectionKind::Strings).is_some();

@@ -80,18 +80,10 @@ impl Lane<'_> {
         }
     }
 
-    /// The truth of the batch's row `i`; `None` is unknown.
-    pub(super) fn truth(&self, i: usize) -> Option<bool> {
-        match self {
-            Lane::Truth(truths) => truths[i],
-            lane => {
-                if let Value::Boolean(truth) = lane.value(i) {
-                    Some(truth)
-                } else {
-                    None
-                }
-            }
-        }
+    /// The truth of each row of a batch of so many; `None` is unknown.
+    pub(super) fn of_each(&self, count: usize) -> Cow<'_, [Option<bool>]> {
+        let truth = |i| if let Value::Boolean(truth) = self.value(i) { Some(truth) } else { None };
+        self.truths(count).unwrap_or_else(|| (0..count).map(truth).collect())
     }
 
     fn is_null(&self, i: usize) -> bool {
@@ -148,11 +140,13 @@ pub(super) struct Batch<'b, 'r, 'a> {
     rows: Vec<u32>,
     /// The columns' values, read once however many expressions use them.
     read: RefCell<Vec<Option<Rc<Lane<'b>>>>>,
+    /// What several terms compute.
+    shared: RefCell<Vec<Option<Rc<Lane<'b>>>>>,
 }
 
 impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
     pub(super) fn new(inputs: &'b Inputs<'r, 'a>, rows: Vec<u32>) -> Batch<'b, 'r, 'a> {
-        Batch { inputs, rows, read: RefCell::default() }
+        Batch { inputs, rows, read: RefCell::default(), shared: RefCell::default() }
     }
 
     pub(super) fn rows(&self) -> &[u32] {
@@ -168,7 +162,8 @@ impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
                 let ordinals = self.rows.iter().map(|row| Some(i64::from(self.inputs.ordinal(*row))));
                 Lane::Exact(Kind::Integer, ordinals.collect())
             }
-            Node::Input(number) => return self.input(*number),
+            Node::Input(number) => return once(&self.read, *number, || self.read(*number).map(Rc::new)),
+            Node::Shared(number, node) => return once(&self.shared, *number, || self.compute(node)),
             Node::Match(text, matcher) => {
                 let lane = self.compute(text)?;
                 Lane::Truth(match &*lane {
@@ -221,19 +216,6 @@ impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
     }
 
     /// The values of a column.
-    fn input(&self, number: usize) -> Result<Rc<Lane<'b>>> {
-        if let Some(Some(lane)) = self.read.borrow().get(number) {
-            return Ok(Rc::clone(lane));
-        }
-        let lane = Rc::new(self.read(number)?);
-        let mut read = self.read.borrow_mut();
-        if read.len() <= number {
-            read.resize(number + 1, None);
-        }
-        read[number] = Some(Rc::clone(&lane));
-        Ok(lane)
-    }
-
     fn read(&self, number: usize) -> Result<Lane<'b>> {
         let (columns, chunk) = match self.inputs {
             Inputs::Entries(view) => {
@@ -289,6 +271,24 @@ impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
     }
 }
 
+/// What is known under a number, or is made now.
+fn once<'b>(
+    known: &RefCell<Vec<Option<Rc<Lane<'b>>>>>,
+    number: usize,
+    make: impl FnOnce() -> Result<Rc<Lane<'b>>>,
+) -> Result<Rc<Lane<'b>>> {
+    if let Some(Some(lane)) = known.borrow().get(number) {
+        return Ok(Rc::clone(lane));
+    }
+    let lane = make()?;
+    let mut known = known.borrow_mut();
+    if known.len() <= number {
+        known.resize(number + 1, None);
+    }
+    known[number] = Some(Rc::clone(&lane));
+    Ok(lane)
+}
+
 /// A function as a loop over numbers; `None` where there is none, or a number does not fit.
 fn looped<'b>(function: &Function, lanes: &[&Lane<'b>], count: usize) -> Option<Lane<'b>> {
     match (function, lanes) {
@@ -333,9 +333,7 @@ fn looped<'b>(function: &Function, lanes: &[&Lane<'b>], count: usize) -> Option<
                     Cow::Owned(text) => text::changed(function, text, &rest)?.ok()?.into_owned().into(),
                 })
             };
-            let changed =
-                texts.iter().map(|text| text.as_ref().map_or(Some(None), |text| of(text).map(Some)));
-            Some(Lane::Text(changed.collect::<Option<_>>()?))
+            Some(Lane::Text(fitting(texts.iter().map(Option::as_ref), of)?))
         }
         (Function::Not, [a]) => Some(Lane::Truth(a.truths(count)?.iter().map(|a| a.map(|a| !a)).collect())),
         (Function::And | Function::Or, terms) => {
