@@ -152,20 +152,18 @@ impl<'a> Worker<'_, 'a> {
             }
             Test::Computed(test) => {
                 let live = plan.live.set(chunk, 0)?;
-                let rows: Vec<u16> = (0..plan.table.chunk_rows(chunk))
-                    .map(|row| row as u16)
-                    .filter(|row| live.contains(*row))
+                let rows: Vec<u32> = (0..plan.table.chunk_rows(chunk) as u32)
+                    .filter(|row| live.contains(*row as u16))
                     .collect();
                 let (words, fresh) = clause.made(self);
                 if fresh {
                     words.fill(0);
                 }
                 let mut members = 0;
-                let inputs = Inputs::of_test(plan, test);
-                compute::truths(&test.compiled, &inputs, &plan.cancel, chunk, &rows, |row, truth| {
-                    let holds = truth == Some(test.wanted);
-                    words[usize::from(row) / 64] |= u64::from(holds) << (row % 64);
-                    members += u32::from(holds);
+                let inputs = Inputs::of_test(plan, test, chunk);
+                compute::chosen(&test.terms, &inputs, &plan.cancel, &rows, |row| {
+                    words[row as usize / 64] |= 1 << (row % 64);
+                    members += 1;
                 })?;
                 self.stats.bytes += 8 * (rows.len() * test.readers.len()) as u64;
                 Ok(members)
@@ -315,15 +313,10 @@ impl<'a> Worker<'_, 'a> {
         match &planned.test {
             Test::Computed(test) => {
                 self.stats.bytes += 64 * (members.len() * test.readers.len()) as u64;
-                let mut kept = Vec::with_capacity(members.len());
-                let inputs = Inputs::of_test(plan, test);
-                compute::truths(&test.compiled, &inputs, &plan.cancel, chunk, members, |row, truth| {
-                    if truth == Some(test.wanted) {
-                        kept.push(row);
-                    }
-                })?;
-                *members = kept;
-                return Ok(());
+                let inputs = Inputs::of_test(plan, test, chunk);
+                let rows: Vec<u32> = members.drain(..).map(u32::from).collect();
+                let keep = |row| members.push(row as u16);
+                return compute::chosen(&test.terms, &inputs, &plan.cancel, &rows, keep);
             }
             Test::Codes(intervals) => {
                 if let Some(values) = reader.values(chunk)? {
