@@ -27,7 +27,7 @@ use random::Random;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-/// Whether what was written outlives the process.
+/// Whether what was written outlives the process without a checkpoint.
 const IS_DURABLE: bool = false;
 const STEPS: usize = 80;
 
@@ -82,7 +82,16 @@ fn run(seed: u64) {
     let mut kept: Vec<(Snapshot, Model)> = Vec::new();
     for step in 0..STEPS {
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            match random.below(10) {
+            match random.below(11) {
+                // Cut short, it leaves a closed layer under the newest.
+                10 => {
+                    let cancel = Cancel::default();
+                    if random.chance() {
+                        cancel.cancel();
+                    }
+                    let done = database.checkpoint(&cancel);
+                    assert!(done.is_ok() || cancel.is_cancelled(), "{done:?}");
+                }
                 0..=4 => write_one(&database, &mut model, &mut random),
                 5 | 6 => transact(&database, &mut model, &mut random),
                 _ => model.define(&database, &mut random),
@@ -97,7 +106,10 @@ fn run(seed: u64) {
             }
         }));
         outcome.unwrap_or_else(|_| panic!("seed {seed}, step {step}"));
-        if IS_DURABLE && random.below(10) == 0 {
+        if random.below(10) == 0 {
+            if !IS_DURABLE {
+                database.checkpoint(&Cancel::default()).unwrap();
+            }
             drop((std::mem::take(&mut kept), database));
             database = open(&disk);
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {

@@ -194,9 +194,15 @@ fn run_written(rows: usize, key: Key, plans: std::ops::Range<usize>, route: Rout
     let plans: Vec<ColumnPlan> = all.into_iter().cycle().skip(plans.start).take(plans.len()).collect();
     let mut table = data::table(rows, key, &plans, &mut random);
     let directory = tempfile::tempdir().expect("a directory");
-    let database = Arc::new(open(&directory.path().join("database"), Mode::ReadWrite));
-    let ask = |phase: &str, table: &Table| ask(phase, &database, table, cases, seed);
-    written::write(&database, &mut table, route, &mut random, &ask);
+    let place = directory.path().join("database");
+    {
+        let database = Arc::new(open(&place, Mode::ReadWrite));
+        let ask = |phase: &str, table: &Table| ask(phase, &database, table, cases, seed);
+        written::write(&database, &mut table, route, &mut random, &ask);
+        database.checkpoint(&Cancel::default()).expect("a checkpoint");
+        ask("checkpointed", &table);
+    }
+    ask("reopened", &open(&place, Mode::ReadOnly), &table, cases, seed);
 }
 
 #[test]

@@ -145,7 +145,24 @@ impl Writer<'_> {
             }),
             _ => self.database.write(mutation, NOW_MICROS, &cancel),
         };
+        self.checkpoint(random);
         written.unwrap_or_else(|error| panic!("a write is refused: {error}"))
+    }
+
+    /// A checkpoint now and then; cut short, it leaves a closed layer under the newest.
+    fn checkpoint(&self, random: &mut Random) {
+        let cancel = Cancel::default();
+        match random.below(8) {
+            0 => {
+                self.database.checkpoint(&cancel).expect("a checkpoint");
+            }
+            1 => {
+                cancel.cancel();
+                // Of nothing it is done at once.
+                let _ = self.database.checkpoint(&cancel);
+            }
+            _ => {}
+        }
     }
 
     fn insert(&self, table: &Table, rows: &[u32], conflict: OnConflict, random: &mut Random) -> Changed {
