@@ -132,6 +132,12 @@ impl Table {
 
     fn update(&mut self, update: &Update) -> Option<Changed> {
         self.check(&update.assignments)?;
+        // A constant that does not fit is refused for nobody too.
+        for Assignment { column, value } in &update.assignments {
+            if let Some(constant) = Compiled::new(value, MOMENT).ok()?.constant() {
+                self.fit(self.column(*column)?, constant.clone())?;
+            }
+        }
         let rows = self.members(&update.predicate, Truth::True);
         let changed = Changed { updated: rows.len(), ..Changed::default() };
         let new: Option<Vec<(u32, Row)>> = rows
