@@ -28,7 +28,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// Whether what was written outlives the process without a checkpoint.
-const IS_DURABLE: bool = false;
+const IS_DURABLE: bool = true;
 const STEPS: usize = 80;
 
 fn open(disk: &SimDisk) -> Arc<Database> {
