@@ -37,6 +37,10 @@ impl Subject<'_> {
     fn compute(&self, expr: &Expr) -> Computed {
         let compiled = Compiled::new(expr, NOW_MICROS).map_err(|error| error.to_string())?;
         let one = |row: usize| {
+            // Nobody asks who is gone.
+            if !self.table.is_live(row) {
+                return Ok(Value::Null);
+            }
             let inputs: Vec<Value> =
                 compiled.columns().iter().map(|id| self.table.value(column_of(*id), row).clone()).collect();
             compiled.eval(row as u32, &inputs).map_err(|error| error.to_string())
@@ -245,7 +249,7 @@ impl Subject<'_> {
         if keys.is_empty() {
             groups.insert(Vec::new(), Vec::new());
         }
-        for row in 0..self.table.rows {
+        for row in (0..self.table.rows).filter(|row| self.table.is_live(*row)) {
             let key = (0..keys.len()).map(|column| one_text(&value(column, row))).collect();
             groups.entry(key).or_default().push(row);
         }
