@@ -21,7 +21,7 @@ impl Session {
     #[doc(hidden)]
     pub fn members_naively(&mut self, sql: &str) -> Result<Option<(RoaringBitmap, RoaringBitmap)>> {
         let Statement::Select(select) = parse::parse(sql, &[])? else { return Ok(None) };
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot()?;
         let plan = select::plan(*select, &self.context(&snapshot))?;
         let table = plan.table();
         let ask =
