@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod code;
 pub mod control;
 pub mod database;
+pub mod delta;
 pub mod dictionary;
 mod error;
 pub mod eval;
@@ -32,6 +33,7 @@ pub mod schema;
 pub mod table;
 pub mod transfer;
 pub mod value;
+pub mod writer;
 
 pub use control::Cancel;
 pub use database::{Database, Snapshot};

@@ -12,8 +12,10 @@
 //! lines: bucket end, entries, and the key itself. The hash is XXH3 (64 bits, seed 0) of the key's UTF-8 bytes, or of a
 //! BIGINT's eight little-endian bytes.
 
+mod fresh;
 mod lookup;
 
+pub use fresh::NewKeys;
 pub use lookup::lookup;
 
 use crate::Result;
@@ -50,6 +52,7 @@ pub enum KeyLayout {
 }
 
 /// The key index of a table.
+#[derive(Clone)]
 pub enum KeyIndex {
     /// See [`KeyLayout::None`].
     None,

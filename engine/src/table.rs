@@ -1,13 +1,14 @@
 //! A table as a snapshot sees it: its parts, opened, and the way from (column, chunk) to bytes.
 
 use crate::catalog::AudienceRecord;
+use crate::delta::{CellRef, ColumnLayer, Layer, PatchRef, RangeLayer};
 use crate::dictionary::Dictionary;
 use crate::index::fences::{Bound, FencesRef, RankSearch, Zone};
 use crate::index::lists::ListsRef;
 use crate::index::order::OrderRef;
 use crate::index::strings::StringsRef;
 use crate::index::values::{Residuals, ValuesRef};
-use crate::member::KeyIndex;
+use crate::member::{Key, KeyIndex, NewKeys};
 use crate::predicate::{AudienceId, Predicate};
 use crate::schema::{ColumnId, DataType, TableSchema};
 use crate::{Error, Result};
@@ -26,40 +27,100 @@ pub struct RangeParts {
     /// Which part holds a column. A column of the schema that was added after the range was written has none: it is NULL
     /// for everybody there.
     pub columns: ByColumn<Arc<PartReader>>,
+    /// The parts that hold changes of a column, later ones over earlier ones.
+    pub patches: ByColumn<Vec<Arc<PartReader>>>,
 }
 
-/// A table with its parts open. Immutable: a change makes a new one.
+/// How many rows a table has and had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Live rows.
+    pub rows: u64,
+    /// Ordinals given so far.
+    pub ordinals: u64,
+    /// Ordinals whose keys the key index finds.
+    pub indexed: u64,
+}
+
+/// A table with its parts open, and the changes over them. Immutable: a change makes a new one, which shares what it did
+/// not touch.
+#[derive(Clone)]
 pub struct TableState {
     schema: Arc<TableSchema>,
-    rows: u64,
-    ranges: Vec<RangeParts>,
-    dictionaries: ByColumn<Dictionary>,
+    pub(crate) extent: Extent,
+    ranges: Arc<Vec<RangeParts>>,
+    pub(crate) dictionaries: Arc<ByColumn<Dictionary>>,
     keys: KeyIndex,
-    audiences: HashMap<AudienceId, Predicate>,
+    /// Keys of ordinals that are not indexed.
+    pub(crate) new_keys: Arc<NewKeys>,
+    /// Changes in memory, later ones over earlier ones: of a checkpoint under way, then those since.
+    pub(crate) layers: Vec<Arc<Layer>>,
+    audiences: Arc<HashMap<AudienceId, Predicate>>,
     /// Columns that hold the members of static audiences.
-    hidden: Vec<ColumnId>,
+    hidden: Arc<Vec<ColumnId>>,
 }
 
 impl TableState {
     /// A table of these parts, without audiences.
     pub fn new(
         schema: Arc<TableSchema>,
-        rows: u64,
+        extent: Extent,
         ranges: Vec<RangeParts>,
         dictionaries: ByColumn<Dictionary>,
         keys: KeyIndex,
     ) -> TableState {
-        let (audiences, hidden) = (HashMap::new(), Vec::new());
-        TableState { schema, rows, ranges, dictionaries, keys, audiences, hidden }
+        TableState {
+            schema,
+            extent,
+            ranges: Arc::new(ranges),
+            dictionaries: Arc::new(dictionaries),
+            keys,
+            new_keys: Arc::default(),
+            layers: Vec::new(),
+            audiences: Arc::default(),
+            hidden: Arc::default(),
+        }
     }
 
     /// The table with audiences of its members.
     pub fn with_audiences<'r>(mut self, records: impl Iterator<Item = &'r AudienceRecord>) -> TableState {
+        let (mut audiences, mut hidden) = (HashMap::new(), Vec::new());
         for record in records {
-            self.audiences.insert(record.id, record.condition());
-            self.hidden.extend(record.hidden_column());
+            audiences.insert(record.id, record.condition());
+            hidden.extend(record.hidden_column());
+        }
+        (self.audiences, self.hidden) = (Arc::new(audiences), Arc::new(hidden));
+        self
+    }
+
+    /// The table with what another one of the same has in memory: changes, keys, strings. Unless rows came in from files:
+    /// that is done to empty tables only.
+    pub(crate) fn with_changes_of(mut self, before: &TableState) -> TableState {
+        if before.extent.ordinals >= self.extent.ordinals {
+            self.extent = Extent { indexed: self.extent.indexed, ..before.extent };
+            self.layers.clone_from(&before.layers);
+            self.new_keys = Arc::clone(&before.new_keys);
+            self.dictionaries = Arc::clone(&before.dictionaries);
         }
         self
+    }
+
+    /// The table with the keys of those ordinals that the key index does not know.
+    pub(crate) fn with_keys_found(mut self) -> Result<TableState> {
+        let Some(key) = self.schema.key else { return Ok(self) };
+        let mut found = NewKeys::default();
+        {
+            let reader = self.reader(key)?;
+            for ordinal in self.extent.indexed..self.extent.ordinals {
+                match reader.changed_cell((ordinal >> 16) as u32, ordinal as u16)? {
+                    Some(CellRef::Code(code)) => found.add([(Key::Integer(code), ordinal as u32)]),
+                    Some(CellRef::Text(text)) => found.add([(Key::Text(text), ordinal as u32)]),
+                    _ => {}
+                }
+            }
+        }
+        self.new_keys = Arc::new(found);
+        Ok(self)
     }
 
     /// The definition of an audience of this table.
@@ -101,17 +162,27 @@ impl TableState {
 
     /// Live rows.
     pub fn rows(&self) -> u64 {
-        self.rows
+        self.extent.rows
+    }
+
+    /// Live rows, ordinals, indexed ordinals.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// True where some ordinals are of rows that are gone.
+    pub fn has_dead(&self) -> bool {
+        self.extent.rows != self.extent.ordinals
     }
 
     /// Chunks that ordinals may be in.
     pub fn chunks(&self) -> u32 {
-        self.rows.div_ceil(muster_storage::format::CHUNK_MEMBERS as u64) as u32
+        self.extent.ordinals.div_ceil(muster_storage::format::CHUNK_MEMBERS as u64) as u32
     }
 
-    /// Rows of one chunk.
+    /// Ordinals given in one chunk: of live rows, and of rows that are gone.
     pub fn chunk_rows(&self, chunk: u32) -> usize {
-        (self.rows - (u64::from(chunk) << 16)).min(1 << 16) as usize
+        (self.extent.ordinals - (u64::from(chunk) << 16)).min(1 << 16) as usize
     }
 
     /// The ranges.
@@ -164,21 +235,54 @@ impl TableState {
 
     fn reader_of(&self, column: ColumnId, data_type: DataType, kinds: &[SectionKind]) -> ColumnReader<'_> {
         let in_schema = column != ColumnId::LIVE && !self.is_hidden(column);
-        let ranges = self.ranges.iter().map(|range| {
+        let layers: Vec<&ColumnLayer> = self.layers.iter().filter_map(|layer| layer.column(column)).collect();
+        let count = layers.iter().map(|layer| layer.ranges()).max().unwrap_or(0).max(self.ranges.len());
+        let ranges = (0..count).map(|number| {
+            let range = self.ranges.get(number);
+            let patches = range.and_then(|range| range.patches.get(&column)).into_iter().flatten();
+            let patches = Changes {
+                parts: patches.map(|part| part.sections(column.0, SectionKind::Patch)).collect(),
+                layers: layers.iter().filter_map(|layer| layer.range(number)).collect(),
+            };
             let mut sections = [None; KINDS];
-            if let Some(part) = range.columns.get(&column) {
+            if let Some(part) = range.and_then(|range| range.columns.get(&column)) {
                 for kind in kinds {
                     sections[*kind as usize] =
                         Some(part.sections(column.0, *kind)).filter(|s| !s.entries().is_empty());
                 }
-            } else if let Some(live) = range.columns.get(&ColumnId::LIVE).filter(|_| in_schema) {
+            } else if let Some(live) =
+                range.and_then(|range| range.columns.get(&ColumnId::LIVE)).filter(|_| in_schema)
+            {
                 // The column was added later. Who is NULL here is who lives: a set stored the same way.
                 sections[SectionKind::Nulls as usize] =
                     Some(live.sections(ColumnId::LIVE.0, SectionKind::Sets));
             }
-            sections
+            RangeReader { sections, changes: patches }
         });
-        ColumnReader { data_type, ranges: ranges.collect() }
+        let texts = layers.iter().any(|layer| layer.has_texts());
+        let bounds = layers.iter().filter_map(|layer| layer.bounds());
+        let bounds = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        ColumnReader { data_type, ranges: ranges.collect(), texts, bounds }
+    }
+}
+
+/// What one range has of a column.
+struct RangeReader<'a> {
+    sections: [Option<Sections<'a>>; KINDS],
+    changes: Changes<'a>,
+}
+
+/// The changes of a column in a range, later ones over earlier ones.
+struct Changes<'a> {
+    parts: Vec<Sections<'a>>,
+    layers: Vec<&'a RangeLayer>,
+}
+
+impl Changes<'_> {
+    #[inline]
+    fn any(&self, within: usize) -> bool {
+        self.parts.iter().any(|part| part.entry(within as u16).is_some())
+            || self.layers.iter().any(|layer| layer.patch(within).is_some())
     }
 }
 
@@ -207,7 +311,11 @@ impl<'a> Ranked<'a> {
 /// Reads one column, chunk by chunk.
 pub struct ColumnReader<'a> {
     data_type: DataType,
-    ranges: Vec<[Option<Sections<'a>>; KINDS]>,
+    ranges: Vec<RangeReader<'a>>,
+    /// Whether changes have texts without codes.
+    texts: bool,
+    /// The least and the greatest code that changes have.
+    bounds: Option<(i64, i64)>,
 }
 
 impl<'a> ColumnReader<'a> {
@@ -218,7 +326,73 @@ impl<'a> ColumnReader<'a> {
 
     #[inline]
     fn sections(&self, chunk: u32, kind: SectionKind) -> Option<&Sections<'a>> {
-        self.ranges.get(chunk as usize / RANGE_CHUNKS)?[kind as usize].as_ref()
+        self.ranges.get(chunk as usize / RANGE_CHUNKS)?.sections[kind as usize].as_ref()
+    }
+
+    /// True where some rows of a chunk were changed: what the base says of them no longer holds.
+    #[inline]
+    pub fn is_changed(&self, chunk: u32) -> bool {
+        let range = self.ranges.get(chunk as usize / RANGE_CHUNKS);
+        range.is_some_and(|range| range.changes.any(chunk as usize % RANGE_CHUNKS))
+    }
+
+    /// The changes of a chunk, later ones over earlier ones. Cost: nothing where there are none.
+    pub fn changes(&self, chunk: u32) -> Result<Vec<PatchRef<'a>>> {
+        let within = chunk as usize % RANGE_CHUNKS;
+        let mut patches = Vec::new();
+        let Some(range) = self.ranges.get(chunk as usize / RANGE_CHUNKS) else { return Ok(patches) };
+        for part in &range.changes.parts {
+            if let Some(bytes) = part.bytes(within as u16)? {
+                let offset = part.entry(within as u16).map_or(0, |entry| entry.offset);
+                patches.push(PatchRef::open(bytes).map_err(|what| part.part().malformed(offset, what))?);
+            }
+        }
+        let layers = range.changes.layers.iter().filter_map(|layer| layer.patch(within));
+        patches.extend(layers.map(|patch| patch.by_ref()));
+        Ok(patches)
+    }
+
+    /// Calls `hear` with the place and the cell of each of some rows (ascending) that was changed; of a row that was
+    /// changed more than once, the last call is the one that holds.
+    pub fn overlay(&self, chunk: u32, rows: &[u16], mut hear: impl FnMut(usize, CellRef<'a>)) -> Result<()> {
+        if self.is_changed(chunk) {
+            self.changes(chunk)?.iter().for_each(|patch| patch.for_each_of(rows, &mut hear));
+        }
+        Ok(())
+    }
+
+    /// What a row holds by the changes alone.
+    pub fn changed_cell(&self, chunk: u32, row: u16) -> Result<Option<CellRef<'a>>> {
+        if !self.is_changed(chunk) {
+            return Ok(None);
+        }
+        Ok(self.changes(chunk)?.iter().rev().find_map(|patch| patch.cell(row)))
+    }
+
+    /// True where a member's BOOLEAN is TRUE, changes included.
+    pub fn is_true(&self, ordinal: u32) -> Result<bool> {
+        let (chunk, row) = (ordinal >> 16, ordinal as u16);
+        match self.changed_cell(chunk, row)? {
+            Some(cell) => Ok(cell == CellRef::Truth(true)),
+            None => Ok(self.set(chunk, 0)?.contains(row)),
+        }
+    }
+
+    /// True where a row of a chunk was changed to NULL, and perhaps back.
+    pub fn has_changed_nulls(&self, chunk: u32) -> bool {
+        let changes = if self.is_changed(chunk) { self.changes(chunk) } else { Ok(Vec::new()) };
+        // What cannot be read is no reason to believe that there are none.
+        changes.map_or(true, |changes| changes.iter().any(|patch| patch.new.nulls() > 0))
+    }
+
+    /// The least and the greatest code that was written.
+    pub fn changed_bounds(&self) -> Option<(i64, i64)> {
+        self.bounds
+    }
+
+    /// True where some text was written without a code of the dictionary.
+    pub fn has_changed_texts(&self) -> bool {
+        self.data_type == DataType::Text && self.texts
     }
 
     /// What the table of sections says of a section, without touching it.

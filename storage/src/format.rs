@@ -59,13 +59,15 @@ pub enum SectionKind {
     DictionaryOrder = 9,
     /// A segment of the key index: hash tag and ordinal of each key, by bucket.
     Keys = 10,
+    /// Changed rows of a column: what they hold now, what they held before.
+    Patch = 11,
 }
 
 impl SectionKind {
     /// The kind of a stored value.
     pub fn from_u16(stored: u16) -> Option<SectionKind> {
         use SectionKind::*;
-        [Sets, Nulls, Values, Order, Fences, Strings, Lists, DictionaryStrings, DictionaryOrder, Keys]
+        [Sets, Nulls, Values, Order, Fences, Strings, Lists, DictionaryStrings, DictionaryOrder, Keys, Patch]
             .into_iter()
             .find(|kind| *kind as u16 == stored)
     }

@@ -4,10 +4,13 @@
 //! Tables, views and audiences share one space of names. Ids are never used again, so that bytes and definitions that
 //! name one can never come to mean another.
 //!
-//! Catalogs of version 1 (tables alone) are read as well; what is written is always of `CATALOG_VERSION`.
+//! Catalogs of version 1 (tables alone) and 2 (tables that are imported and never written to) are read as well; what is
+//! written is always of `CATALOG_VERSION`.
 
 mod depends;
 mod relation;
+
+use relation::ImportedTable;
 
 pub use depends::Subject;
 pub use relation::{
@@ -22,7 +25,7 @@ use muster_storage::codec;
 use std::sync::Arc;
 
 /// The version of the catalog's encoding.
-const CATALOG_VERSION: u16 = 2;
+const CATALOG_VERSION: u16 = 3;
 
 /// All tables, views and audiences of a database.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -47,7 +50,19 @@ pub struct Catalog {
 struct TablesOnly {
     version: u16,
     next_table: TableId,
-    tables: Vec<TableRecord>,
+    tables: Vec<ImportedTable>,
+}
+
+/// A catalog of version 2.
+#[derive(Encode, Decode)]
+struct Imported {
+    version: u16,
+    next_table: TableId,
+    next_view: ViewId,
+    next_audience: AudienceId,
+    tables: Vec<ImportedTable>,
+    views: Vec<Arc<ViewRecord>>,
+    audiences: Vec<Arc<AudienceRecord>>,
 }
 
 impl Default for Catalog {
@@ -74,14 +89,28 @@ impl Catalog {
             |found: String| Error::Invalid(format!("the catalog is not one this muster reads: {found}"));
         // The version comes first and is looked at before anything it might have changed.
         match bytes.first_chunk::<2>().map(|b| u16::from_le_bytes(*b)) {
-            Some(CATALOG_VERSION) => {
-                let catalog: Catalog = codec::decode(bytes).map_err(|error| refuse(error.to_string()))?;
+            Some(version @ (2 | CATALOG_VERSION)) => {
+                let catalog = if version == 2 {
+                    codec::decode(bytes).map(|old: Imported| Catalog {
+                        version: CATALOG_VERSION,
+                        next_table: old.next_table,
+                        next_view: old.next_view,
+                        next_audience: old.next_audience,
+                        tables: old.tables.into_iter().map(TableRecord::from).collect(),
+                        views: old.views,
+                        audiences: old.audiences,
+                    })
+                } else {
+                    codec::decode(bytes)
+                };
+                let catalog: Catalog = catalog.map_err(|error| refuse(error.to_string()))?;
                 catalog.check_needs().map_err(|error| refuse(error.to_string()))?;
                 Ok(catalog)
             }
             Some(1) => {
                 let old: TablesOnly = codec::decode(bytes).map_err(|error| refuse(error.to_string()))?;
-                Ok(Catalog { next_table: old.next_table, tables: old.tables, ..Catalog::default() })
+                let tables = old.tables.into_iter().map(TableRecord::from).collect();
+                Ok(Catalog { next_table: old.next_table, tables, ..Catalog::default() })
             }
             version => Err(refuse(format!("version {version:?}, expected at most {CATALOG_VERSION}"))),
         }

@@ -42,8 +42,33 @@ pub struct TableRecord {
     pub schema: TableSchema,
     /// Live rows.
     pub rows: u64,
-    /// How keys are found.
+    /// How keys are found, of ordinals below `indexed`.
     pub keys: KeyLayout,
+    /// Ordinals given so far: those of live rows and of rows that are gone.
+    pub ordinals: u64,
+    /// Ordinals whose keys the layout finds. Later ones are found by reading their keys when the table is opened.
+    pub indexed: u64,
+}
+
+/// A table as catalogs before version 3 had it: every ordinal is a live row's, and indexed.
+#[derive(Encode, Decode)]
+pub(super) struct ImportedTable {
+    pub(super) schema: TableSchema,
+    rows: u64,
+    keys: KeyLayout,
+}
+
+impl From<ImportedTable> for TableRecord {
+    fn from(table: ImportedTable) -> TableRecord {
+        TableRecord::imported(table.schema, table.rows, table.keys)
+    }
+}
+
+impl TableRecord {
+    /// A table of which every ordinal is a live row's.
+    pub fn imported(schema: TableSchema, rows: u64, keys: KeyLayout) -> TableRecord {
+        TableRecord { schema, rows, keys, ordinals: rows, indexed: rows }
+    }
 }
 
 /// A filter view: some columns, under names of its own, of the members of a table that satisfy a condition.

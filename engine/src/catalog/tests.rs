@@ -32,7 +32,7 @@ fn table() -> TableRecord {
         ordinal_epoch: 1,
         next_column: ColumnId(5),
     };
-    TableRecord { schema, rows: 7, keys: KeyLayout::Sequence { first: -1 } }
+    TableRecord::imported(schema, 7, KeyLayout::Sequence { first: -1 })
 }
 
 fn sample() -> Catalog {

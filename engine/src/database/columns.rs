@@ -48,7 +48,7 @@ impl Database {
             if is_key {
                 record.schema.key = Some(id);
             }
-            Ok((id, state.part_refs.clone()))
+            Ok((id, state.part_refs.to_vec()))
         }, unchecked)
     }
 
@@ -75,7 +75,7 @@ impl Database {
             if schema.columns.len() == 1 {
                 return Err(Error::Invalid(format!("{what} is the only one; DROP TABLE drops them all")));
             }
-            let mut parts = state.part_refs.clone();
+            let mut parts = state.part_refs.to_vec();
             let gone =
                 catalog.drop_dependents(&[Subject::Column(table, column)], &what, dependents, &mut parts)?;
             catalog.table_mut(table)?.schema.columns.retain(|other| other.id != column);
@@ -99,7 +99,7 @@ impl Database {
                         )));
                     }
                 }
-                Ok(((), state.part_refs.clone()))
+                Ok(((), state.part_refs.to_vec()))
             },
             unchecked,
         )
@@ -111,7 +111,7 @@ impl Database {
             |state, catalog| {
                 check_free(catalog, name)?;
                 catalog.rename(relation, name)?;
-                Ok(((), state.part_refs.clone()))
+                Ok(((), state.part_refs.to_vec()))
             },
             unchecked,
         )

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 use muster_storage::manifest::PartRef;
 use roaring::RoaringBitmap;
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// A view before it has an id.
 #[derive(Clone, Debug)]
@@ -57,8 +57,8 @@ impl Database {
             |state, catalog| {
                 let schema = new_schema(catalog, name, columns, key)?;
                 let id = schema.id;
-                catalog.tables.push(TableRecord { schema, rows: 0, keys: KeyLayout::None });
-                Ok((id, state.part_refs.clone()))
+                catalog.tables.push(TableRecord::imported(schema, 0, KeyLayout::None));
+                Ok((id, state.part_refs.to_vec()))
             },
             unchecked,
         )
@@ -113,7 +113,7 @@ impl Database {
                 catalog.views.push(Arc::new(record));
                 catalog.views.sort_by_key(|view| view.id);
                 catalog.check_needs()?;
-                Ok((id, state.part_refs.clone()))
+                Ok((id, state.part_refs.to_vec()))
             },
             |state| check_predicate(state, table, &predicate),
         )
@@ -168,7 +168,7 @@ impl Database {
                     Some(Relation::Audience(id)) if replace => catalog.audience(id).cloned(),
                     _ => None,
                 };
-                let mut old_parts = state.part_refs.clone();
+                let mut old_parts = state.part_refs.to_vec();
                 let id = match &replaced {
                     None => {
                         check_free(catalog, &spec.name)?;
@@ -216,9 +216,9 @@ impl Database {
         change: impl FnOnce(&State, &mut Catalog) -> Result<(T, Vec<PartRef>)>,
         check: impl FnOnce(&State) -> Result<()>,
     ) -> Result<T> {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writer = self.writer.take(&Cancel::default())?;
         let state = self.state();
-        let mut catalog = state.catalog.clone();
+        let mut catalog = Catalog::clone(&state.catalog);
         let (done, parts) = change(&state, &mut catalog)?;
         self.publish(&state, &catalog, parts, check)?;
         Ok(done)

@@ -27,7 +27,7 @@ impl Database {
                     what.push(catalog.describe(*relation));
                 }
                 let subjects: Vec<Subject> = relations.iter().copied().map(Subject::Relation).collect();
-                let mut parts = state.part_refs.clone();
+                let mut parts = state.part_refs.to_vec();
                 let gone = catalog.drop_dependents(&subjects, &what.join(", "), dependents, &mut parts)?;
                 relations.iter().for_each(|relation| catalog.remove(*relation, &mut parts));
                 Ok((gone, parts))

@@ -18,14 +18,17 @@ pub use define::{AudienceSpec, ViewSpec};
 pub use snapshot::Snapshot;
 pub use write::Transaction;
 
+use write::{Queue, Writer, WriterSeat};
+
 use crate::batch::RowSource;
 use crate::catalog::{Catalog, TableRecord};
 use crate::control::{Cancel, OnProgress};
 use crate::dictionary::Dictionary;
 use crate::member::{KeyIndex, KeyLayout};
 use crate::schema::{ColumnId, ColumnSpec, TableId};
-use crate::table::{ByColumn, RangeParts, TableState};
+use crate::table::{ByColumn, Extent, RangeParts, TableState};
 use crate::transfer::import::import;
+use crate::writer::apply::fill_added_columns;
 use crate::{Error, Result};
 use muster_storage::disk::Disk;
 use muster_storage::disk::real::RealDisk;
@@ -34,7 +37,7 @@ use muster_storage::part::PartReader;
 use muster_storage::store::{OpenMode, Store};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use muster_storage::store::OpenMode as Mode;
 
@@ -43,18 +46,21 @@ pub use muster_storage::store::OpenMode as Mode;
 /// Lock order: `writer` before `state`.
 pub struct Database {
     store: Store,
-    /// Held for a whole change: there is one writer.
-    writer: Mutex<()>,
+    /// There is one: whoever has it changes the database.
+    writer: WriterSeat,
+    /// Mutations that wait for whoever has the writer next.
+    queue: Queue,
     state: RwLock<Arc<State>>,
 }
 
 /// Everything at one LSN.
+#[derive(Clone)]
 pub(crate) struct State {
     lsn: Lsn,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
     tables: HashMap<TableId, Arc<TableState>>,
-    part_refs: Vec<PartRef>,
-    parts: HashMap<PartId, Arc<PartReader>>,
+    part_refs: Arc<Vec<PartRef>>,
+    parts: Arc<HashMap<PartId, Arc<PartReader>>>,
 }
 
 /// What an import did.
@@ -81,8 +87,13 @@ impl Database {
         let store = Store::open(disk, mode)?;
         let manifest = store.manifest();
         let catalog = Catalog::decode(&manifest.catalog)?;
-        let state = State::load(&store, catalog, &manifest.parts, &HashMap::new())?;
-        Ok(Database { store, writer: Mutex::new(()), state: RwLock::new(Arc::new(state)) })
+        let state = State::load(&store, catalog, &manifest.parts, None)?;
+        Ok(Database {
+            store,
+            writer: WriterSeat::new(Writer {}),
+            queue: Queue::default(),
+            state: RwLock::new(Arc::new(state)),
+        })
     }
 
     /// The present, with `now()` fixed to this moment.
@@ -114,14 +125,15 @@ impl Database {
         cancel: &Cancel,
         progress: OnProgress<'_>,
     ) -> Result<ImportReport> {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writer = self.writer.take(cancel)?;
         let state = self.state();
-        let mut catalog = state.catalog.clone();
+        let mut catalog = Catalog::clone(&state.catalog);
         let record = catalog.table_mut(table)?;
-        if record.rows > 0 {
+        let extent = state.tables.get(&table).map_or_else(Extent::default, |table| table.extent());
+        if extent.ordinals > 0 {
             return Err(Error::Invalid(format!(
                 "table \"{}\" already has {} rows; rows are imported into an empty table, all files at once",
-                record.schema.name, record.rows
+                record.schema.name, extent.rows
             )));
         }
         let imported = import(&self.store, &record.schema, columns, source, cancel, progress)?;
@@ -141,9 +153,9 @@ impl Database {
         cancel: &Cancel,
         progress: OnProgress<'_>,
     ) -> Result<ImportReport> {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writer = self.writer.take(cancel)?;
         let state = self.state();
-        let mut catalog = state.catalog.clone();
+        let mut catalog = Catalog::clone(&state.catalog);
         let schema = names::new_schema(&mut catalog, name, columns, key)?;
         let ids: Vec<ColumnId> = schema.columns.iter().map(|c| c.id).collect();
         let imported = import(&self.store, &schema, &ids, source, cancel, progress)?;
@@ -169,7 +181,7 @@ impl Database {
             parts.iter().map(|part| part.id).filter(|part| !old.parts.contains_key(part)).collect();
         let publish = || {
             let bytes = catalog.encode();
-            let mut new = State::load(&self.store, Catalog::decode(&bytes)?, &parts, &old.parts)?;
+            let mut new = State::load(&self.store, Catalog::decode(&bytes)?, &parts, Some(old))?;
             check(&new)?;
             new.lsn = self.store.commit(bytes, parts)?;
             *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
@@ -195,16 +207,12 @@ fn unchecked(_: &State) -> Result<()> {
 }
 
 impl State {
-    /// Opens parts under a catalog; those already open stay open, and verified.
-    fn load(
-        store: &Store,
-        catalog: Catalog,
-        part_refs: &[PartRef],
-        open: &HashMap<PartId, Arc<PartReader>>,
-    ) -> Result<State> {
+    /// Opens parts under a catalog; those that `old` has open stay open, and verified, and what its tables have in memory
+    /// stays with them.
+    fn load(store: &Store, catalog: Catalog, part_refs: &[PartRef], old: Option<&State>) -> Result<State> {
         let mut parts = HashMap::new();
         for part in part_refs {
-            let reader = match open.get(&part.id) {
+            let reader = match old.and_then(|old| old.parts.get(&part.id)) {
                 Some(reader) => Arc::clone(reader),
                 None => open_part(store, part)?,
             };
@@ -215,9 +223,21 @@ impl State {
             let table = open_table(store, record, part_refs, &parts)?;
             let audiences = catalog.audiences.iter().map(|audience| &**audience);
             let table = table.with_audiences(audiences.filter(|audience| audience.table == record.schema.id));
+            let before = old.and_then(|old| old.tables.get(&record.schema.id));
+            let mut table = match before {
+                Some(before) => table.with_changes_of(before),
+                None => table.with_keys_found()?,
+            };
+            fill_added_columns(&mut table)?;
             tables.insert(record.schema.id, Arc::new(table));
         }
-        Ok(State { lsn: store.manifest().lsn, catalog, tables, part_refs: part_refs.to_vec(), parts })
+        Ok(State {
+            lsn: store.manifest().lsn,
+            catalog: Arc::new(catalog),
+            tables,
+            part_refs: Arc::new(part_refs.to_vec()),
+            parts: Arc::new(parts),
+        })
     }
 }
 
@@ -262,12 +282,17 @@ pub(crate) fn open_table(
             }
             PartRole::KeyIndex => keys = KeyIndex::Hashed(reader),
             PartRole::Patch => {
-                return Err(Error::Invalid(format!(
-                    "part {} holds changes, which this muster cannot read",
-                    part.id
-                )));
+                let range = part.range as usize;
+                if ranges.len() <= range {
+                    ranges.resize_with(range + 1, RangeParts::default);
+                }
+                for column in &part.columns {
+                    let patches = ranges[range].patches.entry(ColumnId(*column)).or_default();
+                    patches.push(Arc::clone(&reader));
+                }
             }
         }
     }
-    Ok(TableState::new(Arc::new(record.schema.clone()), record.rows, ranges, dictionaries, keys))
+    let extent = Extent { rows: record.rows, ordinals: record.ordinals, indexed: record.indexed };
+    Ok(TableState::new(Arc::new(record.schema.clone()), extent, ranges, dictionaries, keys))
 }

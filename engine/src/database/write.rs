@@ -1,15 +1,133 @@
 //! Changing rows: one writer, whose changes become visible and durable together.
+//!
+//! Whoever has the writer takes all mutations that wait, resolves and applies them one after the other to a draft of the
+//! state, logs them, syncs once, publishes the draft and tells all of them. Meanwhile others queue up: so many committers
+//! share a sync.
 
-use super::Database;
+use super::{Database, State};
 use crate::control::Cancel;
 use crate::mutation::{Changed, Mutation};
+use crate::writer::Change;
+use crate::writer::apply::apply;
+use crate::writer::resolve::resolve;
 use crate::{Error, Result, Snapshot};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// Several mutations that become visible together, or not at all. Owns the writer until it ends: others wait to write,
-/// nobody waits to read. Dropped without [`Self::commit`] it is as if nothing had been written.
-pub struct Transaction {
-    database: Arc<Database>,
+/// How often somebody who waits for the writer looks whether he is still to wait.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// What only the writer has.
+pub(super) struct Writer {}
+
+/// Where the writer is when nobody has it.
+pub(super) struct WriterSeat {
+    writer: Mutex<Option<Writer>>,
+    free: Condvar,
+}
+
+/// The writer, until it is dropped.
+pub(super) struct Seated<'s> {
+    seat: &'s WriterSeat,
+    writer: Option<Writer>,
+}
+
+impl WriterSeat {
+    pub(super) fn new(writer: Writer) -> WriterSeat {
+        WriterSeat { writer: Mutex::new(Some(writer)), free: Condvar::new() }
+    }
+
+    fn seat(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the writer is free.
+    pub(super) fn take(&self, cancel: &Cancel) -> Result<Seated<'_>> {
+        self.take_unless(cancel, || false).map(|taken| Seated { seat: self, writer: taken })
+    }
+
+    /// Waits until the writer is free, or until it is no more wanted.
+    fn take_unless(&self, cancel: &Cancel, done: impl Fn() -> bool) -> Result<Option<Writer>> {
+        let mut seat = self.seat();
+        loop {
+            if done() {
+                return Ok(None);
+            }
+            if let Some(writer) = seat.take() {
+                return Ok(Some(writer));
+            }
+            cancel.check()?;
+            seat = self.free.wait_timeout(seat, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn give_back(&self, writer: Option<Writer>) {
+        if writer.is_some() {
+            *self.seat() = writer;
+            // All: those whose mutations were done by another look at that.
+            self.free.notify_all();
+        }
+    }
+}
+
+impl Drop for Seated<'_> {
+    fn drop(&mut self) {
+        self.seat.give_back(self.writer.take());
+    }
+}
+
+/// Mutations that wait for the writer.
+#[derive(Default)]
+pub(super) struct Queue(Mutex<Vec<Arc<Request>>>);
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Arc<Request>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One mutation that waits, and what came of it.
+struct Request {
+    mutation: Mutation,
+    now_micros: i64,
+    cancel: Cancel,
+    answer: Mutex<Option<Result<Changed>>>,
+}
+
+impl Request {
+    fn answer(&self) -> MutexGuard<'_, Option<Result<Changed>>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The state that is about to be, and the changes that lead to it.
+struct Draft {
+    state: State,
+    changes: Vec<Change>,
+}
+
+impl Draft {
+    fn of(state: &State) -> Draft {
+        Draft { state: state.clone(), changes: Vec::new() }
+    }
+
+    /// Applies a mutation whole, or leaves the draft as it was.
+    fn write(&mut self, mutation: &Mutation, now_micros: i64, cancel: &Cancel) -> Result<Changed> {
+        let snapshot = Snapshot::of(Arc::new(self.state.clone())).at(now_micros);
+        let (change, changed) = resolve(&snapshot, mutation, cancel)?;
+        drop(snapshot);
+        if change.is_empty() {
+            return Ok(changed);
+        }
+        let Some(table) = self.state.tables.get_mut(&change.table) else {
+            return Err(Error::Invalid(format!("there is no table {}", change.table.0)));
+        };
+        let mut next = (**table).clone();
+        apply(&mut next, &change)?;
+        *table = Arc::new(next);
+        self.changes.push(change);
+        Ok(changed)
+    }
 }
 
 impl Database {
@@ -18,21 +136,83 @@ impl Database {
     /// # Errors
     /// A value that does not fit its column, a key that is there already, NULL where none may be; then nothing changed.
     pub fn write(&self, mutation: &Mutation, now_micros: i64, cancel: &Cancel) -> Result<Changed> {
-        let _ = (mutation, now_micros, cancel);
-        Err(Error::Invalid("rows cannot be changed yet".into()))
+        let request = Arc::new(Request {
+            mutation: mutation.clone(),
+            now_micros,
+            cancel: cancel.clone(),
+            answer: Mutex::new(None),
+        });
+        self.queue.waiting().push(Arc::clone(&request));
+        let taken = self.writer.take_unless(cancel, || request.answer().is_some());
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                let mut waiting = self.queue.waiting();
+                let before = waiting.len();
+                waiting.retain(|waiting| !Arc::ptr_eq(waiting, &request));
+                if waiting.len() < before {
+                    return Err(error);
+                }
+                drop(waiting);
+                // Somebody has it already, and comes to an answer.
+                self.writer.take_unless(&Cancel::default(), || request.answer().is_some())?
+            }
+        };
+        if let Some(writer) = taken {
+            let seated = Seated { seat: &self.writer, writer: Some(writer) };
+            let requests = std::mem::take(&mut *self.queue.waiting());
+            self.answer(&requests);
+            drop(seated);
+        }
+        let answer = request.answer().take();
+        answer.unwrap_or_else(|| Err(Error::Invalid("the writer left without an answer".into())))
+    }
+
+    /// Does what waits, with one sync.
+    fn answer(&self, requests: &[Arc<Request>]) {
+        let mut draft = Draft::of(&self.state());
+        let done: Vec<Result<Changed>> = requests
+            .iter()
+            .map(|request| draft.write(&request.mutation, request.now_micros, &request.cancel))
+            .collect();
+        let committed = self.commit(draft);
+        for (request, mut done) in requests.iter().zip(done) {
+            if let (Ok(_), Err(error)) = (&done, &committed) {
+                done = Err(Error::Invalid(error.to_string()));
+            }
+            *request.answer() = Some(done);
+        }
+    }
+
+    /// Logs a draft's changes, syncs them, and shows them to the next snapshot.
+    fn commit(&self, draft: Draft) -> Result<()> {
+        if draft.changes.is_empty() {
+            return Ok(());
+        }
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(draft.state);
+        Ok(())
     }
 
     /// Begins a transaction; waits for the one that is under way, until `cancel`.
     pub fn begin(self: &Arc<Self>, cancel: &Cancel) -> Result<Transaction> {
-        cancel.check()?;
-        Ok(Transaction { database: Arc::clone(self) })
+        let writer = self.writer.take_unless(cancel, || false)?;
+        let draft = Draft::of(&self.state());
+        Ok(Transaction { database: Arc::clone(self), writer, draft })
     }
+}
+
+/// Several mutations that become visible together, or not at all. Owns the writer until it ends: others wait to write,
+/// nobody waits to read. Dropped without [`Self::commit`] it is as if nothing had been written.
+pub struct Transaction {
+    database: Arc<Database>,
+    writer: Option<Writer>,
+    draft: Draft,
 }
 
 impl Transaction {
     /// The present with the transaction's own writes.
     pub fn snapshot(&self) -> Snapshot {
-        self.database.snapshot()
+        Snapshot::of(Arc::new(self.draft.state.clone()))
     }
 
     /// Applies one mutation whole, visible to this transaction only.
@@ -40,14 +220,21 @@ impl Transaction {
     /// # Errors
     /// Those of [`Database::write`]; the mutations before stay.
     pub fn write(&mut self, mutation: &Mutation, now_micros: i64, cancel: &Cancel) -> Result<Changed> {
-        self.database.write(mutation, now_micros, cancel)
+        self.draft.write(mutation, now_micros, cancel)
     }
 
     /// Makes all of it durable and visible, in one LSN.
-    pub fn commit(self) -> Result<()> {
-        Ok(())
+    pub fn commit(mut self) -> Result<()> {
+        let draft = std::mem::replace(&mut self.draft, Draft::of(&self.database.state()));
+        self.database.commit(draft)
     }
 
     /// Leaves everything as it was.
     pub fn rollback(self) {}
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.database.writer.give_back(self.writer.take());
+    }
 }

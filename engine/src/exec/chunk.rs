@@ -98,15 +98,15 @@ impl<'p, 'a> Worker<'p, 'a> {
         if mask.is_none() {
             match &plan.root {
                 Node::Nobody => return Ok(0),
-                Node::Everyone => return Ok(self.live_cardinality(chunk)),
+                Node::Everyone => return self.live_cardinality(chunk),
                 Node::Leaf { leaf, negated } => {
                     if let Some(cardinality) = self.leaf_cardinality(*leaf, chunk)? {
                         return Ok(if *negated {
                             let nulls = match plan.leaves[*leaf].test {
                                 Test::Null => 0,
-                                _ => self.null_cardinality(*leaf, chunk),
+                                _ => self.null_cardinality(*leaf, chunk)?,
                             };
-                            self.live_cardinality(chunk) - cardinality - nulls
+                            self.live_cardinality(chunk)? - cardinality - nulls
                         } else {
                             cardinality
                         });
@@ -140,21 +140,31 @@ impl<'p, 'a> Worker<'p, 'a> {
             clause.made(self).0.copy_from_slice(mask);
             into.clauses.push(clause);
         }
+        if !self.all_live(chunk)? {
+            // Columns still hold what rows had that are gone.
+            let mut clause = Clause::new(false);
+            self.live_into(chunk, &mut clause)?;
+            into.clauses.push(clause);
+        }
         let plan = self.plan;
         self.narrow(into, &plan.root, chunk)
     }
 
-    fn live_cardinality(&self, chunk: u32) -> u32 {
-        self.plan.live.entry(chunk, SectionKind::Sets).map_or(0, |entry| entry.cardinality)
-    }
-
-    fn null_cardinality(&self, leaf: usize, chunk: u32) -> u32 {
-        let reader = self.plan.reader(&self.plan.leaves[leaf]);
-        reader.entry(chunk, SectionKind::Nulls).map_or(0, |entry| entry.cardinality)
-    }
-
     /// The cardinality of a leaf's TRUE set where it is known without making the set.
     fn leaf_cardinality(&mut self, leaf: usize, chunk: u32) -> Result<Option<u32>> {
+        if !self.all_live(chunk)? {
+            return Ok(None);
+        }
+        let base = self.base_cardinality(leaf, chunk)?;
+        if !self.is_overlaid(leaf, chunk) {
+            return Ok(base);
+        }
+        let gained = self.gained(leaf, chunk)?;
+        Ok(base.map(|base| (i64::from(base) + gained) as u32))
+    }
+
+    /// [`Self::leaf_cardinality`] in the base.
+    fn base_cardinality(&mut self, leaf: usize, chunk: u32) -> Result<Option<u32>> {
         let plan = self.plan;
         let reader = plan.reader(&plan.leaves[leaf]);
         Ok(match &plan.leaves[leaf].test {
@@ -166,7 +176,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             Test::Codes(_) => {
                 self.ranges(leaf, chunk)?.map(|ranges| ranges.iter().map(|(low, high)| high - low).sum())
             }
-            _ => self.direct(leaf, chunk)?.map(|set| {
+            _ => self.stored(leaf, chunk)?.map(|set| {
                 self.stats.bytes += 64;
                 set.cardinality()
             }),
@@ -232,6 +242,13 @@ impl<'p, 'a> Worker<'p, 'a> {
         chunk: u32,
     ) -> Result<bool> {
         let plan = self.plan;
+        if self.is_overlaid(leaf, chunk) && into.members.is_none() && !self.few(into, chunk) {
+            let words = self.overlaid(leaf, negated, chunk)?;
+            let share = self.share_of(kernel::cardinality(&words), chunk);
+            let mut clause = Clause::new(false);
+            clause.add_words(words, self);
+            return Ok(self.keep(into, clause, share));
+        }
         let set = match self.direct(leaf, chunk)? {
             Some(set) => set,
             None => {
@@ -399,7 +416,8 @@ impl<'p, 'a> Worker<'p, 'a> {
             return Ok(false);
         }
         let plan = self.plan;
-        if !matches!(&plan.leaves[leaf].test, Test::Codes(intervals) if intervals.len() == 1) {
+        let one = matches!(&plan.leaves[leaf].test, Test::Codes(intervals) if intervals.len() == 1);
+        if !one || self.is_overlaid(leaf, chunk) {
             return Ok(false);
         }
         let Some(&[(low, high)]) = self.ranges(leaf, chunk)? else { return Ok(false) };
@@ -455,10 +473,12 @@ impl<'p, 'a> Worker<'p, 'a> {
     }
 
     /// Keeps those of a list that are live.
-    pub(super) fn retain_live(&self, chunk: u32, members: &mut Vec<u16>) -> Result<()> {
-        if self.live_cardinality(chunk) as usize != self.plan.table.chunk_rows(chunk) {
-            let live = self.plan.live.set(chunk, 0)?;
-            members.retain(|member| live.contains(*member));
+    pub(super) fn retain_live(&mut self, chunk: u32, members: &mut Vec<u16>) -> Result<()> {
+        if !self.all_live(chunk)? {
+            let mut clause = Clause::new(false);
+            self.live_into(chunk, &mut clause)?;
+            clause.retain(members);
+            clause.release(self);
         }
         Ok(())
     }
@@ -477,8 +497,8 @@ impl<'p, 'a> Worker<'p, 'a> {
         let members = match &answer {
             Answer::Nobody => 0,
             Answer::Everyone => {
-                clause.add(self.plan.live.set(chunk, 0)?, self);
-                self.live_cardinality(chunk)
+                self.live_into(chunk, clause)?;
+                self.live_cardinality(chunk)?
             }
             Answer::Members(members) => members.len() as u32,
             Answer::Words(_, cardinality) => *cardinality,
@@ -489,12 +509,13 @@ impl<'p, 'a> Worker<'p, 'a> {
 
     /// Puts the live set in where nothing else bounds the members from above.
     fn bound(&mut self, conjunction: &mut Conjunction<'a>, chunk: u32) -> Result<()> {
-        if conjunction.clauses.iter().any(|clause| !clause.negated) || self.live_cardinality(chunk) == 1 << 16
+        if conjunction.clauses.iter().any(|clause| !clause.negated)
+            || self.live_cardinality(chunk)? == 1 << 16
         {
             return Ok(());
         }
         let mut clause = Clause::new(false);
-        clause.add(self.plan.live.set(chunk, 0)?, self);
+        self.live_into(chunk, &mut clause)?;
         conjunction.clauses.push(clause);
         Ok(())
     }
@@ -504,7 +525,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             return Ok(members.len() as u32);
         }
         if conjunction.clauses.is_empty() && conjunction.removed.is_empty() {
-            return Ok(self.live_cardinality(chunk));
+            return self.live_cardinality(chunk);
         }
         if conjunction.removed.len() > 1 {
             let answer = self.finish(conjunction, chunk)?;
@@ -528,7 +549,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             return Ok(if members.is_empty() { Answer::Nobody } else { Answer::Members(members) });
         }
         if conjunction.clauses.is_empty() && conjunction.removed.is_empty() {
-            return Ok(if self.live_cardinality(chunk) == 0 { Answer::Nobody } else { Answer::Everyone });
+            return Ok(if self.live_cardinality(chunk)? == 0 { Answer::Nobody } else { Answer::Everyone });
         }
         self.bound(&mut conjunction, chunk)?;
         let mut words = self.buffer();

@@ -75,6 +75,25 @@ impl<'a> Clause<'a> {
         }
     }
 
+    /// Adds a bitset whose buffer is the worker's.
+    pub(super) fn add_words(&mut self, words: Box<Words>, worker: &mut Worker<'_, 'a>) {
+        self.add_answer(Answer::Words(words, 0), worker);
+    }
+
+    /// The union as one bitset.
+    pub(super) fn into_words(mut self, worker: &mut Worker<'_, 'a>) -> Box<Words> {
+        let mut words = match self.made.take() {
+            Some(words) => words,
+            None => {
+                let mut words = worker.buffer();
+                words.fill(0);
+                words
+            }
+        };
+        self.stored[..self.count].iter().for_each(|stored| kernel::union_into(stored, &mut words));
+        words
+    }
+
     /// Adds the members of a chunk's answer.
     pub(super) fn add_answer(&mut self, answer: Answer, worker: &mut Worker<'_, 'a>) {
         match answer {

@@ -19,6 +19,7 @@ use super::sink::OrderBy;
 use super::{Stats, share, tasks_of};
 use crate::Result;
 use crate::control::Cancel;
+use crate::delta::CellRef;
 use crate::index::fences::FENCE_STEP;
 use crate::plan::Plan;
 use crate::table::ColumnReader;
@@ -138,6 +139,17 @@ pub(super) fn find(
         search.prune(&mut all);
         depth *= 2;
     }
+    // Changed rows are in no range index; by now the threshold excludes most of them.
+    let tasks = tasks_of(chunks.clone());
+    let tasks: Vec<_> =
+        tasks.into_iter().filter(|task| task.clone().any(|chunk| reader.is_changed(chunk))).collect();
+    let begin = || Finder { worker: Worker::new(plan), found: Vec::new(), walked: 0 };
+    let nanos = (tasks.len() * 16) as f64 * CHUNK_NANOS;
+    for finder in share(&tasks, nanos, begin, |finder, task| search.changed(finder, task))? {
+        all.extend(finder.found);
+        stats.add(finder.worker.stats);
+    }
+    search.prune(&mut all);
     // With fewer members than asked for, those without a value come last.
     if all.len() < limit && walks_have_nulls(&reader, chunks) {
         return Ok(None);
@@ -148,7 +160,7 @@ pub(super) fn find(
 }
 
 fn walks_have_nulls(reader: &ColumnReader<'_>, mut chunks: Range<u32>) -> bool {
-    chunks.any(|chunk| reader.entry(chunk, SectionKind::Nulls).is_some())
+    chunks.any(|chunk| reader.entry(chunk, SectionKind::Nulls).is_some() || reader.has_changed_nulls(chunk))
 }
 
 /// A walk of every chunk; `None` where one has no range index, or NULLs are in front.
@@ -161,7 +173,11 @@ fn walks(reader: &ColumnReader<'_>, chunks: Range<u32>, order: OrderBy) -> Optio
     }
     chunks
         .map(|chunk| {
-            let zone = reader.zone(chunk)?;
+            let Some(zone) = reader.zone(chunk) else {
+                // A chunk that the base has no value of can have changed rows.
+                let walk = Walk { done: AtomicU32::new(0), bound: AtomicI64::new(i64::MIN) };
+                return (!reader.has_values(chunk)).then_some(walk);
+            };
             let best = if order.descending { zone.high } else { zone.low };
             let place = Order { descending: order.descending }.place(best);
             Some(Walk { done: AtomicU32::new(0), bound: AtomicI64::new(place) })
@@ -224,6 +240,37 @@ impl<'a> Search<'_, 'a> {
         Ok(true)
     }
 
+    /// Finds the members among the changed rows of some chunks.
+    fn changed(&self, finder: &mut Finder<'_, 'a>, chunks: Range<u32>) -> Result<bool> {
+        finder.worker.begin(chunks.clone());
+        for chunk in chunks.filter(|chunk| self.reader.is_changed(*chunk)) {
+            self.cancel.check()?;
+            let changes = self.reader.changes(chunk)?;
+            let mut rows: Vec<u16> = changes.iter().flat_map(|patch| patch.rows).copied().collect();
+            rows.sort_unstable();
+            rows.dedup();
+            let mut places = vec![None; rows.len()];
+            self.reader.overlay(chunk, &rows, |at, cell| {
+                places[at] = if let CellRef::Code(code) = cell { Some(self.order.place(code)) } else { None };
+            })?;
+            let threshold = self.threshold.load(Ordering::Relaxed);
+            let wanted = |row: u16, place: &Option<i64>| {
+                let masked = self.mask.is_none_or(|mask| mask.contains(chunk << 16 | u32::from(row)));
+                masked && place.is_some_and(|place| place >= threshold)
+            };
+            let both: Vec<(u16, i64)> = (rows.iter().zip(&places))
+                .filter(|(row, place)| wanted(**row, place))
+                .filter_map(|(row, place)| Some((*row, (*place)?)))
+                .collect();
+            let mut members: Vec<u16> = both.iter().map(|(row, _)| *row).collect();
+            finder.worker.probe(&self.plan.root, chunk, &mut members)?;
+            finder.worker.retain_live(chunk, &mut members)?;
+            let found = both.iter().filter(|(row, _)| members.binary_search(row).is_ok());
+            finder.found.extend(found.map(|(row, place)| (*place, chunk << 16 | u32::from(*row))));
+        }
+        Ok(true)
+    }
+
     /// Walks one chunk further.
     fn step(&self, finder: &mut Finder<'_, 'a>, chunk: u32, depth: usize) -> Result<()> {
         let walk = self.walk(chunk);
@@ -240,6 +287,16 @@ impl<'a> Search<'_, 'a> {
         finder.worker.stats.bytes += 64 * 3 + 2 * members.len() as u64;
         if let Some(mask) = self.mask {
             members.retain(|member| mask.contains(chunk << 16 | u32::from(*member)));
+        }
+        if self.plan.readers.iter().any(|reader| reader.is_changed(chunk)) {
+            members.sort_unstable();
+        }
+        if self.reader.is_changed(chunk) {
+            let mut changed = vec![false; members.len()];
+            members.sort_unstable();
+            self.reader.overlay(chunk, &members, |at, _| changed[at] = true)?;
+            let mut changed = changed.into_iter();
+            members.retain(|_| changed.next() == Some(false));
         }
         finder.worker.probe(&self.plan.root, chunk, &mut members)?;
         finder.worker.retain_live(chunk, &mut members)?;

@@ -73,6 +73,11 @@ impl<'a> Worker<'_, 'a> {
 
     /// A leaf's TRUE set where it is one stored container.
     pub(super) fn direct(&mut self, leaf: usize, chunk: u32) -> Result<Option<ChunkRef<'a>>> {
+        if self.is_overlaid(leaf, chunk) { Ok(None) } else { self.stored(leaf, chunk) }
+    }
+
+    /// A leaf's TRUE set in the base where it is one stored container.
+    pub(super) fn stored(&mut self, leaf: usize, chunk: u32) -> Result<Option<ChunkRef<'a>>> {
         let plan = self.plan;
         let leaf = &plan.leaves[leaf];
         let reader = plan.reader(leaf);
@@ -109,7 +114,18 @@ impl<'a> Worker<'_, 'a> {
 
     /// Adds a leaf's TRUE set to a clause; at most so many are its members, and 0 is exact.
     pub(super) fn leaf_into(&mut self, leaf: usize, chunk: u32, clause: &mut Clause<'a>) -> Result<u32> {
-        if let Some(set) = self.direct(leaf, chunk)? {
+        if !self.is_overlaid(leaf, chunk) {
+            return self.base_into(leaf, chunk, clause);
+        }
+        let words = self.overlaid(leaf, false, chunk)?;
+        let cardinality = kernel::cardinality(&words);
+        clause.add_words(words, self);
+        Ok(cardinality)
+    }
+
+    /// [`Self::leaf_into`] in the base.
+    pub(super) fn base_into(&mut self, leaf: usize, chunk: u32, clause: &mut Clause<'a>) -> Result<u32> {
+        if let Some(set) = self.stored(leaf, chunk)? {
             clause.add(set, self);
             return Ok(set.cardinality());
         }
@@ -151,11 +167,7 @@ impl<'a> Worker<'_, 'a> {
                 Ok(self.rows_into(clause, here.map(|o| (o & 0xffff) as usize), |_| true))
             }
             Test::Computed(test) => {
-                let live = plan.live.set(chunk, 0)?;
-                let rows: Vec<u16> = (0..plan.table.chunk_rows(chunk))
-                    .map(|row| row as u16)
-                    .filter(|row| live.contains(*row))
-                    .collect();
+                let rows = self.live_rows(chunk)?;
                 let (words, fresh) = clause.made(self);
                 if fresh {
                     words.fill(0);
@@ -309,6 +321,20 @@ impl<'a> Worker<'_, 'a> {
         chunk: u32,
         members: &mut Vec<u16>,
     ) -> Result<()> {
+        if !self.is_overlaid(leaf, chunk) {
+            return self.probe_base(leaf, negated, chunk, members);
+        }
+        let changed = self.probe_changed(leaf, negated, chunk, members)?;
+        self.probe_base(leaf, negated, chunk, members)?;
+        if !changed.is_empty() {
+            members.extend(changed);
+            members.sort_unstable();
+        }
+        Ok(())
+    }
+
+    /// [`Self::probe_leaf`] of members whose values the base holds.
+    fn probe_base(&mut self, leaf: usize, negated: bool, chunk: u32, members: &mut Vec<u16>) -> Result<()> {
         let plan = self.plan;
         let planned = &plan.leaves[leaf];
         let reader = plan.reader(planned);
@@ -370,7 +396,7 @@ impl<'a> Worker<'_, 'a> {
             }
             _ => {
                 let mut clause = Clause::new(negated);
-                self.leaf_into(leaf, chunk, &mut clause)?;
+                self.base_into(leaf, chunk, &mut clause)?;
                 clause.retain(members);
                 clause.release(self);
             }
@@ -458,11 +484,11 @@ fn prefetch_container(container: ChunkRef<'_>) {
     }
 }
 
-fn contains(intervals: &[(i64, i64)], code: i64) -> bool {
+pub(super) fn contains(intervals: &[(i64, i64)], code: i64) -> bool {
     let after = intervals.partition_point(|(low, _)| *low <= code);
     after > 0 && code <= intervals[after - 1].1
 }
 
-fn has_code(codes: &[u32], value: i64) -> bool {
+pub(super) fn has_code(codes: &[u32], value: i64) -> bool {
     codes.binary_search_by(|code| i64::from(*code).cmp(&value)).is_ok()
 }

@@ -12,6 +12,7 @@ mod compute;
 mod front;
 mod leafset;
 mod overlap;
+mod overlay;
 mod project;
 mod ranks;
 mod share;

@@ -1,10 +1,11 @@
 //! The values of chosen members, for showing them.
 
+use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
 use crate::schema::{ColumnId, DataType, TableId};
 use crate::table::ColumnReader;
 use crate::value::Value;
-use crate::{Result, Snapshot};
+use crate::{Error, Result, Snapshot};
 
 /// The values of some members: a row per ordinal in the order given, a value per column.
 ///
@@ -27,13 +28,43 @@ pub fn project(
     Ok(rows)
 }
 
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The value that a changed row holds.
+pub(crate) fn value_of(
+    data_type: DataType,
+    dictionary: Option<&Dictionary>,
+    cell: CellRef<'_>,
+) -> Result<Value> {
+    let view = || match dictionary {
+        Some(dictionary) => dictionary.view(),
+        None => Err(Error::Invalid("a code of a column that has no dictionary".into())),
+    };
+    Ok(match cell {
+        CellRef::Absent | CellRef::Null => Value::Null,
+        CellRef::Truth(truth) => Value::Boolean(truth),
+        CellRef::Code(code) if data_type == DataType::Text => Value::Text(text(view()?.get(code as u32))),
+        CellRef::Code(code) => crate::code::decode(data_type, code),
+        CellRef::Text(bytes) => Value::Text(text(bytes)),
+        CellRef::Tags([]) => Value::Tags(Vec::new()),
+        CellRef::Tags(codes) => {
+            let view = view()?;
+            Value::tags(codes.iter().map(|code| text(view.get(*code))).collect::<Vec<_>>())
+        }
+    })
+}
+
 /// The value of one member.
 pub fn value_at(reader: &ColumnReader<'_>, dictionary: Option<&Dictionary>, ordinal: u32) -> Result<Value> {
     let (chunk, row) = (ordinal >> 16, (ordinal & 0xffff) as usize);
+    if let Some(cell) = reader.changed_cell(chunk, row as u16)? {
+        return value_of(reader.data_type(), dictionary, cell);
+    }
     if reader.nulls(chunk)?.contains(row as u16) {
         return Ok(Value::Null);
     }
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(match reader.data_type() {
         DataType::Boolean => Value::Boolean(reader.set(chunk, 0)?.contains(row as u16)),
         DataType::TextArray => match (reader.lists(chunk)?, dictionary) {

@@ -17,6 +17,7 @@ const BLOCK_ROWS: usize = 64;
 /// A `Lists` section, read in place.
 #[derive(Clone, Copy)]
 pub struct ListsRef<'a> {
+    rows: usize,
     starts: &'a [u32],
     codes: Residuals<'a>,
     counts: Residuals<'a>,
@@ -36,14 +37,18 @@ impl<'a> ListsRef<'a> {
         let codes_bytes = (codes * usize::from(code_width)).next_multiple_of(4);
         let counts = section.get(starts_end + codes_bytes..).ok_or(malformed)?;
         Ok(ListsRef {
+            rows,
             starts,
             codes: Residuals::read(&section[starts_end..], code_width, codes)?,
             counts: Residuals::read(counts, count_width, rows)?,
         })
     }
 
-    /// Calls `each` with the codes of a row, ascending. Cost: up to 63 counts before it.
+    /// Calls `each` with the codes of a row, ascending; of a row beyond the chunk's, never. Cost: up to 63 counts before it.
     pub fn for_each(&self, row: usize, mut each: impl FnMut(u32)) {
+        if row >= self.rows {
+            return;
+        }
         let block = row / BLOCK_ROWS;
         let before: u64 = (block * BLOCK_ROWS..row).map(|r| self.counts.get(r)).sum();
         let start = self.starts[block] as usize + before as usize;

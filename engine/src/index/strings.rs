@@ -24,6 +24,9 @@ pub struct StringsRef<'a> {
 }
 
 impl<'a> StringsRef<'a> {
+    /// No strings.
+    pub const EMPTY: StringsRef<'static> = StringsRef { count: 0, fixed: None, ends: &[], bytes: &[] };
+
     /// Opens a section. Cost: one cache line.
     pub fn open(section: &'a [u8]) -> Result<StringsRef<'a>, Malformed> {
         let malformed = Malformed("a header of strings");

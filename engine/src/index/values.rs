@@ -185,19 +185,21 @@ impl<'a> ValuesRef<'a> {
         self.frame.value(row, self.residuals.get(row))
     }
 
-    /// Appends the values of some rows; the width is looked at once.
+    /// Appends the values of some rows; the width is looked at once. Of rows beyond the chunk's some number.
     pub fn gather(&self, rows: &[u16], out: &mut Vec<i64>) {
         let frame = self.frame;
         macro_rules! each {
             ($values:expr) => {
-                out.extend(
-                    rows.iter().map(|row| frame.value(usize::from(*row), $values[usize::from(*row)] as u64)),
-                )
+                out.extend(rows.iter().map(|row| {
+                    let residual = $values.get(usize::from(*row)).map_or(0, |residual| *residual as u64);
+                    frame.value(usize::from(*row), residual)
+                }))
             };
         }
         match self.residuals {
             Residuals::None => out.extend(rows.iter().map(|row| frame.value(usize::from(*row), 0))),
             Residuals::U8(values) => each!(values),
+            // A chunk with planes is full.
             Residuals::Planes(..) => out.extend(rows.iter().map(|row| self.get(usize::from(*row)))),
             Residuals::U16(values) => each!(values),
             Residuals::U32(values) => each!(values),

@@ -31,12 +31,34 @@ pub fn lookup(table: &TableState, keys: &[Key<'_>]) -> Result<Vec<Option<u32>>> 
     let Some(column) = table.schema().key else {
         return Err(Error::Invalid(format!("table \"{}\" has no key", table.schema().name)));
     };
+    let mut found = indexed(table, column, keys)?;
+    let fresh = &table.new_keys;
+    if !fresh.is_empty() {
+        let both = found.iter_mut().zip(keys);
+        both.for_each(|(found, key)| *found = fresh.get(*key).or(*found));
+    }
+    if table.has_dead() {
+        // A member that is gone is still in the index.
+        let live = table.reader(ColumnId::LIVE)?;
+        for ordinal in found.iter_mut() {
+            if let Some(one) = *ordinal
+                && !live.is_true(one)?
+            {
+                *ordinal = None;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The ordinals that the key index gives, also of members that are gone.
+fn indexed(table: &TableState, column: ColumnId, keys: &[Key<'_>]) -> Result<Vec<Option<u32>>> {
     let part = match table.keys() {
         KeyIndex::None => return Ok(vec![None; keys.len()]),
         KeyIndex::Sequence(first) => {
             let found = |key: &Key<'_>| match key {
                 Key::Integer(integer) => (integer.checked_sub(*first))
-                    .filter(|distance| (0..table.rows() as i64).contains(distance))
+                    .filter(|distance| (0..table.extent().indexed as i64).contains(distance))
                     .map(|distance| distance as u32),
                 Key::Text(_) => None,
             };

@@ -136,7 +136,9 @@ impl Planner<'_, '_> {
             return Ok(matches!(test.compiled.root(), Computed::Match(..)).then(Vec::new));
         };
         let plain = |chunk| self.readers[test.readers[0]].entry(chunk, SectionKind::Strings).is_some();
-        if !matches!(test.compiled.root(), Computed::Match(..)) && (0..self.table.chunks()).any(plain) {
+        if !matches!(test.compiled.root(), Computed::Match(..))
+            && ((0..self.table.chunks()).any(plain) || self.readers[test.readers[0]].has_changed_texts())
+        {
             return Ok(None);
         }
         let view = dictionary.view()?;
@@ -183,7 +185,7 @@ impl Planner<'_, '_> {
     /// The least and the greatest code of a column, where the table of sections knows them.
     fn ends(&self, column: ColumnId) -> Option<(i64, i64)> {
         let reader = &self.readers[self.columns.iter().position(|known| *known == column)?];
-        let mut ends: Option<(i64, i64)> = None;
+        let mut ends: Option<(i64, i64)> = reader.changed_bounds();
         for chunk in 0..self.table.chunks() {
             match reader.zone(chunk) {
                 Some(zone) if zone.count > 0 => {

@@ -102,7 +102,7 @@ impl<'a> Import<'a> {
 
     fn run(mut self, source: &mut dyn RowSource, progress: OnProgress<'_>) -> Result<Imported> {
         let mut parts = self.rows_to_parts(source, progress)?;
-        let mut record = TableRecord { schema: self.schema.clone(), rows: self.rows, keys: KeyLayout::None };
+        let mut record = TableRecord::imported(self.schema.clone(), self.rows, KeyLayout::None);
         if let Some(key) = self.schema.key {
             record.keys = self.keys.layout();
             progress(Progress { rows: self.rows, rows_total: Some(self.rows), share: 1.0, phase: "keys" });

@@ -2,6 +2,7 @@
 
 use super::Inputs;
 use crate::calendar::{MICROS_PER_DAY, add_interval, days_of};
+use crate::delta::CellRef;
 use crate::eval::holds;
 use crate::exec::value_at;
 use crate::expr::{Function, Node, at_zone, bucket, time};
@@ -147,7 +148,11 @@ fn input(inputs: &Inputs<'_, '_>, number: usize, chunk: u32, rows: &[u16]) -> Re
         DataType::Boolean => {
             let (set, nulls) = (reader.set(chunk, 0)?, reader.nulls(chunk)?);
             let truth = |row: &u16| (!nulls.contains(*row)).then(|| set.contains(*row));
-            return Ok(Lane::Truth(rows.iter().map(truth).collect()));
+            let mut truths: Vec<Option<bool>> = rows.iter().map(truth).collect();
+            reader.overlay(chunk, rows, |place, cell| {
+                truths[place] = if let CellRef::Truth(truth) = cell { Some(truth) } else { None };
+            })?;
+            return Ok(Lane::Truth(truths));
         }
         DataType::Double => Kind::Integer,
         DataType::Text | DataType::TextArray => {
@@ -155,16 +160,27 @@ fn input(inputs: &Inputs<'_, '_>, number: usize, chunk: u32, rows: &[u16]) -> Re
             return Ok(Lane::Values(values.collect::<Result<_>>()?));
         }
     };
-    let Some(values) = reader.values(chunk)? else { return Ok(Lane::Same(Value::Null)) };
-    let nulls = reader.nulls(chunk)?;
-    let complete = nulls.cardinality() == 0;
-    let codes = rows.iter().map(|row| {
-        let known = usize::from(*row) < values.rows && (complete || !nulls.contains(*row));
-        known.then(|| values.get(usize::from(*row)))
-    });
+    let mut codes: Vec<Option<i64>> = match reader.values(chunk)? {
+        Some(values) => {
+            let nulls = reader.nulls(chunk)?;
+            let complete = nulls.cardinality() == 0;
+            let code = |row: &u16| {
+                let known = usize::from(*row) < values.rows && (complete || !nulls.contains(*row));
+                known.then(|| values.get(usize::from(*row)))
+            };
+            rows.iter().map(code).collect()
+        }
+        None if !reader.is_changed(chunk) => return Ok(Lane::Same(Value::Null)),
+        None => vec![None; rows.len()],
+    };
+    reader.overlay(chunk, rows, |place, cell| {
+        codes[place] = if let CellRef::Code(code) = cell { Some(code) } else { None };
+    })?;
     Ok(match reader.data_type() {
-        DataType::Double => Lane::Double(codes.map(|code| code.map(code::code_to_double)).collect()),
-        _ => Lane::Exact(kind, codes.collect()),
+        DataType::Double => {
+            Lane::Double(codes.into_iter().map(|code| code.map(code::code_to_double)).collect())
+        }
+        _ => Lane::Exact(kind, codes),
     })
 }
 

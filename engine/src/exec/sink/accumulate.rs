@@ -4,6 +4,7 @@
 //! so that the result does not depend on how chunks were shared among threads but in its last bit, if at all.
 
 use super::Aggregate;
+use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
@@ -164,6 +165,65 @@ impl Accumulator {
             groups.iter().for_each(|group| self.counts[*group as usize] += 1);
             return Ok(0);
         };
+        if column.is_changed(chunk) {
+            let mut cells = vec![None; rows.len()];
+            column.overlay(chunk, rows, |place, cell| cells[place] = Some(cell))?;
+            for (cell, group) in cells.iter().zip(groups) {
+                if let Some(cell) = cell {
+                    self.take_cell(reader, *cell, *group as usize)?;
+                }
+            }
+            let unchanged = rows.iter().zip(groups).zip(&cells).filter(|(_, cell)| cell.is_none());
+            let (rows, groups): (Vec<u16>, Vec<u32>) =
+                unchanged.map(|((row, group), _)| (*row, *group)).unzip();
+            return self.take_base(reader, column, chunk, &rows, &groups);
+        }
+        self.take_base(reader, column, chunk, rows, groups)
+    }
+
+    /// Takes what one changed row holds.
+    fn take_cell(&mut self, reader: &AggregateReader<'_>, cell: CellRef<'_>, group: usize) -> Result<()> {
+        if matches!(cell, CellRef::Absent | CellRef::Null) {
+            return Ok(());
+        }
+        let is_max = matches!(self.aggregate, Aggregate::Max(_));
+        let first = self.counts[group] == 0;
+        match (&mut self.states, cell) {
+            (States::Sum(sums), CellRef::Code(code)) => sums[group] += i128::from(code),
+            (States::DoubleSum(sums), CellRef::Code(code)) => {
+                sums[group].add(DoubleSum::of(crate::code::code_to_double(code)));
+            }
+            (States::Code(best), CellRef::Code(code)) => {
+                if first || (if is_max { code > best[group] } else { code < best[group] }) {
+                    best[group] = code;
+                }
+            }
+            (States::Text(best), CellRef::Code(_) | CellRef::Text(_)) => {
+                let view = reader.dictionary.map(Dictionary::view).transpose()?;
+                let text = match (cell, view) {
+                    (CellRef::Text(text), _) => text,
+                    (CellRef::Code(code), Some(view)) => view.get(code as u32),
+                    _ => return Ok(()),
+                };
+                if first || (if is_max { text > &*best[group] } else { text < &*best[group] }) {
+                    best[group] = text.into();
+                }
+            }
+            _ => {}
+        }
+        self.counts[group] += 1;
+        Ok(())
+    }
+
+    /// Takes rows whose values the base holds.
+    fn take_base(
+        &mut self,
+        reader: &AggregateReader<'_>,
+        column: &ColumnReader<'_>,
+        chunk: u32,
+        rows: &[u16],
+        groups: &[u32],
+    ) -> Result<u64> {
         let nulls = column.nulls(chunk)?;
         if nulls.cardinality() > 0 {
             let kept = rows.iter().zip(groups).filter(|(row, _)| !nulls.contains(**row));

@@ -8,7 +8,9 @@ use super::accumulate::{Accumulator, AggregateReader};
 use super::dense::{Cells, DenseTable};
 use super::histogram::count_residuals;
 use super::{Found, Sink};
+use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
+use crate::exec::overlay::split;
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
@@ -57,6 +59,14 @@ pub struct GroupReader<'a> {
     cells: Option<Cells>,
 }
 
+impl<'a> GroupReader<'a> {
+    /// All columns that are read.
+    fn columns(&self) -> impl Iterator<Item = &ColumnReader<'a>> {
+        let keys = self.keys.iter().map(|key| &key.reader);
+        keys.chain(self.aggregates.iter().filter_map(|aggregate| aggregate.column.as_ref()))
+    }
+}
+
 /// One of them.
 pub struct KeyReader<'a> {
     /// The column.
@@ -102,6 +112,7 @@ impl KeyReader<'_> {
     /// The id of each row's value, appended to `ids`.
     fn ids(&self, seen: &mut Ids, chunk: u32, rows: &[u16], ids: &mut Vec<u32>) -> Result<u64> {
         let reader = &self.reader;
+        let first = ids.len();
         let nulls = reader.nulls(chunk)?;
         let mut bytes = 0;
         if reader.data_type() == DataType::Boolean {
@@ -129,12 +140,25 @@ impl KeyReader<'_> {
             ids.resize(rows.len(), 0);
         }
         if nulls.cardinality() > 0 {
-            for (id, row) in ids.iter_mut().zip(rows) {
+            for (id, row) in ids[first..].iter_mut().zip(rows) {
                 if nulls.contains(*row) {
                     *id = 0;
                 }
             }
         }
+        let view = self.dictionary.map(Dictionary::view).transpose()?;
+        reader.overlay(chunk, rows, |place, cell| {
+            ids[first + place] = match cell {
+                CellRef::Absent | CellRef::Null | CellRef::Tags(_) => 0,
+                CellRef::Truth(truth) => 1 + u32::from(truth),
+                CellRef::Code(code) if reader.data_type() == DataType::Text => code as u32 + 1,
+                CellRef::Code(code) => seen.number(code),
+                CellRef::Text(text) => {
+                    let known = view.and_then(|view| view.find(text)).map(|code| code + 1);
+                    known.unwrap_or_else(|| seen.text(text, self.codes))
+                }
+            };
+        })?;
         Ok(bytes)
     }
 
@@ -344,38 +368,11 @@ impl Sink for Groups {
         chunk: u32,
         found: Found<'_>,
     ) -> Result<u64> {
-        let mut buffer = Vec::new();
-        if self.counts_codes(reader) {
-            let rows = found.rows(&mut buffer);
-            if let Some(bytes) = self.count_codes(&reader.keys[0], table, chunk, rows)? {
-                return Ok(bytes);
-            }
-        }
-        if let Some(cells) = &reader.cells {
-            let new = || Box::new(DenseTable::new(cells.clone(), &self.aggregates));
-            let dense = table.dense.get_or_insert_with(new);
-            if let Some(bytes) = dense.take(&reader.keys, &reader.aggregates, chunk, found)? {
-                return Ok(bytes);
-            }
-        }
-        let rows = found.rows(&mut buffer);
-        let mut bytes = 0;
-        let mut groups = vec![0u32; rows.len()];
-        let mut ids = Vec::with_capacity(rows.len());
-        for (level, key) in reader.keys.iter().enumerate() {
-            ids.clear();
-            let (seen, stride) = (&mut table.ids[level], key.stride());
-            bytes += key.ids(seen, chunk, rows, &mut ids)?;
-            for (group, id) in groups.iter_mut().zip(&ids) {
-                *group = seen.group(&mut table.levels[level], stride, *group, *id);
-            }
-        }
-        let count = table.groups();
-        for (accumulator, aggregate) in table.accumulators.iter_mut().zip(&reader.aggregates) {
-            accumulator.grow(count);
-            bytes += accumulator.take(aggregate, chunk, rows, &groups)?;
-        }
-        Ok(bytes)
+        let Some(split) = split(found, chunk, reader.columns())? else {
+            return self.take_unchanged(reader, table, chunk, found);
+        };
+        let bytes = self.take_unchanged(reader, table, chunk, split.found())?;
+        Ok(bytes + self.take_rows(reader, table, chunk, &split.changed)?)
     }
 
     fn merge(&self, into: &mut GroupTable, from: GroupTable) {
@@ -416,6 +413,60 @@ impl Sink for Groups {
                 Ok(Group { key, values })
             })
             .collect()
+    }
+}
+
+impl Groups {
+    /// Takes members whose values the base holds.
+    fn take_unchanged(
+        &self,
+        reader: &GroupReader<'_>,
+        table: &mut GroupTable,
+        chunk: u32,
+        found: Found<'_>,
+    ) -> Result<u64> {
+        let mut buffer = Vec::new();
+        if self.counts_codes(reader) {
+            let rows = found.rows(&mut buffer);
+            if let Some(bytes) = self.count_codes(&reader.keys[0], table, chunk, rows)? {
+                return Ok(bytes);
+            }
+        }
+        if let Some(cells) = &reader.cells {
+            let new = || Box::new(DenseTable::new(cells.clone(), &self.aggregates));
+            let dense = table.dense.get_or_insert_with(new);
+            if let Some(bytes) = dense.take(&reader.keys, &reader.aggregates, chunk, found)? {
+                return Ok(bytes);
+            }
+        }
+        self.take_rows(reader, table, chunk, found.rows(&mut buffer))
+    }
+
+    /// Takes any members, row by row.
+    fn take_rows(
+        &self,
+        reader: &GroupReader<'_>,
+        table: &mut GroupTable,
+        chunk: u32,
+        rows: &[u16],
+    ) -> Result<u64> {
+        let mut bytes = 0;
+        let mut groups = vec![0u32; rows.len()];
+        let mut ids = Vec::with_capacity(rows.len());
+        for (level, key) in reader.keys.iter().enumerate() {
+            ids.clear();
+            let (seen, stride) = (&mut table.ids[level], key.stride());
+            bytes += key.ids(seen, chunk, rows, &mut ids)?;
+            for (group, id) in groups.iter_mut().zip(&ids) {
+                *group = seen.group(&mut table.levels[level], stride, *group, *id);
+            }
+        }
+        let count = table.groups();
+        for (accumulator, aggregate) in table.accumulators.iter_mut().zip(&reader.aggregates) {
+            accumulator.grow(count);
+            bytes += accumulator.take(aggregate, chunk, rows, &groups)?;
+        }
+        Ok(bytes)
     }
 }
 

@@ -6,8 +6,10 @@
 
 use super::histogram::count_residuals;
 use super::{Found, Sink};
+use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
 use crate::exec::clause::words_of;
+use crate::exec::overlay::split;
 use crate::kernel::{self, Operand};
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
@@ -134,6 +136,29 @@ impl ProfileReader<'_> {
         }
         let distinct = tally.numbers.len().max(tally.texts.len());
         if distinct > PROFILE_VALUES_MAX { Err(self.too_many()) } else { Ok(()) }
+    }
+
+    /// Counts what changed rows hold.
+    fn take_changed(&self, tally: &mut Tally, chunk: u32, rows: &[u16]) -> Result<()> {
+        let mut cells = vec![CellRef::Null; rows.len()];
+        self.reader.overlay(chunk, rows, |place, cell| cells[place] = cell)?;
+        let is_text = self.reader.data_type() == DataType::Text;
+        let mut count = |code: usize| {
+            if let Some(total) = tally.codes.get_mut(code) {
+                *total += 1;
+            }
+        };
+        for cell in cells {
+            match cell {
+                CellRef::Absent | CellRef::Null => tally.nulls += 1,
+                CellRef::Truth(truth) => count(usize::from(truth)),
+                CellRef::Code(code) if is_text => count(code as usize),
+                CellRef::Code(code) => *tally.numbers.entry(code).or_insert(0) += 1,
+                CellRef::Text(text) => *tally.texts.entry(text.into()).or_insert(0) += 1,
+                CellRef::Tags(codes) => codes.iter().for_each(|code| count(*code as usize)),
+            }
+        }
+        Ok(())
     }
 
     fn too_many(&self) -> Error {
@@ -306,11 +331,20 @@ impl Sink for Profile {
                 Some(&made)
             }
         };
+        let mut bytes = 0;
         let mut chunk = Chunk { number: chunk, found, words, rows: Vec::new(), bytes: 0 };
         for (column, tally) in reader.iter().zip(partial) {
-            column.take(tally, &mut chunk)?;
+            let Some(split) = split(found, chunk.number, std::iter::once(&column.reader))? else {
+                column.take(tally, &mut chunk)?;
+                continue;
+            };
+            let (number, words) = (chunk.number, Some(&*split.unchanged));
+            let mut unchanged = Chunk { number, found: split.found(), words, rows: Vec::new(), bytes: 0 };
+            column.take(tally, &mut unchanged)?;
+            column.take_changed(tally, number, &split.changed)?;
+            bytes += unchanged.bytes;
         }
-        Ok(chunk.bytes)
+        Ok(bytes + chunk.bytes)
     }
 
     fn merge(&self, into: &mut Vec<Tally>, from: Vec<Tally>) {

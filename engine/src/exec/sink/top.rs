@@ -1,6 +1,7 @@
 //! ORDER BY … LIMIT: the first members in an order of columns.
 
 use super::{Found, Sink};
+use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
@@ -111,12 +112,25 @@ impl OrderReader<'_> {
                 }
             }
         }
+        let view = self.dictionary.map(Dictionary::view).transpose()?;
+        reader.overlay(chunk, rows, |place, cell| {
+            keys[place] = match (cell, &self.ranks, view) {
+                (CellRef::Truth(truth), ..) => SortKey::Code(i64::from(truth)),
+                (CellRef::Code(code), Some(ranks), _) => {
+                    SortKey::Code(i64::from(ranks.get(code as usize).copied().unwrap_or(0)))
+                }
+                (CellRef::Code(code), None, Some(view)) => text(view.get(code as u32)),
+                (CellRef::Code(code), None, None) => SortKey::Code(code),
+                (CellRef::Text(bytes), ..) => text(bytes),
+                (CellRef::Absent | CellRef::Null | CellRef::Tags(_), ..) => SortKey::Null,
+            };
+        })?;
         Ok(keys)
     }
 
     /// The best first key a chunk can have, where its statistics tell.
     fn best(&self, chunk: u32, order: OrderBy) -> Option<SortKey> {
-        if !self.reader.data_type().is_numeric_code() {
+        if !self.reader.data_type().is_numeric_code() || self.reader.is_changed(chunk) {
             return None;
         }
         let has_nulls = self.reader.entry(chunk, SectionKind::Nulls).is_some();
@@ -162,7 +176,8 @@ impl Sink for Top {
             if reader.data_type() == DataType::TextArray {
                 return Err(Error::Invalid("a TEXT[] column has no order".into()));
             }
-            let plain = (0..table.chunks()).any(|chunk| reader.entry(chunk, SectionKind::Strings).is_some());
+            let plain = reader.has_changed_texts()
+                || (0..table.chunks()).any(|chunk| reader.entry(chunk, SectionKind::Strings).is_some());
             let dictionary = table.dictionary(order.column);
             let ranks = match dictionary {
                 Some(dictionary) if !plain => Some(dictionary.view()?.ranks()),

@@ -1,0 +1,437 @@
+//! One patch: the rows of a chunk that a column was written in, what they hold now, and what they held before.
+//!
+//! ```text
+//! 0  rows u32 │ kind u8 │ has old u8 │ 0…
+//! 64 rows u16×n │ new cells │ old cells           each array at a multiple of 8
+//! cells: states u8×n │ by kind: nothing │ codes i64×n │ ends u32×n, bytes │ ends u32×n, codes u32
+//! ```
+
+use muster_storage::chunk::Malformed;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+const HEADER_BYTES: usize = 64;
+
+/// There is no row yet.
+const ABSENT: u8 = 0;
+/// NULL.
+const NULL: u8 = 1;
+/// A value; of BOOLEAN, false.
+const VALUE: u8 = 2;
+/// Of BOOLEAN, true.
+const TRUE: u8 = 3;
+
+/// What a row holds in one column, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// There is no such row.
+    Absent,
+    /// NULL.
+    Null,
+    /// Of BOOLEAN and the live set.
+    Truth(bool),
+    /// Of numbers, dates and times, and of TEXT by its dictionary.
+    Code(i64),
+    /// Of TEXT without a dictionary.
+    Text(Box<[u8]>),
+    /// Of TEXT[]: ascending codes of its dictionary.
+    Tags(Box<[u32]>),
+}
+
+/// What a row holds in one column, in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellRef<'a> {
+    /// See [`Cell::Absent`].
+    Absent,
+    /// See [`Cell::Null`].
+    Null,
+    /// See [`Cell::Truth`].
+    Truth(bool),
+    /// See [`Cell::Code`].
+    Code(i64),
+    /// See [`Cell::Text`].
+    Text(&'a [u8]),
+    /// See [`Cell::Tags`].
+    Tags(&'a [u32]),
+}
+
+impl Cell {
+    /// The same in place.
+    pub fn by_ref(&self) -> CellRef<'_> {
+        match self {
+            Cell::Absent => CellRef::Absent,
+            Cell::Null => CellRef::Null,
+            Cell::Truth(truth) => CellRef::Truth(*truth),
+            Cell::Code(code) => CellRef::Code(*code),
+            Cell::Text(text) => CellRef::Text(text),
+            Cell::Tags(codes) => CellRef::Tags(codes),
+        }
+    }
+}
+
+/// A row's new cell and the one that it stands over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The row in its chunk.
+    pub row: u16,
+    /// What it holds from now on.
+    pub new: Cell,
+    /// What it held in the layers below.
+    pub old: Cell,
+}
+
+/// The cells of a patch: a state each, and the values side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cells {
+    states: Vec<u8>,
+    data: Data,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Data {
+    Truths,
+    Codes(Vec<i64>),
+    Texts { ends: Vec<u32>, bytes: Vec<u8> },
+    Lists { ends: Vec<u32>, codes: Vec<u32> },
+}
+
+/// The kinds of data, as they are stored.
+const TRUTHS: u8 = 1;
+const CODES: u8 = 2;
+const TEXTS: u8 = 3;
+const LISTS: u8 = 4;
+
+impl Cells {
+    /// Cells of the kind that holds `like`, none yet; NULL fits every kind.
+    fn like<'c>(mut cells: impl Iterator<Item = CellRef<'c>>) -> Cells {
+        let data = cells.find_map(|cell| match cell {
+            CellRef::Absent | CellRef::Null => None,
+            CellRef::Truth(_) => Some(Data::Truths),
+            CellRef::Code(_) => Some(Data::Codes(Vec::new())),
+            CellRef::Text(_) => Some(Data::Texts { ends: Vec::new(), bytes: Vec::new() }),
+            CellRef::Tags(_) => Some(Data::Lists { ends: Vec::new(), codes: Vec::new() }),
+        });
+        Cells { states: Vec::new(), data: data.unwrap_or(Data::Truths) }
+    }
+
+    fn push(&mut self, cell: CellRef<'_>) {
+        self.states.push(match cell {
+            CellRef::Absent => ABSENT,
+            CellRef::Null => NULL,
+            CellRef::Truth(true) => TRUE,
+            _ => VALUE,
+        });
+        match &mut self.data {
+            Data::Truths => {}
+            Data::Codes(codes) => codes.push(if let CellRef::Code(code) = cell { code } else { 0 }),
+            Data::Texts { ends, bytes } => {
+                bytes.extend_from_slice(if let CellRef::Text(text) = cell { text } else { &[] });
+                ends.push(bytes.len() as u32);
+            }
+            Data::Lists { ends, codes } => {
+                codes.extend_from_slice(if let CellRef::Tags(tags) = cell { tags } else { &[] });
+                ends.push(codes.len() as u32);
+            }
+        }
+    }
+
+    fn by_ref(&self) -> CellsRef<'_> {
+        CellsRef {
+            states: &self.states,
+            data: match &self.data {
+                Data::Truths => DataRef::Truths,
+                Data::Codes(codes) => DataRef::Codes(codes),
+                Data::Texts { ends, bytes } => DataRef::Texts { ends, bytes },
+                Data::Lists { ends, codes } => DataRef::Lists { ends, codes },
+            },
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.len()
+            + match &self.data {
+                Data::Truths => 0,
+                Data::Codes(codes) => 8 * codes.len(),
+                Data::Texts { ends, bytes } => 4 * ends.len() + bytes.len(),
+                Data::Lists { ends, codes } => 4 * (ends.len() + codes.len()),
+            }
+    }
+}
+
+/// The cells of a patch, in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellsRef<'a> {
+    states: &'a [u8],
+    data: DataRef<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DataRef<'a> {
+    Truths,
+    Codes(&'a [i64]),
+    Texts { ends: &'a [u32], bytes: &'a [u8] },
+    Lists { ends: &'a [u32], codes: &'a [u32] },
+}
+
+/// The items of one cell.
+fn slice_of<'a, T>(ends: &[u32], items: &'a [T], index: usize) -> &'a [T] {
+    let start = if index == 0 { 0 } else { ends[index - 1] as usize };
+    items.get(start..ends[index] as usize).unwrap_or(&[])
+}
+
+impl<'a> CellsRef<'a> {
+    /// One cell.
+    pub fn get(&self, index: usize) -> CellRef<'a> {
+        match (self.states[index], self.data) {
+            (ABSENT, _) => CellRef::Absent,
+            (NULL, _) => CellRef::Null,
+            (state, DataRef::Truths) => CellRef::Truth(state == TRUE),
+            (_, DataRef::Codes(codes)) => CellRef::Code(codes[index]),
+            (_, DataRef::Texts { ends, bytes }) => CellRef::Text(slice_of(ends, bytes, index)),
+            (_, DataRef::Lists { ends, codes }) => CellRef::Tags(slice_of(ends, codes, index)),
+        }
+    }
+
+    /// All cells.
+    pub fn iter(self) -> impl Iterator<Item = CellRef<'a>> {
+        (0..self.states.len()).map(move |index| self.get(index))
+    }
+
+    /// How many are TRUE.
+    pub fn trues(&self) -> u32 {
+        self.states.iter().map(|state| u32::from(*state == TRUE)).sum()
+    }
+
+    /// How many are NULL.
+    pub fn nulls(&self) -> u32 {
+        self.states.iter().map(|state| u32::from(*state == NULL)).sum()
+    }
+
+    /// How many have a code from `low` to `high`.
+    pub fn codes_within(&self, low: i64, high: i64) -> u32 {
+        let DataRef::Codes(codes) = self.data else { return 0 };
+        let within =
+            |(code, state): (&i64, &u8)| u32::from((low <= *code) & (*code <= high) & (*state == VALUE));
+        codes.iter().zip(self.states).map(within).sum()
+    }
+
+    /// True where texts stand here without their codes.
+    pub fn are_texts(&self) -> bool {
+        matches!(self.data, DataRef::Texts { .. })
+    }
+
+    fn kind(&self) -> u8 {
+        match self.data {
+            DataRef::Truths => TRUTHS,
+            DataRef::Codes(_) => CODES,
+            DataRef::Texts { .. } => TEXTS,
+            DataRef::Lists { .. } => LISTS,
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.kind());
+        pad(out);
+        put(out, self.states);
+        match self.data {
+            DataRef::Truths => {}
+            DataRef::Codes(codes) => put(out, codes.as_bytes()),
+            DataRef::Texts { ends, bytes } => {
+                put(out, ends.as_bytes());
+                put(out, bytes);
+            }
+            DataRef::Lists { ends, codes } => {
+                put(out, ends.as_bytes());
+                put(out, codes.as_bytes());
+            }
+        }
+    }
+
+    fn read(bytes: &mut Take<'a>, rows: usize) -> Result<CellsRef<'a>, Malformed> {
+        let kind = bytes.take::<u8>(1)?[0];
+        bytes.align()?;
+        let states = bytes.take::<u8>(rows)?;
+        bytes.align()?;
+        if states.iter().any(|state| *state > TRUE || (*state == TRUE && kind != TRUTHS)) {
+            return Err(Malformed("states of cells"));
+        }
+        let data = match kind {
+            TRUTHS => DataRef::Truths,
+            CODES => DataRef::Codes(bytes.take::<i64>(rows)?),
+            TEXTS | LISTS => {
+                let ends = bytes.take::<u32>(rows)?;
+                bytes.align()?;
+                if ends.windows(2).any(|pair| pair[0] > pair[1]) {
+                    return Err(Malformed("ascending ends of cells"));
+                }
+                let total = ends.last().map_or(0, |end| *end as usize);
+                if kind == TEXTS {
+                    DataRef::Texts { ends, bytes: bytes.take::<u8>(total)? }
+                } else {
+                    DataRef::Lists { ends, codes: bytes.take::<u32>(total)? }
+                }
+            }
+            _ => return Err(Malformed("a kind of cells")),
+        };
+        bytes.align()?;
+        Ok(CellsRef { states, data })
+    }
+}
+
+fn pad(out: &mut Vec<u8>) {
+    out.resize(out.len().next_multiple_of(8), 0);
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(bytes);
+    pad(out);
+}
+
+/// Takes arrays off the front of a section.
+struct Take<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Take<'a> {
+    fn take<T: FromBytes + Immutable + KnownLayout>(&mut self, count: usize) -> Result<&'a [T], Malformed> {
+        let end = count.checked_mul(size_of::<T>()).and_then(|length| self.at.checked_add(length));
+        let bytes =
+            end.and_then(|end| self.bytes.get(self.at..end)).ok_or(Malformed("cells to their end"))?;
+        self.at += bytes.len();
+        <[T]>::ref_from_bytes(bytes).map_err(|_| Malformed("aligned cells"))
+    }
+
+    fn align(&mut self) -> Result<(), Malformed> {
+        self.at = self.at.next_multiple_of(8);
+        if self.at > self.bytes.len() { Err(Malformed("cells to their end")) } else { Ok(()) }
+    }
+}
+
+/// A patch in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    rows: Vec<u16>,
+    new: Cells,
+    old: Cells,
+}
+
+impl Patch {
+    /// A patch with some writes, in the order of their rows, laid over another of the same layer: a row that was there
+    /// keeps what it held before.
+    pub fn over(earlier: Option<&Patch>, writes: &[Write]) -> Patch {
+        let none = Cells { states: Vec::new(), data: Data::Truths };
+        let nothing = PatchRef { rows: &[], new: none.by_ref(), old: none.by_ref() };
+        let earlier = earlier.map_or(nothing, Patch::by_ref);
+        let (known, news, olds) = (earlier.rows, earlier.new, earlier.old);
+        let count = known.len() + writes.len();
+        let mut new = Cells::like(writes.iter().map(|write| write.new.by_ref()).chain(news.iter()));
+        let mut old = Cells::like(writes.iter().map(|write| write.old.by_ref()).chain(olds.iter()));
+        let mut rows = Vec::with_capacity(count);
+        let (mut at, mut writes) = (0, writes.iter().peekable());
+        loop {
+            let next = writes.peek().map(|write| write.row);
+            match (known.get(at), next) {
+                (None, None) => break,
+                (Some(row), next) if next.is_none_or(|next| *row < next) => {
+                    rows.push(*row);
+                    new.push(news.get(at));
+                    old.push(olds.get(at));
+                    at += 1;
+                }
+                (row, _) => {
+                    let Some(write) = writes.next() else { break };
+                    let again = row == Some(&write.row);
+                    rows.push(write.row);
+                    new.push(write.new.by_ref());
+                    old.push(if again { olds.get(at) } else { write.old.by_ref() });
+                    at += usize::from(again);
+                }
+            }
+        }
+        Patch { rows, new, old }
+    }
+
+    /// The same in place.
+    pub fn by_ref(&self) -> PatchRef<'_> {
+        PatchRef { rows: &self.rows, new: self.new.by_ref(), old: self.old.by_ref() }
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn bytes(&self) -> usize {
+        2 * self.rows.len() + self.new.bytes() + self.old.bytes() + size_of::<Patch>()
+    }
+}
+
+/// A patch in place, in memory or in a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PatchRef<'a> {
+    /// Ascending.
+    pub rows: &'a [u16],
+    /// What each row holds.
+    pub new: CellsRef<'a>,
+    /// What it held below.
+    pub old: CellsRef<'a>,
+}
+
+impl<'a> PatchRef<'a> {
+    /// Reads a section.
+    ///
+    /// # Errors
+    /// Whatever keeps the arrays from being read within bounds.
+    pub fn open(section: &'a [u8]) -> Result<PatchRef<'a>, Malformed> {
+        let mut bytes = Take { bytes: section, at: 0 };
+        let rows = bytes.take::<u32>(1)?[0] as usize;
+        bytes.at = HEADER_BYTES;
+        bytes.align()?;
+        let rows = bytes.take::<u16>(rows)?;
+        bytes.align()?;
+        if rows.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err(Malformed("ascending rows of a patch"));
+        }
+        let new = CellsRef::read(&mut bytes, rows.len())?;
+        let old = CellsRef::read(&mut bytes, rows.len())?;
+        Ok(PatchRef { rows, new, old })
+    }
+
+    /// The bytes of the section.
+    pub fn section(&self) -> Vec<u8> {
+        let mut out = vec![0; HEADER_BYTES];
+        out[..4].copy_from_slice(&(self.rows.len() as u32).to_le_bytes());
+        put(&mut out, self.rows.as_bytes());
+        self.new.write(&mut out);
+        self.old.write(&mut out);
+        out
+    }
+
+    /// What a row holds here.
+    pub fn cell(&self, row: u16) -> Option<CellRef<'a>> {
+        self.rows.binary_search(&row).ok().map(|index| self.new.get(index))
+    }
+
+    /// Calls `hear` with the place and the cell of each of `rows` (ascending) that is here.
+    pub fn for_each_of(&self, rows: &[u16], mut hear: impl FnMut(usize, CellRef<'a>)) {
+        if rows.len() * 16 < self.rows.len() {
+            rows.iter().enumerate().for_each(|(place, row)| {
+                if let Some(cell) = self.cell(*row) {
+                    hear(place, cell);
+                }
+            });
+        } else if self.rows.len() * 16 < rows.len() {
+            self.rows.iter().enumerate().for_each(|(index, row)| {
+                if let Ok(place) = rows.binary_search(row) {
+                    hear(place, self.new.get(index));
+                }
+            });
+        } else {
+            let mut at = 0;
+            for (index, row) in self.rows.iter().enumerate() {
+                while rows.get(at).is_some_and(|other| other < row) {
+                    at += 1;
+                }
+                if rows.get(at) == Some(row) {
+                    hear(at, self.new.get(index));
+                }
+            }
+        }
+    }
+}

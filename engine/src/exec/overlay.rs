@@ -1,0 +1,232 @@
+//! Changed rows in the executor: the base is asked as if nothing had changed, then the changed rows are put right.
+//!
+//! A leaf's set is the base's set without the changed rows and with those whose new cells satisfy the leaf. A count is the
+//! base's count, less the old cells that satisfied it, plus the new ones that do. A sink takes the members that did not
+//! change from the base, and the others row by row.
+
+use super::Found;
+use super::chunk::Worker;
+use super::clause::{Clause, unite};
+use crate::Result;
+use crate::delta::{CellRef, CellsRef};
+use crate::kernel;
+use crate::plan::Test;
+use crate::table::ColumnReader;
+use muster_storage::chunk::Words;
+use muster_storage::format::{BITSET_WORDS, SectionKind};
+
+/// Whether a test is TRUE, or with `negated` FALSE, of a row that holds `cell`.
+pub(super) fn holds(test: &Test, cell: CellRef<'_>, negated: bool) -> bool {
+    let truth = match (test, cell) {
+        (_, CellRef::Absent) => None,
+        (Test::Null, cell) => Some(cell == CellRef::Null),
+        (_, CellRef::Null) => None,
+        (Test::Never, _) => Some(false),
+        (Test::True, CellRef::Truth(truth)) => Some(truth),
+        (Test::Codes(intervals), CellRef::Code(code)) => Some(super::leafset::contains(intervals, code)),
+        (Test::Text { codes, .. }, CellRef::Code(code)) => Some(super::leafset::has_code(codes, code)),
+        (Test::Text { text, .. }, CellRef::Text(bytes)) => Some(text.matches(bytes)),
+        (Test::Tags(codes), CellRef::Tags(tags)) => {
+            Some(tags.iter().any(|tag| codes.binary_search(tag).is_ok()))
+        }
+        _ => None,
+    };
+    truth == Some(!negated)
+}
+
+/// How many cells a test is TRUE of.
+fn matching(test: &Test, cells: CellsRef<'_>) -> u32 {
+    match test {
+        Test::True => cells.trues(),
+        Test::Null => cells.nulls(),
+        Test::Never => 0,
+        Test::Codes(intervals) => intervals.iter().map(|(low, high)| cells.codes_within(*low, *high)).sum(),
+        Test::Text { codes, .. } if codes.len() == 1 && !cells.are_texts() => {
+            cells.codes_within(i64::from(codes[0]), i64::from(codes[0]))
+        }
+        test => cells.iter().map(|cell| u32::from(holds(test, cell, false))).sum(),
+    }
+}
+
+impl<'a> Worker<'_, 'a> {
+    /// True where changed rows stand over the base that a leaf asks. Keys never change, and what is computed reads its
+    /// columns with their changes.
+    #[inline]
+    pub(super) fn is_overlaid(&self, leaf: usize, chunk: u32) -> bool {
+        let leaf = &self.plan.leaves[leaf];
+        !matches!(leaf.test, Test::Ordinals(_) | Test::Computed(_))
+            && self.plan.reader(leaf).is_changed(chunk)
+    }
+
+    /// What changes add to the number of members that a leaf of the base has, and take from it.
+    pub(super) fn gained(&self, leaf: usize, chunk: u32) -> Result<i64> {
+        let leaf = &self.plan.leaves[leaf];
+        let changes = self.plan.reader(leaf).changes(chunk)?;
+        let gained = |cells| i64::from(matching(&leaf.test, cells));
+        Ok(changes.iter().map(|patch| gained(patch.new) - gained(patch.old)).sum())
+    }
+
+    /// NULLs of a leaf's column in a chunk.
+    pub(super) fn null_cardinality(&self, leaf: usize, chunk: u32) -> Result<u32> {
+        let reader = self.plan.reader(&self.plan.leaves[leaf]);
+        let base = reader.entry(chunk, SectionKind::Nulls).map_or(0, |entry| entry.cardinality);
+        let mut nulls = i64::from(base);
+        if reader.is_changed(chunk) {
+            for patch in reader.changes(chunk)? {
+                nulls += i64::from(patch.new.nulls()) - i64::from(patch.old.nulls());
+            }
+        }
+        Ok(nulls as u32)
+    }
+
+    /// Live rows of a chunk.
+    pub(super) fn live_cardinality(&self, chunk: u32) -> Result<u32> {
+        let live = &self.plan.live;
+        let base = live.entry(chunk, SectionKind::Sets).map_or(0, |entry| entry.cardinality);
+        let mut cardinality = i64::from(base);
+        if live.is_changed(chunk) {
+            for patch in live.changes(chunk)? {
+                cardinality += i64::from(patch.new.trues()) - i64::from(patch.old.trues());
+            }
+        }
+        Ok(cardinality as u32)
+    }
+
+    /// True where every ordinal of a chunk is a live row's.
+    pub(super) fn all_live(&self, chunk: u32) -> Result<bool> {
+        let table = self.plan.table;
+        Ok(!table.has_dead() || self.live_cardinality(chunk)? as usize == table.chunk_rows(chunk))
+    }
+
+    /// Adds the live rows of a chunk to a clause.
+    pub(super) fn live_into(&mut self, chunk: u32, clause: &mut Clause<'a>) -> Result<()> {
+        let live = &self.plan.live;
+        let base = live.set(chunk, 0)?;
+        if !live.is_changed(chunk) {
+            clause.add(base, self);
+            return Ok(());
+        }
+        let mut words = self.buffer();
+        words.fill(0);
+        unite(base, &mut words);
+        for patch in live.changes(chunk)? {
+            kernel::set_members(&mut words, patch.rows, false);
+            set_where(&mut words, patch.rows, patch.new, |cell| cell == CellRef::Truth(true));
+        }
+        clause.add_words(words, self);
+        Ok(())
+    }
+
+    /// The live rows of a chunk, as a list.
+    pub(super) fn live_rows(&mut self, chunk: u32) -> Result<Vec<u16>> {
+        let mut clause = Clause::new(false);
+        self.live_into(chunk, &mut clause)?;
+        let words = clause.into_words(self);
+        let mut rows = Vec::new();
+        kernel::decode_members(&words, kernel::cardinality(&words), &mut rows);
+        self.give_back(words);
+        Ok(rows)
+    }
+
+    /// The members of a chunk for which an overlaid leaf is TRUE, or with `negated` FALSE.
+    pub(super) fn overlaid(&mut self, leaf: usize, negated: bool, chunk: u32) -> Result<Box<Words>> {
+        let plan = self.plan;
+        let (planned, reader) = (&plan.leaves[leaf], plan.reader(&plan.leaves[leaf]));
+        let mut clause = Clause::new(false);
+        self.base_into(leaf, chunk, &mut clause)?;
+        let mut words = clause.into_words(self);
+        if negated {
+            let (positive, mut nulls) = (*words, [0; BITSET_WORDS]);
+            kernel::complement_into(&positive, &mut words);
+            if planned.test != Test::Null {
+                unite(reader.nulls(chunk)?, &mut nulls);
+                let complement = *words;
+                kernel::difference_into(&complement, &nulls, &mut words);
+            }
+        }
+        for patch in reader.changes(chunk)? {
+            kernel::set_members(&mut words, patch.rows, false);
+            set_where(&mut words, patch.rows, patch.new, |cell| holds(&planned.test, cell, negated));
+        }
+        if negated {
+            let mut live = Clause::new(false);
+            self.live_into(chunk, &mut live)?;
+            let live = live.into_words(self);
+            words.iter_mut().zip(live.iter()).for_each(|(word, live)| *word &= live);
+            self.give_back(live);
+        }
+        Ok(words)
+    }
+
+    /// Takes those of a list out whose rows an overlaid leaf's column was changed in; of them those come back that satisfy it.
+    pub(super) fn probe_changed(
+        &self,
+        leaf: usize,
+        negated: bool,
+        chunk: u32,
+        members: &mut Vec<u16>,
+    ) -> Result<Vec<u16>> {
+        let leaf = &self.plan.leaves[leaf];
+        let mut cells = vec![None; members.len()];
+        self.plan.reader(leaf).overlay(chunk, members, |place, cell| cells[place] = Some(cell))?;
+        let both = members.iter().zip(&cells);
+        let satisfied =
+            |cell: &Option<CellRef<'_>>| cell.is_some_and(|cell| holds(&leaf.test, cell, negated));
+        let kept = both.filter(|(_, cell)| satisfied(cell)).map(|(member, _)| *member).collect();
+        let mut cells = cells.into_iter();
+        members.retain(|_| cells.next().flatten().is_none());
+        Ok(kept)
+    }
+}
+
+/// Sets the bits of the rows whose cells satisfy `holds`.
+fn set_where(words: &mut Words, rows: &[u16], cells: CellsRef<'_>, holds: impl Fn(CellRef<'_>) -> bool) {
+    for (row, cell) in rows.iter().zip(cells.iter()) {
+        words[usize::from(*row) / 64] |= u64::from(holds(cell)) << (row % 64);
+    }
+}
+
+/// A chunk's members apart.
+pub(super) struct Split {
+    /// Those whose values the base holds.
+    pub(super) unchanged: Box<Words>,
+    /// Those with a changed value, ascending.
+    pub(super) changed: Vec<u16>,
+}
+
+impl Split {
+    /// The members whose values the base holds, as a sink takes them.
+    pub(super) fn found(&self) -> Found<'_> {
+        Found::Words(&self.unchanged, kernel::cardinality(&self.unchanged))
+    }
+}
+
+/// Sets apart the members that were changed in some columns; `None` where there are none.
+pub(super) fn split<'r, 'a: 'r>(
+    found: Found<'_>,
+    chunk: u32,
+    readers: impl Iterator<Item = &'r ColumnReader<'a>>,
+) -> Result<Option<Split>> {
+    let mut changed: Vec<u16> = Vec::new();
+    for reader in readers.filter(|reader| reader.is_changed(chunk)) {
+        reader.changes(chunk)?.iter().for_each(|patch| changed.extend(patch.rows));
+    }
+    if changed.is_empty() {
+        return Ok(None);
+    }
+    let mut unchanged = Box::new([0; BITSET_WORDS]);
+    match found {
+        Found::Words(words, _) => unchanged.copy_from_slice(words),
+        Found::Members(members) => kernel::set_members(&mut unchanged, members, true),
+        Found::Everyone(0) => {}
+        Found::Everyone(rows) => kernel::set_run(&mut unchanged, 0, (rows - 1) as u16),
+    }
+    changed.retain(|row| kernel::has(&unchanged, *row));
+    if changed.is_empty() {
+        return Ok(None);
+    }
+    changed.sort_unstable();
+    changed.dedup();
+    kernel::set_members(&mut unchanged, &changed, false);
+    Ok(Some(Split { unchanged, changed }))
+}

@@ -1,0 +1,123 @@
+//! Rows that change: what the library's mutations do, seen by snapshots.
+
+use muster_engine::control::Cancel;
+use muster_engine::database::{Database, Mode};
+use muster_engine::exec::{Count, Scope, evaluate, project};
+use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
+use muster_engine::predicate::{CompareOp, Literal, Predicate};
+use muster_engine::schema::ColumnSpec;
+use muster_engine::{ColumnId, DataType, Expr, Result, TableId, Value};
+use muster_storage::disk::sim::SimDisk;
+use std::sync::Arc;
+
+const ID: ColumnId = ColumnId(1);
+const NAME: ColumnId = ColumnId(2);
+const AGE: ColumnId = ColumnId(3);
+const TAGS: ColumnId = ColumnId(4);
+
+fn database() -> (Arc<Database>, TableId) {
+    let database = Database::open_on(Arc::new(SimDisk::new(1)), Mode::ReadWrite).unwrap();
+    let column = |name: &str, data_type, nullable| ColumnSpec { name: name.into(), data_type, nullable };
+    let columns = [
+        column("id", DataType::BigInt, false),
+        column("name", DataType::Text, true),
+        column("age", DataType::Integer, true),
+        column("tags", DataType::TextArray, true),
+    ];
+    let table = database.create_table("members", &columns, Some(0)).unwrap();
+    (Arc::new(database), table)
+}
+
+fn write(database: &Database, mutation: Mutation) -> Result<Changed> {
+    database.write(&mutation, 0, &Cancel::default())
+}
+
+fn insert(table: TableId, ids: std::ops::Range<i64>, conflict: OnConflict) -> Mutation {
+    let row = |id: i64| {
+        vec![
+            Value::Integer(id),
+            Value::Text(format!("n{}", id % 10)),
+            Value::Integer(id % 100),
+            Value::tags([format!("t{}", id % 3)]),
+        ]
+    };
+    Mutation::Insert(Insert {
+        table,
+        columns: vec![ID, NAME, AGE, TAGS],
+        rows: ids.map(row).collect(),
+        conflict,
+    })
+}
+
+fn equals(column: ColumnId, value: Value) -> Predicate {
+    Predicate::Compare { column, op: CompareOp::Eq, literal: Literal::Value(value) }
+}
+
+fn count(database: &Database, table: TableId, predicate: &Predicate) -> u64 {
+    evaluate(&database.snapshot(), table, predicate, &Scope::default(), &Cancel::default(), &Count).unwrap().0
+}
+
+#[test]
+fn inserted_updated_and_deleted_rows_are_counted() {
+    let (database, table) = database();
+    let changed = write(&database, insert(table, 0..1000, OnConflict::Refuse)).unwrap();
+    assert_eq!(changed, Changed { inserted: 1000, ..Changed::default() });
+    assert_eq!(count(&database, table, &Predicate::everyone()), 1000);
+    assert_eq!(count(&database, table, &equals(NAME, Value::Text("n3".into()))), 100);
+    assert_eq!(count(&database, table, &Predicate::HasAny { column: TAGS, tags: vec!["t1".into()] }), 333);
+    let before = database.snapshot();
+    let assignment = Assignment { column: AGE, value: Expr::value(Value::Integer(-7)) };
+    let predicate = equals(NAME, Value::Text("n3".into()));
+    let changed =
+        write(&database, Mutation::Update(Update { table, predicate, assignments: vec![assignment] }));
+    assert_eq!(changed.unwrap().updated, 100);
+    assert_eq!(count(&database, table, &equals(AGE, Value::Integer(-7))), 100);
+    let predicate = equals(AGE, Value::Integer(-7));
+    assert_eq!(write(&database, Mutation::Delete(Delete { table, predicate })).unwrap().deleted, 100);
+    assert_eq!(count(&database, table, &Predicate::everyone()), 900);
+    assert_eq!(count(&database, table, &equals(NAME, Value::Text("n3".into()))), 0);
+    assert_eq!(
+        database.snapshot().lookup(table, &[Value::Integer(3), Value::Integer(4)]).unwrap(),
+        [None, Some(4)]
+    );
+    // A key that is free again is another row's.
+    assert_eq!(write(&database, insert(table, 0..10, OnConflict::Nothing)).unwrap().inserted, 1);
+    let ordinal = database.snapshot().lookup(table, &[Value::Integer(3)]).unwrap()[0].unwrap();
+    assert_eq!(ordinal, 1000);
+    let rows = project(&database.snapshot(), table, &[ordinal], &[NAME, AGE]).unwrap();
+    assert_eq!(rows, [[Value::Text("n3".into()), Value::Integer(3)]]);
+    // Who looks at a snapshot sees what was.
+    let everyone = Predicate::everyone();
+    let (then, _) =
+        evaluate(&before, table, &everyone, &Scope::default(), &Cancel::default(), &Count).unwrap();
+    assert_eq!(then, 1000);
+}
+
+#[test]
+fn a_refused_statement_changes_nothing() {
+    let (database, table) = database();
+    write(&database, insert(table, 0..10, OnConflict::Refuse)).unwrap();
+    let error = write(&database, insert(table, 5..20, OnConflict::Refuse)).unwrap_err().to_string();
+    assert!(error.contains("key 5 is there already"), "{error}");
+    assert_eq!(count(&database, table, &Predicate::everyone()), 10);
+    let update = vec![Assignment { column: AGE, value: Expr::value(Value::Text("old".into())) }];
+    let predicate = Predicate::everyone();
+    let error =
+        write(&database, Mutation::Update(Update { table, predicate, assignments: update })).unwrap_err();
+    assert!(error.to_string().contains("column \"age\""), "{error}");
+}
+
+#[test]
+fn a_transaction_is_seen_whole_or_not_at_all() {
+    let (database, table) = database();
+    let mut transaction = database.begin(&Cancel::default()).unwrap();
+    transaction.write(&insert(table, 0..10, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
+    assert_eq!(transaction.snapshot().rows(table), 10);
+    assert_eq!(database.snapshot().rows(table), 0);
+    transaction.rollback();
+    assert_eq!(database.snapshot().rows(table), 0);
+    let mut transaction = database.begin(&Cancel::default()).unwrap();
+    transaction.write(&insert(table, 0..10, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
+    transaction.commit().unwrap();
+    assert_eq!(database.snapshot().rows(table), 10);
+}
