@@ -115,6 +115,35 @@ impl Dictionary {
         !self.fresh.blocks.is_empty()
     }
 
+    /// Takes over the strings that another state of the same dictionary has beyond this one.
+    pub fn follow(&mut self, other: &Dictionary) -> Result<()> {
+        let same = match (&self.part, &other.part) {
+            (Some((ours, _)), Some((theirs, _))) => Arc::ptr_eq(ours, theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        };
+        if same {
+            self.fresh.clone_from(&other.fresh);
+            return Ok(());
+        }
+        let view = other.view()?;
+        let known = self.view()?.len();
+        let mut block = Block { first: known as u32, ..Block::default() };
+        (known as u32..view.len() as u32).for_each(|code| block.add(view.get(code)));
+        self.fresh.push(block);
+        Ok(())
+    }
+
+    /// Writes the two sections of a column: all strings, those of the part it has too.
+    pub fn write(&self, column: u32, part: &mut PartWriter) -> Result<()> {
+        let view = self.view()?;
+        let strings =
+            crate::index::strings::strings_section((0..view.len() as u32).map(|code| view.get(code)));
+        let stats = SectionStats { cardinality: view.len() as u32, ..SectionStats::default() };
+        part.append(column, SectionKind::DictionaryStrings, 0, &strings, stats)?;
+        part.append(column, SectionKind::DictionaryOrder, 0, view.order().as_bytes(), stats)?;
+        Ok(())
+    }
+
     /// Gives strings codes; those that have one keep it.
     pub fn add<'t>(&mut self, texts: impl IntoIterator<Item = &'t [u8]>) -> Result<()> {
         let view = self.view()?;

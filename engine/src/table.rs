@@ -95,14 +95,18 @@ impl TableState {
 
     /// The table with what another one of the same has in memory: changes, keys, strings. Unless rows came in from files:
     /// that is done to empty tables only.
-    pub(crate) fn with_changes_of(mut self, before: &TableState) -> TableState {
+    pub(crate) fn with_changes_of(mut self, before: &TableState) -> Result<TableState> {
         if before.extent.ordinals >= self.extent.ordinals {
             self.extent = Extent { indexed: self.extent.indexed, ..before.extent };
             self.layers.clone_from(&before.layers);
             self.new_keys = Arc::clone(&before.new_keys);
-            self.dictionaries = Arc::clone(&before.dictionaries);
+            let mut dictionaries = ByColumn::clone(&self.dictionaries);
+            for (column, dictionary) in &*before.dictionaries {
+                dictionaries.entry(*column).or_default().follow(dictionary)?;
+            }
+            self.dictionaries = Arc::new(dictionaries);
         }
-        self
+        Ok(self)
     }
 
     /// The table with the keys of those ordinals that the key index does not know.
@@ -110,12 +114,12 @@ impl TableState {
         let Some(key) = self.schema.key else { return Ok(self) };
         let mut found = NewKeys::default();
         {
-            let reader = self.reader(key)?;
-            for ordinal in self.extent.indexed..self.extent.ordinals {
-                match reader.changed_cell((ordinal >> 16) as u32, ordinal as u16)? {
-                    Some(CellRef::Code(code)) => found.add([(Key::Integer(code), ordinal as u32)]),
-                    Some(CellRef::Text(text)) => found.add([(Key::Text(text), ordinal as u32)]),
-                    _ => {}
+            let (reader, live) = (self.reader(key)?, self.reader(ColumnId::LIVE)?);
+            for ordinal in self.extent.indexed as u32..self.extent.ordinals as u32 {
+                // A row that is gone may have had the key of one that is not.
+                if live.is_true(ordinal)? {
+                    let value = crate::exec::value_at(&reader, None, ordinal)?;
+                    found.add(Key::of_value(&value).map(|key| (key, ordinal)));
                 }
             }
         }

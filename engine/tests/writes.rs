@@ -16,7 +16,11 @@ const AGE: ColumnId = ColumnId(3);
 const TAGS: ColumnId = ColumnId(4);
 
 fn database() -> (Arc<Database>, TableId) {
-    let database = Database::open_on(Arc::new(SimDisk::new(1)), Mode::ReadWrite).unwrap();
+    database_on(&SimDisk::new(1))
+}
+
+fn database_on(disk: &SimDisk) -> (Arc<Database>, TableId) {
+    let database = Database::open_on(Arc::new(disk.clone()), Mode::ReadWrite).unwrap();
     let column = |name: &str, data_type, nullable| ColumnSpec { name: name.into(), data_type, nullable };
     let columns = [
         column("id", DataType::BigInt, false),
@@ -120,4 +124,58 @@ fn a_transaction_is_seen_whole_or_not_at_all() {
     transaction.write(&insert(table, 0..10, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
     transaction.commit().unwrap();
     assert_eq!(database.snapshot().rows(table), 10);
+}
+
+#[test]
+fn a_checkpoint_changes_no_answer_and_survives_reopening() {
+    let disk = SimDisk::new(1);
+    let (database, table) = database_on(&disk);
+    let update = |ids: std::ops::Range<i64>, age: i64| {
+        let literals = ids.map(|id| Literal::Value(Value::Integer(id))).collect();
+        let assignments = vec![Assignment { column: AGE, value: Expr::value(Value::Integer(age)) }];
+        Mutation::Update(Update { table, predicate: Predicate::In { column: ID, literals }, assignments })
+    };
+    let ask = |database: &Database| {
+        let questions = [
+            Predicate::everyone(),
+            equals(NAME, Value::Text("n3".into())),
+            equals(AGE, Value::Integer(-1)),
+            equals(AGE, Value::Integer(-2)),
+            equals(AGE, Value::Integer(50)),
+            Predicate::IsNull(AGE),
+            Predicate::HasAny { column: TAGS, tags: vec!["t1".into()] },
+            Predicate::HasAny { column: TAGS, tags: vec!["new".into()] },
+        ];
+        questions.map(|question| (count(database, table, &question), count(database, table, &question.not())))
+    };
+    let mut folded = 0;
+    for round in 0..6_i64 {
+        let first = round * 20_000;
+        write(&database, insert(table, first..first + 20_000, OnConflict::Refuse)).unwrap();
+        for step in 0..3 {
+            write(&database, update(first / 2 + 100 * step..first / 2 + 100 * step + 150, -1 - step % 2))
+                .unwrap();
+            let tags = vec![Assignment { column: TAGS, value: Expr::value(Value::tags(["new".to_owned()])) }];
+            let predicate = equals(AGE, Value::Integer(10 + 3 * round + step));
+            write(&database, Mutation::Update(Update { table, predicate, assignments: tags })).unwrap();
+            let predicate = equals(AGE, Value::Integer(70 + round));
+            write(&database, Mutation::Delete(Delete { table, predicate })).unwrap();
+            if step == 1 {
+                let before = ask(&database);
+                folded += database.checkpoint(&Cancel::default()).unwrap().folded;
+                assert_eq!(ask(&database), before);
+            }
+        }
+        let before = ask(&database);
+        database.checkpoint(&Cancel::default()).unwrap();
+        assert_eq!(ask(&database), before);
+        let reopened = Database::open_on(Arc::new(disk.restart()), Mode::ReadOnly).unwrap();
+        assert_eq!(ask(&reopened), before, "round {round}");
+        let keys = [5, 90_000, 119_999].map(Value::Integer);
+        assert_eq!(
+            reopened.snapshot().lookup(table, &keys).unwrap(),
+            database.snapshot().lookup(table, &keys).unwrap()
+        );
+    }
+    assert!(folded > 0);
 }

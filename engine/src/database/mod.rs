@@ -6,6 +6,7 @@
 //! import, define: the writer's lock ─ new parts ─ a new State ─ Store::commit ─ published in one switch
 //! ```
 
+mod checkpoint;
 mod columns;
 mod define;
 mod drop;
@@ -37,7 +38,7 @@ use muster_storage::part::PartReader;
 use muster_storage::store::{OpenMode, Store};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use muster_storage::store::OpenMode as Mode;
 
@@ -50,6 +51,8 @@ pub struct Database {
     writer: WriterSeat,
     /// Mutations that wait for whoever has the writer next.
     queue: Queue,
+    /// Held by the one checkpoint that is under way.
+    checkpoint: Mutex<()>,
     state: RwLock<Arc<State>>,
 }
 
@@ -92,6 +95,7 @@ impl Database {
             store,
             writer: WriterSeat::new(Writer {}),
             queue: Queue::default(),
+            checkpoint: Mutex::new(()),
             state: RwLock::new(Arc::new(state)),
         })
     }
@@ -179,20 +183,35 @@ impl Database {
     ) -> Result<()> {
         let fresh: Vec<PartId> =
             parts.iter().map(|part| part.id).filter(|part| !old.parts.contains_key(part)).collect();
-        let publish = || {
-            let bytes = catalog.encode();
-            let mut new = State::load(&self.store, Catalog::decode(&bytes)?, &parts, Some(old))?;
-            check(&new)?;
-            new.lsn = self.store.commit(bytes, parts)?;
-            *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-            Ok(())
-        };
-        publish().inspect_err(|_| {
+        self.publish_at(old, catalog, parts, None, check).inspect_err(|_| {
             for part in fresh {
                 // What cannot be removed now is removed when the database is next opened.
                 let _ = self.store.discard_part(part);
             }
         })
+    }
+
+    /// [`Self::publish`], and from now on the log is needed after `checkpoint` only; parts are left where it fails.
+    fn publish_at(
+        &self,
+        old: &State,
+        catalog: &Catalog,
+        parts: Vec<PartRef>,
+        checkpoint: Option<Lsn>,
+        check: impl FnOnce(&State) -> Result<()>,
+    ) -> Result<()> {
+        let bytes = catalog.encode();
+        let mut new = State::load(&self.store, Catalog::decode(&bytes)?, &parts, Some(old))?;
+        check(&new)?;
+        let _ = checkpoint;
+        new.lsn = self.store.commit(bytes, parts)?;
+        self.show(new);
+        Ok(())
+    }
+
+    /// Lets the next snapshot be of a state.
+    fn show(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
 }
 
@@ -225,7 +244,7 @@ impl State {
             let table = table.with_audiences(audiences.filter(|audience| audience.table == record.schema.id));
             let before = old.and_then(|old| old.tables.get(&record.schema.id));
             let mut table = match before {
-                Some(before) => table.with_changes_of(before),
+                Some(before) => table.with_changes_of(before)?,
                 None => table.with_keys_found()?,
             };
             fill_added_columns(&mut table)?;

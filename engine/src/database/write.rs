@@ -189,7 +189,7 @@ impl Database {
         if draft.changes.is_empty() {
             return Ok(());
         }
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(draft.state);
+        self.show(draft.state);
         Ok(())
     }
 

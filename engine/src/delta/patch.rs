@@ -351,6 +351,26 @@ impl Patch {
         Patch { rows, new, old }
     }
 
+    /// One patch in the place of several, of which later ones stand over earlier ones.
+    pub fn merged(patches: &[PatchRef<'_>]) -> Patch {
+        let mut cells: Vec<(u16, CellRef<'_>, CellRef<'_>)> = Vec::new();
+        for patch in patches {
+            let news = patch.new.iter().zip(patch.old.iter());
+            cells.extend(patch.rows.iter().zip(news).map(|(row, (new, old))| (*row, new, old)));
+        }
+        // Stable: of one row the earliest comes first, which has the oldest cell, the latest last.
+        cells.sort_by_key(|(row, ..)| *row);
+        let mut new = Cells::like(cells.iter().map(|(_, new, _)| *new));
+        let mut old = Cells::like(cells.iter().map(|(.., old)| *old));
+        let mut rows = Vec::with_capacity(cells.len());
+        for same in cells.chunk_by(|a, b| a.0 == b.0) {
+            rows.push(same[0].0);
+            old.push(same[0].2);
+            new.push(same[same.len() - 1].1);
+        }
+        Patch { rows, new, old }
+    }
+
     /// The same in place.
     pub fn by_ref(&self) -> PatchRef<'_> {
         PatchRef { rows: &self.rows, new: self.new.by_ref(), old: self.old.by_ref() }

@@ -8,6 +8,7 @@ use super::order::order_sections;
 use super::strings::strings_section;
 use super::values::{Framed, codes_section, frame_of, values_section};
 use crate::batch::{ColumnValues, Strings};
+use crate::delta::Cell;
 use crate::dictionary::DictionaryBuilder;
 use crate::schema::DataType;
 use muster_storage::chunk::{SetsBuilder, Words};
@@ -85,7 +86,7 @@ impl ColumnEncoder {
                     words_of(values.iter().enumerate().map(|(row, v)| *v && nulls.is_none_or(|n| !n[row])));
                 sections.extend(set_section(SectionKind::Sets, &words));
             }
-            ColumnValues::Code(codes) => self.encode_codes(codes, nulls, &mut sections),
+            ColumnValues::Code(codes) => code_sections(codes, self.is_key, nulls, &mut sections),
             ColumnValues::Text(strings) => self.encode_text(strings, nulls, &mut sections),
             ColumnValues::TextDictionary { codes, dictionary } => {
                 self.encode_entries(codes, dictionary, nulls, &mut sections);
@@ -95,15 +96,6 @@ impl ColumnEncoder {
             }
         }
         sections
-    }
-
-    fn encode_codes(&self, codes: &[i64], nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
-        let framed = frame_of(codes, nulls);
-        let stats = stats_of(&framed, nulls);
-        sections.push(EncodedSection { kind: SectionKind::Values, bytes: values_section(&framed), stats });
-        if !self.is_key && framed.frame.slope == 0 {
-            push_order(&framed, nulls, stats, sections);
-        }
     }
 
     fn encode_text(&mut self, strings: &Strings, nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
@@ -173,32 +165,7 @@ impl ColumnEncoder {
         sections: &mut Vec<EncodedSection>,
     ) {
         self.used = true;
-        let wide: Vec<i64> = codes.iter().map(|c| i64::from(*c)).collect();
-        let mut framed = frame_of(&wide, nulls);
-        if framed.frame.slope != 0 {
-            // Codes are never a sequence by meaning; keep them indexable.
-            framed = frame_of_codes(&wide);
-        }
-        let stats = stats_of(&framed, nulls);
-        let mut groups = Groups::new(self.dictionary.len());
-        for (row, code) in codes.iter().enumerate() {
-            if nulls.is_none_or(|nulls| !nulls[row]) {
-                groups.count(*code);
-            }
-        }
-        if groups.distinct() <= SET_CODES_MAX {
-            let rows = (0..codes.len()).filter(|row| nulls.is_none_or(|nulls| !nulls[*row]));
-            let sets = groups.sets(rows.map(|row| (codes[row], row as u16)));
-            sections.push(EncodedSection { kind: SectionKind::Values, bytes: codes_section(&framed), stats });
-            sections.extend(sets_section(sets));
-        } else {
-            sections.push(EncodedSection {
-                kind: SectionKind::Values,
-                bytes: values_section(&framed),
-                stats,
-            });
-            push_order(&framed, nulls, stats, sections);
-        }
+        text_code_sections(codes, self.dictionary.len(), nulls, sections);
     }
 
     fn encode_tags(
@@ -224,20 +191,109 @@ impl ColumnEncoder {
             list_ends.push(codes.len() as u32);
             start = *end as usize;
         }
-        let mut groups = Groups::new(self.dictionary.len());
-        codes.iter().for_each(|code| groups.count(*code));
-        let rows = (0..list_ends.len()).flat_map(|row| {
-            let start = if row == 0 { 0 } else { list_ends[row - 1] };
-            codes[start as usize..list_ends[row] as usize].iter().map(move |code| (*code, row as u16))
-        });
-        sections.extend(sets_section(groups.sets(rows)));
-        let stats = SectionStats { cardinality: codes.len() as u32, ..SectionStats::default() };
-        sections.push(EncodedSection {
-            kind: SectionKind::Lists,
-            bytes: lists_section(&list_ends, &codes),
-            stats,
-        });
+        tag_sections(&list_ends, &codes, self.dictionary.len(), sections);
     }
+}
+
+/// The sections of numbers; of a NULL row any number.
+fn code_sections(codes: &[i64], is_key: bool, nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
+    let framed = frame_of(codes, nulls);
+    let stats = stats_of(&framed, nulls);
+    sections.push(EncodedSection { kind: SectionKind::Values, bytes: values_section(&framed), stats });
+    if !is_key && framed.frame.slope == 0 {
+        push_order(&framed, nulls, stats, sections);
+    }
+}
+
+/// The sections of texts that have codes; of a NULL row any code.
+fn text_code_sections(
+    codes: &[u32],
+    dictionary_len: usize,
+    nulls: Option<&[bool]>,
+    sections: &mut Vec<EncodedSection>,
+) {
+    let wide: Vec<i64> = codes.iter().map(|c| i64::from(*c)).collect();
+    let mut framed = frame_of(&wide, nulls);
+    if framed.frame.slope != 0 {
+        // Codes are never a sequence by meaning; keep them indexable.
+        framed = frame_of_codes(&wide);
+    }
+    let stats = stats_of(&framed, nulls);
+    let mut groups = Groups::new(dictionary_len);
+    for (row, code) in codes.iter().enumerate() {
+        if nulls.is_none_or(|nulls| !nulls[row]) {
+            groups.count(*code);
+        }
+    }
+    if groups.distinct() <= SET_CODES_MAX {
+        let rows = (0..codes.len()).filter(|row| nulls.is_none_or(|nulls| !nulls[*row]));
+        let sets = groups.sets(rows.map(|row| (codes[row], row as u16)));
+        sections.push(EncodedSection { kind: SectionKind::Values, bytes: codes_section(&framed), stats });
+        sections.extend(sets_section(sets));
+    } else {
+        sections.push(EncodedSection { kind: SectionKind::Values, bytes: values_section(&framed), stats });
+        push_order(&framed, nulls, stats, sections);
+    }
+}
+
+/// The sections of lists of codes: row i has `codes[list_ends[i-1]..list_ends[i]]`, ascending.
+fn tag_sections(list_ends: &[u32], codes: &[u32], dictionary_len: usize, sections: &mut Vec<EncodedSection>) {
+    let mut groups = Groups::new(dictionary_len);
+    codes.iter().for_each(|code| groups.count(*code));
+    let rows = (0..list_ends.len()).flat_map(|row| {
+        let start = if row == 0 { 0 } else { list_ends[row - 1] };
+        codes[start as usize..list_ends[row] as usize].iter().map(move |code| (*code, row as u16))
+    });
+    sections.extend(sets_section(groups.sets(rows)));
+    let stats = SectionStats { cardinality: codes.len() as u32, ..SectionStats::default() };
+    sections.push(EncodedSection { kind: SectionKind::Lists, bytes: lists_section(list_ends, codes), stats });
+}
+
+/// The sections of one chunk's cells, whose texts have the codes that they are to keep: as [`ColumnEncoder::encode`] makes
+/// them of values. Rows that are absent are NULL.
+pub fn encode_cells(
+    data_type: DataType,
+    is_key: bool,
+    dictionary_len: usize,
+    cells: &[Cell],
+) -> Vec<EncodedSection> {
+    let mut sections = Vec::new();
+    let nulls: Vec<bool> = cells.iter().map(|cell| matches!(cell, Cell::Null | Cell::Absent)).collect();
+    let nulls = nulls.contains(&true).then_some(&nulls[..]);
+    if let Some(nulls) = nulls {
+        sections.extend(set_section(SectionKind::Nulls, &words_of(nulls.iter().copied())));
+    }
+    let code = |cell: &Cell| if let Cell::Code(code) = cell { *code } else { 0 };
+    match data_type {
+        DataType::Boolean => {
+            let words = words_of(cells.iter().map(|cell| *cell == Cell::Truth(true)));
+            sections.extend(set_section(SectionKind::Sets, &words));
+        }
+        DataType::Text if cells.iter().any(|cell| matches!(cell, Cell::Text(_))) => {
+            let texts = cells.iter().map(|cell| if let Cell::Text(text) = cell { &**text } else { &[][..] });
+            let bytes = strings_section(texts);
+            let stats = SectionStats { cardinality: present(cells.len(), nulls), ..SectionStats::default() };
+            sections.push(EncodedSection { kind: SectionKind::Strings, bytes, stats });
+        }
+        DataType::Text if nulls.is_some_and(|nulls| !nulls.contains(&false)) => {}
+        DataType::Text => {
+            let codes: Vec<u32> = cells.iter().map(|cell| code(cell) as u32).collect();
+            text_code_sections(&codes, dictionary_len, nulls, &mut sections);
+        }
+        DataType::TextArray => {
+            let (mut ends, mut codes) = (Vec::with_capacity(cells.len()), Vec::new());
+            for cell in cells {
+                codes.extend_from_slice(if let Cell::Tags(tags) = cell { tags } else { &[] });
+                ends.push(codes.len() as u32);
+            }
+            tag_sections(&ends, &codes, dictionary_len, &mut sections);
+        }
+        _ => {
+            let codes: Vec<i64> = cells.iter().map(code).collect();
+            code_sections(&codes, is_key, nulls, &mut sections);
+        }
+    }
+    sections
 }
 
 /// Members by code: a counting sort, so that each set is built from its ascending members.

@@ -176,8 +176,7 @@ fn write(
 ) -> Result<()> {
     let mut chunks: Vec<(u32, Vec<Write>)> = Vec::new();
     {
-        let plain = is_plain(table, column)?;
-        let before = Before { reader: table.reader(column)?, dictionary: table.dictionary(column), plain };
+        let before = Before::of(table, column)?;
         for (ordinal, new) in cells {
             let old = if ordinal >= first { Cell::Absent } else { before.cell(data_type, ordinal)? };
             let write = Write { row: ordinal as u16, new, old };
@@ -208,15 +207,21 @@ fn is_plain(table: &TableState, column: ColumnId) -> Result<bool> {
         || (0..table.chunks()).any(|chunk| reader.entry(chunk, SectionKind::Strings).is_some()))
 }
 
-/// What a column holds before a change.
-struct Before<'a> {
+/// What the rows of a column hold.
+pub(crate) struct Before<'a> {
     reader: ColumnReader<'a>,
     dictionary: Option<&'a Dictionary>,
     plain: bool,
 }
 
-impl Before<'_> {
-    fn cell(&self, data_type: DataType, ordinal: u32) -> Result<Cell> {
+impl<'a> Before<'a> {
+    pub(crate) fn of(table: &'a TableState, column: ColumnId) -> Result<Before<'a>> {
+        let plain = is_plain(table, column)?;
+        Ok(Before { reader: table.reader(column)?, dictionary: table.dictionary(column), plain })
+    }
+
+    /// What one row holds: of a column that is written without codes a text, also where it is stored by its code.
+    pub(crate) fn cell(&self, data_type: DataType, ordinal: u32) -> Result<Cell> {
         let cell = self.stored(data_type, ordinal)?;
         match (cell, self.dictionary) {
             // A patch has texts or codes, not both.

@@ -1,0 +1,366 @@
+//! A checkpoint: what changed in memory becomes parts, beside readers and writers.
+//!
+//! ```text
+//! freeze  (writer, an instant)  the newest layers of all tables are closed, new ones begun: everything up to LSN L
+//! write   (nobody waits)        patch parts of the closed layers, range by range; where patches outgrow their base, the
+//!                               range anew as a base part
+//! switch  (writer, one commit)  the manifest names them, checkpoint = L; the closed layers go
+//! ```
+//!
+//! A patch part takes those patch parts of its range in that are not much larger than itself, as digits carry in a binary
+//! counter: a change is written again a logarithmic number of times, and a reader meets as many patches.
+
+use super::{Database, State};
+use crate::catalog::Catalog;
+use crate::control::Cancel;
+use crate::delta::{Layer, Patch, PatchRef};
+use crate::index::encode::{encode_cells, set_section};
+use crate::schema::{ColumnId, DataType, TableId};
+use crate::table::{Extent, TableState};
+use crate::writer::apply::Before;
+use crate::{Error, Result};
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS, RANGE_CHUNKS, SectionKind};
+use muster_storage::manifest::{PartId, PartRef, PartRole, part_file_name};
+use muster_storage::part::{FinishedPart, PartWriter, SectionStats};
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+/// Where the patches of a range are more than this share of its base, the range is written anew: reading changes costs
+/// more than reading the base, and rewriting costs the base once for so many changes.
+const FOLDED_SHARE: f64 = 1.0 / 8.0;
+
+/// What a checkpoint did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checkpointed {
+    /// Every change up to this LSN is in parts.
+    pub lsn: u64,
+    /// Parts written.
+    pub parts: usize,
+    /// Ranges written anew.
+    pub folded: usize,
+    /// Bytes of all of them.
+    pub bytes: u64,
+}
+
+/// What a checkpoint comes to: parts that come, parts that go.
+#[derive(Default)]
+struct Outcome {
+    new: Vec<PartRef>,
+    gone: BTreeSet<PartId>,
+    folded: usize,
+}
+
+impl Database {
+    /// Writes all changes in memory to parts, and lets the log before them go. Readers and writers go on meanwhile. Does
+    /// nothing where nothing changed.
+    ///
+    /// Cost: the bytes of the changes, and of those ranges that are written anew.
+    pub fn checkpoint(&self, cancel: &Cancel) -> Result<Checkpointed> {
+        let _one = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let frozen = self.freeze(cancel)?;
+        if frozen.tables.values().all(|table| table.layers.is_empty()) {
+            return Ok(Checkpointed { lsn: frozen.lsn.0, ..Checkpointed::default() });
+        }
+        let mut outcome = Outcome::default();
+        let written =
+            self.write_parts(&frozen, &mut outcome, cancel).and_then(|()| self.switch(&frozen, &outcome));
+        if let Err(error) = written {
+            for part in &outcome.new {
+                // What cannot be removed now is removed when the database is next opened.
+                let _ = self.store.discard_part(part.id);
+            }
+            return Err(error);
+        }
+        Ok(Checkpointed {
+            lsn: frozen.lsn.0,
+            parts: outcome.new.len(),
+            folded: outcome.folded,
+            bytes: outcome.new.iter().map(|part| part.bytes).sum(),
+        })
+    }
+
+    /// Closes the newest layers. What comes back is the state up to there, whose layers are all closed.
+    fn freeze(&self, cancel: &Cancel) -> Result<State> {
+        let _writer = self.writer.take(cancel)?;
+        let frozen = State::clone(&self.state());
+        let mut next = frozen.clone();
+        for table in next.tables.values_mut() {
+            if table.layers.last().is_some_and(|layer| !layer.is_empty()) {
+                let mut begun = TableState::clone(table);
+                begun.layers.push(Arc::default());
+                *table = Arc::new(begun);
+            }
+        }
+        self.show(next);
+        Ok(frozen)
+    }
+
+    fn write_parts(&self, frozen: &State, outcome: &mut Outcome, cancel: &Cancel) -> Result<()> {
+        for (id, table) in frozen.tables.iter().filter(|(_, table)| !table.layers.is_empty()) {
+            let parts: Vec<&PartRef> = frozen.part_refs.iter().filter(|part| part.table == id.0).collect();
+            let ranges = (table.chunks() as usize).div_ceil(RANGE_CHUNKS);
+            for range in 0..ranges {
+                cancel.check()?;
+                self.write_range(*id, table, &parts, range, outcome, cancel)?;
+            }
+            self.write_dictionaries(*id, table, &parts, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the changes of a range.
+    fn write_range(
+        &self,
+        id: TableId,
+        table: &TableState,
+        parts: &[&PartRef],
+        range: usize,
+        outcome: &mut Outcome,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let in_memory: usize = table.layers.iter().map(|layer| bytes_of(layer, range)).sum();
+        if in_memory == 0 {
+            return Ok(());
+        }
+        let here = |role| parts.iter().filter(move |part| part.role == role && part.range as usize == range);
+        let base: u64 = here(PartRole::Base).map(|part| part.bytes).sum();
+        let patched: u64 = here(PartRole::Patch).map(|part| part.bytes).sum();
+        if (patched + in_memory as u64) as f64 > base as f64 * FOLDED_SHARE {
+            self.fold(id, table, range, outcome, cancel)?;
+            let hidden: Vec<u32> = table.hidden().iter().map(|column| column.0).collect();
+            let replaced = parts.iter().filter(|part| {
+                let rewritten = part.columns.iter().any(|column| !hidden.contains(column));
+                part.range as usize == range
+                    && matches!(part.role, PartRole::Base | PartRole::Patch)
+                    && rewritten
+            });
+            outcome.gone.extend(replaced.map(|part| part.id));
+            outcome.folded += 1;
+            return Ok(());
+        }
+        // The last parts first: each is taken in that is not much larger than all after it.
+        let mut taken: Vec<&PartRef> = Vec::new();
+        let mut bytes = in_memory as u64;
+        for part in here(PartRole::Patch).copied().collect::<Vec<_>>().into_iter().rev() {
+            if part.bytes > 2 * bytes {
+                break;
+            }
+            bytes += part.bytes;
+            taken.insert(0, part);
+        }
+        let mut columns: BTreeSet<u32> = taken.iter().flat_map(|part| &part.columns).copied().collect();
+        for layer in &table.layers {
+            let some = layer.columns().filter(|(_, layer)| layer.range(range).is_some());
+            columns.extend(some.map(|(column, _)| column.0));
+        }
+        columns.retain(|column| {
+            *column == ColumnId::LIVE.0 || table.schema().column(ColumnId(*column)).is_some()
+        });
+        let readers = taken.iter().map(|part| {
+            let missing = || Error::Invalid(format!("part {} is not open", part.id));
+            self.state().parts.get(&part.id).cloned().ok_or_else(missing)
+        });
+        let readers = readers.collect::<Result<Vec<_>>>()?;
+        let mut part = self.begin_part(id, outcome)?;
+        for column in &columns {
+            for within in 0..RANGE_CHUNKS {
+                let mut patches = Vec::new();
+                for reader in &readers {
+                    let sections = reader.sections(*column, SectionKind::Patch);
+                    if let Some(section) = sections.bytes(within as u16)? {
+                        let offset = sections.entry(within as u16).map_or(0, |entry| entry.offset);
+                        patches.push(PatchRef::open(section).map_err(|what| reader.malformed(offset, what))?);
+                    }
+                }
+                let ranges =
+                    table.layers.iter().filter_map(|layer| layer.column(ColumnId(*column))?.range(range));
+                patches.extend(ranges.filter_map(|range| range.patch(within)).map(|patch| patch.by_ref()));
+                if patches.is_empty() {
+                    continue;
+                }
+                let merged = Patch::merged(&patches);
+                let patch = merged.by_ref();
+                let stats = SectionStats { cardinality: patch.rows.len() as u32, ..SectionStats::default() };
+                part.writer.append(*column, SectionKind::Patch, within as u16, &patch.section(), stats)?;
+            }
+        }
+        outcome.gone.extend(taken.iter().map(|part| part.id));
+        part.finish(PartRole::Patch, id, range, columns.into_iter().collect(), outcome)
+    }
+
+    /// Writes a range anew, changes included. Rows that are gone hold NULL: what they were takes no more space.
+    fn fold(
+        &self,
+        id: TableId,
+        table: &TableState,
+        range: usize,
+        outcome: &mut Outcome,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let mut part = self.begin_part(id, outcome)?;
+        let first = (range * RANGE_CHUNKS) as u32;
+        let chunks = first..table.chunks().min(first + RANGE_CHUNKS as u32);
+        let live = Before::of(table, ColumnId::LIVE)?;
+        let mut lives: Vec<Vec<bool>> = Vec::new();
+        for chunk in chunks.clone() {
+            let ordinals = (chunk << 16)..(chunk << 16) + table.chunk_rows(chunk) as u32;
+            let alive = ordinals
+                .map(|ordinal| Ok(live.cell(DataType::Boolean, ordinal)? == crate::delta::Cell::Truth(true)));
+            let alive = alive.collect::<Result<Vec<bool>>>()?;
+            let mut words = Box::new([0; BITSET_WORDS]);
+            alive
+                .iter()
+                .enumerate()
+                .for_each(|(row, alive)| words[row / 64] |= u64::from(*alive) << (row % 64));
+            if let Some(section) = set_section(SectionKind::Sets, &words) {
+                part.append(ColumnId::LIVE, chunk, &section)?;
+            }
+            lives.push(alive);
+        }
+        for column in &table.schema().columns {
+            let before = Before::of(table, column.id)?;
+            let dictionary = table.dictionary(column.id).map(|dictionary| dictionary.view()).transpose()?;
+            let entries = dictionary.map_or(0, |view| view.len());
+            let is_key = table.schema().key == Some(column.id);
+            for (chunk, alive) in chunks.clone().zip(&lives) {
+                cancel.check()?;
+                let mut cells = Vec::with_capacity(CHUNK_MEMBERS);
+                for (row, alive) in alive.iter().enumerate() {
+                    // A key stays, so that the index's entry finds it is another's.
+                    cells.push(if *alive || is_key {
+                        before.cell(column.data_type, chunk << 16 | row as u32)?
+                    } else {
+                        crate::delta::Cell::Null
+                    });
+                }
+                for section in encode_cells(column.data_type, is_key, entries, &cells) {
+                    part.append(column.id, chunk, &section)?;
+                }
+            }
+        }
+        let columns = std::iter::once(ColumnId::LIVE.0).chain(table.schema().columns.iter().map(|c| c.id.0));
+        part.finish(PartRole::Base, id, range, columns.collect(), outcome)
+    }
+
+    /// Writes the dictionaries that have strings in memory, whole.
+    fn write_dictionaries(
+        &self,
+        id: TableId,
+        table: &TableState,
+        parts: &[&PartRef],
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let mut fresh: Vec<u32> =
+            table.dictionaries.iter().filter(|(_, one)| one.is_fresh()).map(|(column, _)| column.0).collect();
+        fresh.retain(|column| table.schema().column(ColumnId(*column)).is_some());
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        // A part of several columns goes as a whole, so its other columns move along.
+        let touched = |part: &&&PartRef| {
+            part.role == PartRole::Dictionary && part.columns.iter().any(|c| fresh.contains(c))
+        };
+        let replaced: Vec<&PartRef> = parts.iter().filter(touched).copied().collect();
+        let mut columns: Vec<u32> =
+            replaced.iter().flat_map(|part| &part.columns).chain(&fresh).copied().collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let mut part = self.begin_part(id, outcome)?;
+        for column in &columns {
+            if let Some(dictionary) = table.dictionary(ColumnId(*column)) {
+                dictionary.write(*column, &mut part.writer)?;
+            }
+        }
+        outcome.gone.extend(replaced.iter().map(|part| part.id));
+        part.finish(PartRole::Dictionary, id, 0, columns, outcome)
+    }
+
+    fn begin_part(&self, table: TableId, outcome: &mut Outcome) -> Result<NewPart> {
+        let id = self.store.allocate_part()?;
+        let (database, name) = (self.store.manifest().database_id, part_file_name(id));
+        let role = PartRole::Patch;
+        // Known before it is written, so that it is discarded whatever happens.
+        let unfinished =
+            PartRef { id, role, table: table.0, range: 0, columns: Vec::new(), bytes: 0, toc_checksum: 0 };
+        outcome.new.push(unfinished);
+        let writer = PartWriter::create(&**self.store.disk(), &name, database, id.0, table.0)?;
+        Ok(NewPart { id, writer })
+    }
+
+    /// Makes the parts those of the database, with everything that was written, defined and dropped meanwhile.
+    fn switch(&self, frozen: &State, outcome: &Outcome) -> Result<()> {
+        let _writer = self.writer.take(&Cancel::default())?;
+        let now = self.state();
+        let mut catalog = Catalog::clone(&now.catalog);
+        for (id, table) in frozen.tables.iter().filter(|(_, table)| !table.layers.is_empty()) {
+            if let Ok(record) = catalog.table_mut(*id) {
+                let Extent { rows, ordinals, .. } = table.extent();
+                (record.rows, record.ordinals) = (rows, ordinals);
+            }
+        }
+        let kept = now.part_refs.iter().filter(|part| !outcome.gone.contains(&part.id));
+        let mut parts: Vec<PartRef> = kept.chain(&outcome.new).cloned().collect();
+        // What was dropped while the parts were written is not theirs any more.
+        parts.retain(|part| catalog.table(TableId(part.table)).is_ok());
+        for part in &mut parts {
+            let Ok(record) = catalog.table(TableId(part.table)) else { continue };
+            let frozen_schema = frozen.catalog.table(TableId(part.table)).map(|record| &record.schema);
+            let dropped = |column: u32| {
+                let id = ColumnId(column);
+                record.schema.column(id).is_none()
+                    && frozen_schema.as_ref().is_ok_and(|schema| schema.column(id).is_some())
+            };
+            part.columns.retain(|column| !dropped(*column));
+        }
+        parts.retain(|part| !part.columns.is_empty());
+        let mut old = State::clone(&now);
+        for (id, table) in &mut old.tables {
+            let closed = frozen.tables.get(id).map_or(0, |table| table.layers.len());
+            let mut rest = TableState::clone(table);
+            rest.layers.drain(..closed.min(table.layers.len()));
+            *table = Arc::new(rest);
+        }
+        self.publish_at(&old, &catalog, parts, Some(frozen.lsn), super::unchecked)
+    }
+}
+
+/// Bytes that a layer has in a range.
+fn bytes_of(layer: &Layer, range: usize) -> usize {
+    let ranges = layer.columns().filter_map(|(_, layer)| layer.range(range));
+    ranges.flat_map(|range| range.patches().map(|(_, patch)| patch.bytes()).collect::<Vec<_>>()).sum()
+}
+
+/// A part being written.
+struct NewPart {
+    id: PartId,
+    writer: PartWriter,
+}
+
+impl NewPart {
+    fn append(
+        &mut self,
+        column: ColumnId,
+        chunk: u32,
+        section: &crate::index::encode::EncodedSection,
+    ) -> Result<()> {
+        let within = (chunk as usize % RANGE_CHUNKS) as u16;
+        Ok(self.writer.append(column.0, section.kind, within, &section.bytes, section.stats)?)
+    }
+
+    fn finish(
+        self,
+        role: PartRole,
+        table: TableId,
+        range: usize,
+        columns: Vec<u32>,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let FinishedPart { bytes, toc_checksum } = self.writer.finish()?;
+        let range = range as u32;
+        let finished = PartRef { id: self.id, role, table: table.0, range, columns, bytes, toc_checksum };
+        if let Some(part) = outcome.new.iter_mut().find(|part| part.id == self.id) {
+            *part = finished;
+        }
+        Ok(())
+    }
+}
