@@ -7,9 +7,9 @@ mod tests;
 use crate::bind::{self, Context, Excluded, Names, Plain, Scope, Source, Typed};
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::outcome::Outcome;
-use crate::select;
+use crate::select::{self, Plan};
 use crate::session::Session;
-use crate::statement::{Condition, Name, Select};
+use crate::statement::{Condition, Name, Term};
 use grammar::{Change, Conflict, Rows, Set, What};
 use muster_engine::catalog::Relation;
 use muster_engine::expr::Expr;
@@ -63,10 +63,22 @@ fn mutation(change: Change, context: &Context<'_>) -> Result<Mutation> {
     };
     Ok(match change.what {
         What::Insert { columns, rows, conflict } => {
-            let columns = inserted_columns(&schema, columns.as_deref())?;
-            let rows = match rows {
-                Rows::Values(rows) => of_values(&names, &columns, &rows)?,
-                Rows::Select(select, span) => of_select(&names, &columns, *select, span)?,
+            let named = inserted_columns(&schema, columns.as_deref())?;
+            // Where none are named, those at the end may be left out.
+            let given = |width: usize| match &columns {
+                None => &named[..width.min(named.len())],
+                Some(_) => named.as_slice(),
+            };
+            let (columns, rows) = match rows {
+                Rows::Values(rows) => {
+                    let columns = given(rows.first().map_or(0, |(row, _)| row.len()));
+                    (columns, of_values(&names, columns, &rows)?)
+                }
+                Rows::Select(select, span) => {
+                    let plan = select::plan(*select, context)?;
+                    let columns = given(plan.columns().len());
+                    (columns, of_select(&names, columns, plan, span)?)
+                }
             };
             let conflict = on_conflict(&names, conflict)?;
             let columns = columns.iter().map(|column| column.id).collect();
@@ -117,11 +129,10 @@ fn twice(name: &Name) -> Error {
     Error::query(QueryErrorKind::Duplicate, name.span, message)
 }
 
-/// The columns that values are for, at most as many as there are: those left out at the end are NULL, if none are named.
 fn of_values(
     names: &Names<'_>,
     columns: &[&Column],
-    rows: &[(Vec<Option<crate::statement::Term>>, Span)],
+    rows: &[(Vec<Option<Term>>, Span)],
 ) -> Result<Vec<Vec<Value>>> {
     let mut bound = Vec::with_capacity(rows.len());
     for (row, span) in rows {
@@ -138,9 +149,8 @@ fn of_values(
     Ok(bound)
 }
 
-fn of_select(names: &Names<'_>, columns: &[&Column], select: Select, span: Span) -> Result<Vec<Vec<Value>>> {
+fn of_select(names: &Names<'_>, columns: &[&Column], plan: Plan, span: Span) -> Result<Vec<Vec<Value>>> {
     let context = &names.context;
-    let plan = select::plan(select, context)?;
     check_width(columns, plan.columns().len(), "the SELECT", span)?;
     let types: Vec<_> = plan.columns().iter().map(|column| column.data_type).collect();
     for (column, data_type) in columns.iter().zip(&types) {
