@@ -23,6 +23,7 @@ use muster_engine::exec::{
 use muster_engine::schema::{ColumnId, ColumnSpec, DataType};
 use muster_engine::{Database, Predicate, Snapshot, Value};
 use muster_storage::disk::sim::SimDisk;
+use muster_storage::manifest::Lsn;
 use muster_storage::store::Store;
 use random::Random;
 use roaring::RoaringBitmap;
@@ -151,7 +152,8 @@ fn a_database_with_a_catalog_of_version_1_goes_on() {
     let manifest = store.manifest();
     let tables = &manifest.catalog[14..manifest.catalog.len() - 16];
     let old = [&1u16.to_le_bytes()[..], &manifest.catalog[2..6], tables].concat();
-    store.commit(old, manifest.parts.clone()).unwrap();
+    let next = Lsn(manifest.lsn.0 + 1);
+    store.commit(next, next, old, manifest.parts.clone()).unwrap();
     drop(store);
     let database = open(&disk);
     verify(&database);

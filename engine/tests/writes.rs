@@ -179,3 +179,36 @@ fn a_checkpoint_changes_no_answer_and_survives_reopening() {
     }
     assert!(folded > 0);
 }
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_crash() {
+    let disk = SimDisk::new(7);
+    let (database, table) = database_on(&disk);
+    write(&database, insert(table, 0..100, OnConflict::Refuse)).unwrap();
+    database.checkpoint(&Cancel::default()).unwrap();
+    write(&database, insert(table, 100..200, OnConflict::Refuse)).unwrap();
+    let predicate = equals(NAME, Value::Text("n3".into()));
+    write(&database, Mutation::Delete(Delete { table, predicate })).unwrap();
+    let mut transaction = database.begin(&Cancel::default()).unwrap();
+    transaction.write(&insert(table, 200..300, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
+    transaction.write(&insert(table, 300..400, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
+    transaction.commit().unwrap();
+    let mut transaction = database.begin(&Cancel::default()).unwrap();
+    transaction.write(&insert(table, 400..500, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
+    let reopened = Database::open_on(Arc::new(disk.crash()), Mode::ReadWrite).unwrap();
+    drop(transaction);
+    let everyone = Predicate::everyone();
+    assert_eq!(count(&reopened, table, &everyone), 380);
+    assert_eq!(count(&reopened, table, &everyone), count(&database, table, &everyone));
+    assert_eq!(reopened.snapshot().lsn(), database.snapshot().lsn());
+    let keys: Vec<Value> = (0..500).map(Value::Integer).collect();
+    assert_eq!(
+        reopened.snapshot().lookup(table, &keys).unwrap(),
+        database.snapshot().lookup(table, &keys).unwrap()
+    );
+    // What follows takes the LSNs after, and is there the next time.
+    write(&reopened, insert(table, 400..410, OnConflict::Refuse)).unwrap();
+    let column = ColumnSpec { name: "more".into(), data_type: DataType::Text, nullable: true };
+    let more = reopened.add_column(table, &column, false).unwrap();
+    assert_eq!(count(&reopened, table, &Predicate::IsNull(more)), 390);
+}

@@ -163,6 +163,10 @@ impl Database {
 
     fn open_in(directory: &Path, mode: Mode) -> Result<Database> {
         let engine = Arc::new(muster_engine::Database::open(directory, mode)?);
+        if mode == Mode::ReadWrite {
+            // Without a thread for them changes only stay longer in memory and in the log.
+            let _ = engine.begin_checkpoints();
+        }
         Ok(Database { engine, read_only: mode == Mode::ReadOnly })
     }
 

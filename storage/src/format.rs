@@ -24,6 +24,8 @@ pub const PART_MAGIC: [u8; 8] = *b"MUSTPART";
 pub const MANIFEST_MAGIC: [u8; 8] = *b"MUSTMANI";
 /// First bytes of `CURRENT`, the file that names the live manifest.
 pub const CURRENT_MAGIC: [u8; 8] = *b"MUSTCURR";
+/// First bytes of a segment of the log.
+pub const WAL_MAGIC: [u8; 8] = *b"MUSTWLOG";
 /// The version of every file this build writes, and the only one it reads.
 pub const FORMAT_VERSION: u32 = 1;
 /// Bytes of the envelope of a metadata file, before its body.
@@ -34,6 +36,16 @@ pub const PART_HEADER_BYTES: usize = 64;
 pub const TOC_ENTRY_BYTES: usize = 48;
 /// Bytes of the table of containers per container of a sets section: code, offset, cardinality, kind.
 pub const CONTAINER_ENTRY_BYTES: usize = 4 + 4 + 2 + 1;
+/// Bytes of the header of a segment of the log.
+pub const WAL_HEADER_BYTES: usize = 64;
+/// Bytes of the header of a record of the log.
+pub const WAL_RECORD_HEADER_BYTES: usize = 32;
+/// Records of the log begin at multiples of as many bytes.
+pub const WAL_ALIGNMENT: usize = 8;
+/// The most bytes of the payload of a record of the log.
+pub const WAL_RECORD_BYTES_MAX: usize = 256 << 20;
+/// The kind of the record that says that a segment of the log ends there, whole. All other kinds are the engine's.
+pub const WAL_END_KIND: u16 = 0;
 
 /// What a section holds. Stored as u16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! Bytes: immutable memory-mapped parts, the manifest, checksums.
+//! Bytes: immutable memory-mapped parts, the manifest, the log, checksums.
 
 pub mod chunk;
 pub mod codec;
@@ -9,5 +9,6 @@ pub mod frame;
 pub mod manifest;
 pub mod part;
 pub mod store;
+pub mod wal;
 
 pub use error::{Error, RESTORE, Result};

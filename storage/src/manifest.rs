@@ -7,6 +7,7 @@
 //! CURRENT                         a frame that names the LSN of the live manifest
 //! manifest-0000000000000007.mus   a frame around a Manifest
 //! part-0000000000000042.mus       parts, immutable
+//! wal-0000000000000008.mus        the log of changes that are not in the parts yet: see [`crate::wal`]
 //! ```
 //!
 //! # How a commit switches
@@ -52,6 +53,8 @@ use crate::{Error, RESTORE, Result, codec, frame};
 pub const CURRENT: &str = "CURRENT";
 /// What [`CURRENT`] is called until it is complete.
 pub const CURRENT_TEMPORARY: &str = "CURRENT.tmp";
+/// What a segment of the log is called while it is written anew.
+pub const WAL_TEMPORARY: &str = "wal.tmp";
 /// The name of the file that the writing process holds locked.
 pub const LOCK: &str = "LOCK";
 
@@ -150,12 +153,39 @@ pub struct Manifest {
     pub catalog: Vec<u8>,
     /// The live parts. Of patches to the same range, a later one stands over an earlier one.
     pub parts: Vec<PartRef>,
+    /// Every change up to this one is in the parts and the catalog; the log is replayed after it. At most
+    /// [`Manifest::lsn`].
+    pub checkpoint: Lsn,
+}
+
+/// A manifest as it was before there was a log: all that it is the result of is in its parts.
+#[derive(Decode)]
+struct ManifestWithoutLog {
+    database_id: u64,
+    lsn: Lsn,
+    next_part: PartId,
+    catalog: Vec<u8>,
+    parts: Vec<PartRef>,
+}
+
+impl From<ManifestWithoutLog> for Manifest {
+    fn from(old: ManifestWithoutLog) -> Manifest {
+        let ManifestWithoutLog { database_id, lsn, next_part, catalog, parts } = old;
+        Manifest { database_id, lsn, next_part, catalog, parts, checkpoint: lsn }
+    }
 }
 
 impl Manifest {
     /// The manifest of a database without anything, at LSN 0.
     pub fn empty(database_id: u64) -> Manifest {
-        Manifest { database_id, lsn: Lsn(0), next_part: PartId(1), catalog: Vec::new(), parts: Vec::new() }
+        Manifest {
+            database_id,
+            lsn: Lsn(0),
+            next_part: PartId(1),
+            catalog: Vec::new(),
+            parts: Vec::new(),
+            checkpoint: Lsn(0),
+        }
     }
 
     /// The bytes of the manifest's file.
@@ -190,7 +220,10 @@ impl Manifest {
     /// [`Error::Corrupt`] and [`Error::Version`].
     pub fn decode(file: &str, bytes: &[u8]) -> Result<Manifest> {
         let body = frame::open(file, MANIFEST_MAGIC, bytes)?;
-        let manifest: Manifest = codec::decode(body).map_err(|error| malformed(file, error))?;
+        // The older body ends where the checkpoint stands in the newer one, so no bytes are both.
+        let manifest: Manifest = codec::decode(body)
+            .or_else(|error| codec::decode::<ManifestWithoutLog>(body).map(Manifest::from).map_err(|_| error))
+            .map_err(|error| malformed(file, error))?;
         manifest.check().map_err(|(expected, found)| Error::Corrupt {
             file: file.to_owned(),
             offset: FRAME_HEADER_BYTES as u64,
@@ -205,6 +238,9 @@ impl Manifest {
     fn check(&self) -> std::result::Result<(), (String, String)> {
         if self.database_id == 0 {
             return Err(("a database id".to_owned(), "0".to_owned()));
+        }
+        if self.checkpoint > self.lsn {
+            return Err((format!("a checkpoint of at most LSN {}", self.lsn), self.checkpoint.to_string()));
         }
         let mut ids: Vec<PartId> = self.parts.iter().map(|part| part.id).collect();
         ids.sort_unstable();
@@ -250,6 +286,17 @@ pub fn manifest_file_name(lsn: Lsn) -> String {
     format!("manifest-{lsn:016}.mus", lsn = lsn.0)
 }
 
+/// The segment of the log that begins with an LSN.
+pub fn wal_file_name(first: Lsn) -> String {
+    format!("wal-{first:016}.mus", first = first.0)
+}
+
+/// The first LSN of the segment of the log whose file has exactly this name.
+pub fn wal_of_file(name: &str) -> Option<Lsn> {
+    let first = Lsn(name.strip_prefix("wal-")?.strip_suffix(".mus")?.parse().ok()?);
+    (wal_file_name(first) == name).then_some(first)
+}
+
 /// The part whose file has exactly this name.
 pub fn part_of_file(name: &str) -> Option<PartId> {
     let id = PartId(name.strip_prefix("part-")?.strip_suffix(".mus")?.parse().ok()?);
@@ -282,6 +329,7 @@ mod tests {
             next_part: PartId(12),
             catalog: vec![0xca, 0x7a],
             parts: vec![part(11, PartRole::Base), part(3, PartRole::KeyIndex)],
+            checkpoint: Lsn(6),
         }
     }
 
@@ -297,10 +345,10 @@ mod tests {
     /// These bytes are in people's files. If this test fails, the format changed, not the test.
     #[test]
     #[rustfmt::skip]
-    fn the_body_is_golden() {
+    fn the_bodies_are_golden() {
         let mut manifest = sample();
         manifest.parts.truncate(1);
-        assert_eq!(manifest.encode().unwrap()[FRAME_HEADER_BYTES..], [
+        let body = [
             8, 7, 6, 5, 4, 3, 2, 1,
             9, 0, 0, 0, 0, 0, 0, 0,
             12, 0, 0, 0, 0, 0, 0, 0,
@@ -313,7 +361,13 @@ mod tests {
                 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0,
                 0, 0x10, 0, 0, 0, 0, 0, 0,
                 0xef, 0xbe, 0xad, 0xde,
-        ]);
+            6, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        assert_eq!(manifest.encode().unwrap()[FRAME_HEADER_BYTES..], body);
+        // Before there was a log, manifests ended without a checkpoint; these are in people's files too.
+        let old = frame::seal(MANIFEST_MAGIC, &body[..body.len() - size_of::<u64>()]);
+        manifest.checkpoint = manifest.lsn;
+        assert_eq!(Manifest::decode("m", &old).unwrap(), manifest);
     }
 
     #[test]
@@ -323,6 +377,7 @@ mod tests {
         for id in [0, 1, 9_999_999_999_999_999, 10_000_000_000_000_000, u64::MAX] {
             assert_eq!(part_of_file(&part_file_name(PartId(id))), Some(PartId(id)));
             assert_eq!(manifest_of_file(&manifest_file_name(Lsn(id))), Some(Lsn(id)));
+            assert_eq!(wal_of_file(&wal_file_name(Lsn(id))), Some(Lsn(id)));
         }
         for name in
             ["part-1.mus", "part-+000000000000001.mus", "part-0000000000000001.mus.bak", "part-.mus", ""]
@@ -356,6 +411,7 @@ mod tests {
         assert!(refused(&|m| m.parts[1].id = PartId(11)).contains("part 11 twice"));
         assert!(refused(&|m| m.next_part = PartId(11)).contains("expected parts below 11, found part 11"));
         assert!(refused(&|m| m.database_id = 0).contains("a database id"));
+        assert!(refused(&|m| m.checkpoint = Lsn(10)).contains("a checkpoint of at most LSN 9, found 10"));
     }
 
     #[test]

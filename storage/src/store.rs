@@ -1,8 +1,8 @@
 //! The facade: a database directory with one live manifest, and the switch to the next.
 //!
-//! Invariants: the live manifest and all that it names is on disk, whole and durable; LSNs of commits are gapless; an
-//! id of a part is given out once per process, and once ever if it was committed; the directory holds no file that
-//! nothing names once a writer has opened it. The order of the steps of a commit, and why, stands in
+//! Invariants: the live manifest and all that it names is on disk, whole and durable; LSNs ascend; an id of a
+//! part is given out once per process, and once ever if it was committed; once a writer has opened it and replayed
+//! the log, the directory holds no file that is not needed. The order of the steps of a commit, and why, stands in
 //! [`crate::manifest`].
 //!
 //! It does not know what is in a part or in the catalog, and it is not the engine's snapshot: a reader keeps the
@@ -18,9 +18,11 @@ use std::time::SystemTime;
 use crate::disk::{DirectoryLock, Disk};
 use crate::format::FRAME_HEADER_BYTES;
 use crate::manifest::{
-    CURRENT, CURRENT_TEMPORARY, LOCK, Lsn, Manifest, PartId, PartRef, decode_current, encode_current,
-    manifest_file_name, manifest_of_file, part_file_name, part_of_file,
+    CURRENT, CURRENT_TEMPORARY, LOCK, Lsn, Manifest, PartId, PartRef, WAL_TEMPORARY, decode_current,
+    encode_current, manifest_file_name, manifest_of_file, part_file_name, part_of_file, wal_file_name,
+    wal_of_file,
 };
+use crate::wal::{self, Log, Replayed, SegmentEnd, WalWriter};
 use crate::{Error, RESTORE, Result};
 
 /// How often a reader begins anew when a writer's commit removes files under it. Each time means a whole commit within
@@ -40,7 +42,7 @@ pub enum OpenMode {
 
 /// An open database directory.
 ///
-/// Lock order: `commit` before `current`.
+/// Lock order: `commit` before `log` before `current`.
 pub struct Store {
     disk: Arc<dyn Disk>,
     mode: OpenMode,
@@ -50,7 +52,19 @@ pub struct Store {
     current: Mutex<Arc<Manifest>>,
     next_part: AtomicU64,
     poisoned: AtomicBool,
-    _lock: Option<Box<dyn DirectoryLock>>,
+    log: Mutex<LogState>,
+    /// Shared with the log's writer, which writes once more when it is dropped.
+    lock: Option<Arc<dyn DirectoryLock>>,
+}
+
+/// How far the log was taken up.
+enum LogState {
+    /// Opened, to be replayed.
+    Unread(Log),
+    /// Replayed and durable up to here, to be written.
+    Settled(SegmentEnd),
+    /// Given away, or not taken up because its replay failed.
+    Taken,
 }
 
 impl Store {
@@ -64,13 +78,13 @@ impl Store {
     /// nothing and is to be read only; [`Error::Corrupt`] and [`Error::Version`] of `CURRENT` and the manifest, also
     /// when a part is missing; [`Error::Io`].
     pub fn open(disk: Arc<dyn Disk>, mode: OpenMode) -> Result<Store> {
-        let (lock, manifest) = match mode {
+        let (lock, (manifest, log)) = match mode {
             OpenMode::ReadOnly => (None, open_to_read(&*disk)?),
             OpenMode::ReadWrite => {
                 // A directory that is refused is left without a LOCK of ours.
                 refuse_foreign(&*disk, &disk.list()?)?;
                 let lock = disk.lock()?;
-                (Some(lock), open_to_write(&*disk)?)
+                (Some(Arc::from(lock)), open_to_write(&*disk)?)
             }
         };
         Ok(Store {
@@ -80,7 +94,8 @@ impl Store {
             next_part: AtomicU64::new(manifest.next_part.0),
             current: Mutex::new(Arc::new(manifest)),
             poisoned: AtomicBool::new(false),
-            _lock: lock,
+            log: Mutex::new(LogState::Unread(log)),
+            lock,
         })
     }
 
@@ -111,10 +126,57 @@ impl Store {
         Ok(PartId(self.next_part.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Makes these the catalog and the parts of the database, durably and in one switch, and gives the LSN of that.
+    /// Hands over the LSN, kind and payload of each record of the log after the manifest's checkpoint, in the order of
+    /// the LSNs.
+    ///
+    /// For a writer all of them are durable when this returns, what a crash tore off is gone, and so are segments
+    /// without a record after the checkpoint. A reader is shown the log as of its opening, but for a segment that a
+    /// writer has open; what a process that died had not yet synced may be among it.
+    ///
+    /// # Errors
+    /// Those of [`wal::replay`].
+    ///
+    /// # Panics
+    /// The second time.
+    pub fn replay<E: From<Error>>(
+        &self,
+        visit: impl FnMut(Lsn, u16, &[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Replayed, E> {
+        let mut state = self.log();
+        let LogState::Unread(log) = std::mem::replace(&mut *state, LogState::Taken) else {
+            panic!("the log was to be replayed twice");
+        };
+        let (replayed, tail) = log.replay(visit)?;
+        if self.mode == OpenMode::ReadWrite {
+            *state = LogState::Settled(log.settle(&*self.disk, &tail)?);
+        }
+        Ok(replayed)
+    }
+
+    /// The end of the log, to append to from `next_lsn` on. The database stays locked until it, too, is dropped.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] and [`Error::Poisoned`].
+    ///
+    /// # Panics
+    /// When the log has not been replayed, has been given away, or the LSN is not above all that were.
+    pub fn wal_writer(&self, next_lsn: Lsn) -> Result<WalWriter> {
+        self.writable()?;
+        let mut state = self.log();
+        let LogState::Settled(end) = std::mem::replace(&mut *state, LogState::Taken) else {
+            panic!("the log is replayed first, and has one writer");
+        };
+        let manifest = self.manifest();
+        assert!(next_lsn > manifest.lsn, "LSN {next_lsn} was to follow {}", manifest.lsn);
+        Ok(WalWriter::begin(Arc::clone(&self.disk), self.lock.clone(), manifest.database_id, next_lsn, end))
+    }
+
+    /// Makes these the catalog and the parts of the database, durably and in one switch, which takes an LSN of its own.
+    /// Every change up to `checkpoint` must be in them: the log is replayed only after it.
     ///
     /// The files of `parts` must be complete and synced; their names are made durable here. Files of parts no longer
-    /// named are removed afterwards; maps of them live on. Costs four syncs.
+    /// named are removed afterwards; maps of them live on. Costs four syncs. Segments of the log that are no longer
+    /// needed are for [`WalWriter::remove_before`] to remove.
     ///
     /// # Errors
     /// After [`Error::Poisoned`], or once one came with a failed sync or switch, the store takes no more changes, and
@@ -122,19 +184,25 @@ impl Store {
     /// and may be tried again.
     ///
     /// # Panics
-    /// When `parts` names one twice, or one with an id that was not allocated.
-    pub fn commit(&self, catalog: Vec<u8>, parts: Vec<PartRef>) -> Result<Lsn> {
+    /// When `parts` names one twice, or one with an id that was not allocated; when the LSN is not above that of the
+    /// last commit, or the checkpoint is before the last one or after the LSN; when it passes a log that has not been
+    /// replayed.
+    pub fn commit(&self, lsn: Lsn, checkpoint: Lsn, catalog: Vec<u8>, parts: Vec<PartRef>) -> Result<()> {
         let _one_at_a_time = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         self.writable()?;
         let old = self.manifest();
+        assert!(lsn > old.lsn, "a commit was to take LSN {lsn} after {}", old.lsn);
+        assert!(checkpoint >= old.checkpoint, "checkpoint {checkpoint} was to follow {}", old.checkpoint);
+        let unread = matches!(&*self.log(), LogState::Unread(log) if !log.is_empty());
+        assert!(!unread || checkpoint == old.checkpoint, "a commit was to pass a log that nobody has read");
         let new = Manifest {
             database_id: old.database_id,
-            lsn: Lsn(old.lsn.0 + 1),
+            lsn,
             next_part: PartId(self.next_part.load(Ordering::Relaxed)),
             catalog,
             parts,
+            checkpoint,
         };
-        let lsn = new.lsn;
         let kept: HashSet<PartId> = new.parts.iter().map(|part| part.id).collect();
         switch(&*self.disk, &new).inspect_err(|failure| {
             if failure.poisons {
@@ -147,7 +215,7 @@ impl Store {
         for part in old.parts.iter().filter(|part| !kept.contains(&part.id)) {
             let _ = self.disk.remove(&part_file_name(part.id));
         }
-        Ok(lsn)
+        Ok(())
     }
 
     /// Removes the file of a part that will not be committed after all. That there is none is fine.
@@ -178,6 +246,11 @@ impl Store {
             OpenMode::ReadWrite if self.poisoned.load(Ordering::Acquire) => Err(Error::Poisoned),
             OpenMode::ReadWrite => Ok(()),
         }
+    }
+
+    fn log(&self) -> MutexGuard<'_, LogState> {
+        // Whoever panicked while taking it up left it taken.
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn current(&self) -> MutexGuard<'_, Arc<Manifest>> {
@@ -224,26 +297,29 @@ fn write_synced(disk: &dyn Disk, name: &str, bytes: &[u8]) -> std::result::Resul
 }
 
 /// Opens under the lock: reads, or creates, and tidies up.
-fn open_to_write(disk: &dyn Disk) -> Result<Manifest> {
+fn open_to_write(disk: &dyn Disk) -> Result<(Manifest, Log)> {
     let names = disk.list()?;
-    if !names.iter().any(|name| name == CURRENT) {
+    let manifest = if names.iter().any(|name| name == CURRENT) {
+        let manifest = read_manifest(disk, read_current(disk)?)?;
+        refuse_missing(&names, &manifest)?;
+        // A process that died after the switch may have left a CURRENT that is seen but not durable, and what the
+        // durable one names are orphans now. The same goes for a segment of the log that was written anew.
+        disk.sync_directory()?;
+        remove_orphans(disk, &names, Some(&manifest))?;
+        manifest
+    } else {
         refuse_foreign(disk, &names)?;
         let manifest = Manifest::empty(new_database_id());
         remove_orphans(disk, &names, None)?;
         switch(disk, &manifest)?;
-        return Ok(manifest);
-    }
-    let manifest = read_manifest(disk, read_current(disk)?)?;
-    refuse_missing(&names, &manifest)?;
-    // A process that died after the switch may have left a CURRENT that is seen but not durable, and what the durable
-    // one names are orphans now.
-    disk.sync_directory()?;
-    remove_orphans(disk, &names, Some(&manifest))?;
-    Ok(manifest)
+        manifest
+    };
+    let log = Log::open(disk, manifest.database_id, manifest.checkpoint, false)?;
+    Ok((manifest, log))
 }
 
 /// Opens beside a writer: begins anew when CURRENT moved on while its files were looked for.
-fn open_to_read(disk: &dyn Disk) -> Result<Manifest> {
+fn open_to_read(disk: &dyn Disk) -> Result<(Manifest, Log)> {
     let mut attempts = READ_ATTEMPTS;
     loop {
         let names = disk.list()?;
@@ -257,12 +333,13 @@ fn open_to_read(disk: &dyn Disk) -> Result<Manifest> {
         let lsn = read_current(disk)?;
         let found = read_manifest(disk, lsn).and_then(|manifest| {
             refuse_missing(&disk.list()?, &manifest)?;
-            Ok(manifest)
+            let log = Log::open(disk, manifest.database_id, manifest.checkpoint, true)?;
+            Ok((manifest, log))
         });
         attempts -= 1;
-        match found {
-            Err(_) if attempts > 0 && read_current(disk)? != lsn => {}
-            found => return found,
+        // Also where all was found: the segments of the log that this manifest needs may have been gone already.
+        if attempts == 0 || read_current(disk)? == lsn {
+            return found;
         }
     }
 }
@@ -327,17 +404,25 @@ fn refuse_foreign(disk: &dyn Disk, names: &[String]) -> Result<()> {
     else {
         return Ok(());
     };
-    let ours = part_of_file(other).is_some() || manifest_of_file(other).is_some();
+    let ours = part_of_file(other).is_some()
+        || manifest_of_file(other).is_some()
+        || wal_of_file(other).is_some()
+        || other == WAL_TEMPORARY;
     let remedy = if ours { "restore it from a backup" } else { "use an empty directory" };
     let reason = format!("it holds {other}, but no {CURRENT}; {remedy}");
     Err(Error::NotADatabase { directory: disk.describe(), reason })
 }
 
-/// Removes files that only a commit which did not happen, or a removal that did not, can have left.
+/// Removes files that only a commit which did not happen, or a removal that did not, can have left, and segments of the
+/// log without a record after the checkpoint, but for the last.
 fn remove_orphans(disk: &dyn Disk, names: &[String], manifest: Option<&Manifest>) -> Result<()> {
     let live: HashSet<PartId> = manifest.iter().flat_map(|m| &m.parts).map(|part| part.id).collect();
+    for first in manifest.map_or(Vec::new(), |m| wal::segments_before(names, m.checkpoint)) {
+        disk.remove(&wal_file_name(first))?;
+    }
     for name in names {
         let orphan = name == CURRENT_TEMPORARY
+            || name == WAL_TEMPORARY
             || part_of_file(name).is_some_and(|id| !live.contains(&id))
             || manifest_of_file(name).is_some_and(|lsn| manifest.is_none_or(|m| m.lsn != lsn));
         if orphan {

@@ -289,7 +289,7 @@ impl Database {
 
     /// Makes the parts those of the database, with everything that was written, defined and dropped meanwhile.
     fn switch(&self, frozen: &State, outcome: &Outcome) -> Result<()> {
-        let _writer = self.writer.take(&Cancel::default())?;
+        let mut writer = self.writer.take(&Cancel::default())?;
         let now = self.state();
         let mut catalog = Catalog::clone(&now.catalog);
         for (id, table) in frozen.tables.iter().filter(|(_, table)| !table.layers.is_empty()) {
@@ -320,7 +320,12 @@ impl Database {
             rest.layers.drain(..closed.min(table.layers.len()));
             *table = Arc::new(rest);
         }
-        self.publish_at(&old, &catalog, parts, Some(frozen.lsn), super::unchecked)
+        self.publish_at(&old, &catalog, parts, Some(frozen.lsn), super::unchecked)?;
+        if let Some(log) = writer.log() {
+            // What cannot be removed now is removed by the next checkpoint, or when the database is next opened.
+            let _ = log.remove_before(self.store.manifest().checkpoint);
+        }
+        Ok(())
     }
 }
 

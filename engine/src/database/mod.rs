@@ -11,14 +11,18 @@ mod columns;
 mod define;
 mod drop;
 mod names;
+mod pressure;
 mod snapshot;
 mod write;
 
+pub use checkpoint::Checkpointed;
 pub use columns::Dependents;
 pub use define::{AudienceSpec, ViewSpec};
+pub use pressure::{CHANGES_BYTES_MAX, CHECKPOINT_BYTES};
 pub use snapshot::Snapshot;
 pub use write::Transaction;
 
+use pressure::Pressure;
 use write::{Queue, Writer, WriterSeat};
 
 use crate::batch::RowSource;
@@ -29,7 +33,8 @@ use crate::member::{KeyIndex, KeyLayout};
 use crate::schema::{ColumnId, ColumnSpec, TableId};
 use crate::table::{ByColumn, Extent, RangeParts, TableState};
 use crate::transfer::import::import;
-use crate::writer::apply::fill_added_columns;
+use crate::writer::apply::{apply, fill_added_columns};
+use crate::writer::record;
 use crate::{Error, Result};
 use muster_storage::disk::Disk;
 use muster_storage::disk::real::RealDisk;
@@ -53,6 +58,7 @@ pub struct Database {
     queue: Queue,
     /// Held by the one checkpoint that is under way.
     checkpoint: Mutex<()>,
+    pressure: Arc<Pressure>,
     state: RwLock<Arc<State>>,
 }
 
@@ -90,14 +96,22 @@ impl Database {
         let store = Store::open(disk, mode)?;
         let manifest = store.manifest();
         let catalog = Catalog::decode(&manifest.catalog)?;
-        let state = State::load(&store, catalog, &manifest.parts, None)?;
-        Ok(Database {
+        let mut state = State::load(&store, catalog, &manifest.parts, None)?;
+        state.recover(&store)?;
+        let log = match mode {
+            OpenMode::ReadWrite => Some(store.wal_writer(Lsn(state.lsn.0 + 1))?),
+            OpenMode::ReadOnly => None,
+        };
+        let database = Database {
             store,
-            writer: WriterSeat::new(Writer {}),
+            writer: WriterSeat::new(Writer { log }),
             queue: Queue::default(),
             checkpoint: Mutex::new(()),
-            state: RwLock::new(Arc::new(state)),
-        })
+            pressure: Arc::default(),
+            state: RwLock::new(Arc::new(state.clone())),
+        };
+        database.show(state);
+        Ok(database)
     }
 
     /// The present, with `now()` fixed to this moment.
@@ -203,14 +217,19 @@ impl Database {
         let bytes = catalog.encode();
         let mut new = State::load(&self.store, Catalog::decode(&bytes)?, &parts, Some(old))?;
         check(&new)?;
-        let _ = checkpoint;
-        new.lsn = self.store.commit(bytes, parts)?;
+        new.lsn = Lsn(old.lsn.0 + 1);
+        let all_in_parts = new.tables.values().all(|table| table.layers.iter().all(|layer| layer.is_empty()));
+        let checkpoint =
+            if all_in_parts { new.lsn } else { checkpoint.unwrap_or(self.store.manifest().checkpoint) };
+        self.store.commit(new.lsn, checkpoint, bytes, parts)?;
         self.show(new);
         Ok(())
     }
 
     /// Lets the next snapshot be of a state.
     fn show(&self, state: State) {
+        let layers = state.tables.values().flat_map(|table| &table.layers);
+        self.pressure.set(layers.map(|layer| layer.bytes()).sum());
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
 }
@@ -257,6 +276,28 @@ impl State {
             part_refs: Arc::new(part_refs.to_vec()),
             parts: Arc::new(parts),
         })
+    }
+}
+
+impl State {
+    /// Applies what the log holds beyond the parts, as it was applied when it was written. Tables and columns that were
+    /// dropped later are passed over.
+    fn recover(&mut self, store: &Store) -> Result<()> {
+        let State { lsn, tables, .. } = self;
+        store.replay(|at, kind, payload| {
+            let type_of = |table: TableId, column: ColumnId| {
+                tables.get(&table)?.schema().column(column).map(|column| column.data_type)
+            };
+            let changes = record::decode(kind, payload, &type_of)?;
+            for change in changes {
+                if let Some(table) = tables.get_mut(&change.table) {
+                    apply(Arc::make_mut(table), &change)?;
+                }
+            }
+            *lsn = at.max(*lsn);
+            Ok::<(), Error>(())
+        })?;
+        Ok(())
     }
 }
 

@@ -9,8 +9,11 @@ use crate::control::Cancel;
 use crate::mutation::{Changed, Mutation};
 use crate::writer::Change;
 use crate::writer::apply::apply;
+use crate::writer::record;
 use crate::writer::resolve::resolve;
 use crate::{Error, Result, Snapshot};
+use muster_storage::manifest::Lsn;
+use muster_storage::wal::WalWriter;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +21,25 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What only the writer has.
-pub(super) struct Writer {}
+pub(super) struct Writer {
+    /// The end of the log; a database that is only read has none.
+    pub(super) log: Option<WalWriter>,
+}
+
+impl Writer {
+    /// Appends groups of changes to the log, each under an LSN of its own after `last`, and syncs them together. The last LSN comes
+    /// back.
+    fn log(&mut self, last: Lsn, groups: &[Vec<Change>]) -> Result<Lsn> {
+        let log = self.log.as_mut().ok_or(muster_storage::Error::ReadOnly)?;
+        let mut lsn = last;
+        for changes in groups {
+            lsn = Lsn(lsn.0 + 1);
+            log.append(record::CHANGES, lsn, &record::encode(changes))?;
+        }
+        log.sync()?;
+        Ok(lsn)
+    }
+}
 
 /// Where the writer is when nobody has it.
 pub(super) struct WriterSeat {
@@ -53,6 +74,10 @@ impl WriterSeat {
             if done() {
                 return Ok(None);
             }
+            // After a failure nobody knows what is on disk, and which LSNs are there.
+            if seat.as_ref().and_then(|writer| writer.log.as_ref()).is_some_and(WalWriter::is_poisoned) {
+                return Err(muster_storage::Error::Poisoned.into());
+            }
             if let Some(writer) = seat.take() {
                 return Ok(Some(writer));
             }
@@ -67,6 +92,13 @@ impl WriterSeat {
             // All: those whose mutations were done by another look at that.
             self.free.notify_all();
         }
+    }
+}
+
+impl Seated<'_> {
+    /// The end of the log, of a database that is written.
+    pub(super) fn log(&mut self) -> Option<&mut WalWriter> {
+        self.writer.as_mut()?.log.as_mut()
     }
 }
 
@@ -100,15 +132,15 @@ impl Request {
     }
 }
 
-/// The state that is about to be, and the changes that lead to it.
+/// The state that is about to be, and the changes that lead to it: one group an LSN.
 struct Draft {
     state: State,
-    changes: Vec<Change>,
+    groups: Vec<Vec<Change>>,
 }
 
 impl Draft {
     fn of(state: &State) -> Draft {
-        Draft { state: state.clone(), changes: Vec::new() }
+        Draft { state: state.clone(), groups: Vec::new() }
     }
 
     /// Applies a mutation whole, or leaves the draft as it was.
@@ -125,7 +157,7 @@ impl Draft {
         let mut next = (**table).clone();
         apply(&mut next, &change)?;
         *table = Arc::new(next);
-        self.changes.push(change);
+        self.groups.push(vec![change]);
         Ok(changed)
     }
 }
@@ -136,6 +168,7 @@ impl Database {
     /// # Errors
     /// A value that does not fit its column, a key that is there already, NULL where none may be; then nothing changed.
     pub fn write(&self, mutation: &Mutation, now_micros: i64, cancel: &Cancel) -> Result<Changed> {
+        self.pressure.wait_for_room(cancel)?;
         let request = Arc::new(Request {
             mutation: mutation.clone(),
             now_micros,
@@ -158,43 +191,45 @@ impl Database {
                 self.writer.take_unless(&Cancel::default(), || request.answer().is_some())?
             }
         };
-        if let Some(writer) = taken {
-            let seated = Seated { seat: &self.writer, writer: Some(writer) };
+        if taken.is_some() {
+            let mut seated = Seated { seat: &self.writer, writer: taken };
             let requests = std::mem::take(&mut *self.queue.waiting());
-            self.answer(&requests);
-            drop(seated);
+            self.answer(&mut seated.writer, &requests);
         }
         let answer = request.answer().take();
         answer.unwrap_or_else(|| Err(Error::Invalid("the writer left without an answer".into())))
     }
 
     /// Does what waits, with one sync.
-    fn answer(&self, requests: &[Arc<Request>]) {
+    fn answer(&self, writer: &mut Option<Writer>, requests: &[Arc<Request>]) {
         let mut draft = Draft::of(&self.state());
         let done: Vec<Result<Changed>> = requests
             .iter()
             .map(|request| draft.write(&request.mutation, request.now_micros, &request.cancel))
             .collect();
-        let committed = self.commit(draft);
+        let committed = self.commit(writer, draft);
         for (request, mut done) in requests.iter().zip(done) {
             if let (Ok(_), Err(error)) = (&done, &committed) {
-                done = Err(Error::Invalid(error.to_string()));
+                done = Err(Error::Invalid(format!("the change could not be made durable: {error}")));
             }
             *request.answer() = Some(done);
         }
     }
 
     /// Logs a draft's changes, syncs them, and shows them to the next snapshot.
-    fn commit(&self, draft: Draft) -> Result<()> {
-        if draft.changes.is_empty() {
+    fn commit(&self, writer: &mut Option<Writer>, mut draft: Draft) -> Result<()> {
+        if draft.groups.is_empty() {
             return Ok(());
         }
+        let writer = writer.as_mut().ok_or_else(|| Error::Invalid("somebody else has the writer".into()))?;
+        draft.state.lsn = writer.log(draft.state.lsn, &draft.groups)?;
         self.show(draft.state);
         Ok(())
     }
 
     /// Begins a transaction; waits for the one that is under way, until `cancel`.
     pub fn begin(self: &Arc<Self>, cancel: &Cancel) -> Result<Transaction> {
+        self.pressure.wait_for_room(cancel)?;
         let writer = self.writer.take_unless(cancel, || false)?;
         let draft = Draft::of(&self.state());
         Ok(Transaction { database: Arc::clone(self), writer, draft })
@@ -225,8 +260,9 @@ impl Transaction {
 
     /// Makes all of it durable and visible, in one LSN.
     pub fn commit(mut self) -> Result<()> {
-        let draft = std::mem::replace(&mut self.draft, Draft::of(&self.database.state()));
-        self.database.commit(draft)
+        let mut draft = std::mem::replace(&mut self.draft, Draft::of(&self.database.state()));
+        draft.groups = if draft.groups.is_empty() { Vec::new() } else { vec![draft.groups.concat()] };
+        self.database.commit(&mut self.writer, draft)
     }
 
     /// Leaves everything as it was.

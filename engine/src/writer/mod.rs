@@ -11,6 +11,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod change;
+pub(crate) mod record;
 pub(crate) mod resolve;
 
 pub use change::{Change, ColumnChange};

@@ -2,8 +2,9 @@
 //!
 //! It keeps apart what a running process sees and what is durable: of each file the bytes that were synced and the
 //! writes that were not; of the directory the names that were synced and the changes that were not. A power cut
-//! ([`SimDisk::crash`]) decides by the seed which of the rest arrive: writes whole, cut short or not at all, in any
-//! combination (a lost write under a later one leaves zeros), and changes of names in any combination too. That is
+//! ([`SimDisk::crash`]) decides by the seed which of the rest arrive: writes whole, cut short, some of their sectors or
+//! nothing, in any combination (what is lost under a later write leaves zeros, and so do lost sectors at the end of a file
+//! whose length arrived), and changes of names in any combination too. That is
 //! harsher than any one file system.
 //!
 //! A sync that fails makes some of the unsynced writes durable, and the others are forgotten by later syncs, as Linux
@@ -20,6 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Bytes, DirectoryLock, Disk, WriteFile};
 use crate::manifest::LOCK;
 use crate::{Error, Result};
+
+/// Bytes that arrive whole or not at all when a power cut meets a write.
+const SECTOR_BYTES: usize = 512;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +205,18 @@ impl SimFile {
                 Fate::EachItsOwn if random.below(3) == 0 => {
                     let kept = random.below(write.bytes.len() as u64 + 1) as usize;
                     put(&mut bytes, write.offset, &write.bytes[..kept]);
+                }
+                Fate::EachItsOwn if random.below(3) == 0 => {
+                    let end = write.offset + write.bytes.len();
+                    bytes.resize(bytes.len().max(end), 0);
+                    let mut from = write.offset;
+                    while from < end {
+                        let to = end.min((from / SECTOR_BYTES + 1) * SECTOR_BYTES);
+                        if random.below(2) == 0 {
+                            put(&mut bytes, from, &write.bytes[from - write.offset..to - write.offset]);
+                        }
+                        from = to;
+                    }
                 }
                 _ if random.keeps(fate) => put(&mut bytes, write.offset, &write.bytes),
                 _ => {}

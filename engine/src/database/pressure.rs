@@ -1,0 +1,102 @@
+//! When checkpoints are made, and when writers wait for one.
+
+use super::Database;
+use crate::Result;
+use crate::control::Cancel;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+/// A checkpoint begins when changes take so much memory. With the log's records of about the same size it also bounds
+/// what a crash leaves to be replayed.
+pub const CHECKPOINT_BYTES: usize = 256 << 20;
+
+/// Writers wait when changes take so much memory: checkpoints are behind.
+pub const CHANGES_BYTES_MAX: usize = 4 * CHECKPOINT_BYTES;
+
+/// How long after a checkpoint failed the next is tried, and how often a waiting writer looks whether he is to go on.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How much there is to be checkpointed.
+#[derive(Default)]
+pub(super) struct Pressure {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: usize,
+    /// True while somebody makes checkpoints.
+    relieved: bool,
+    stopped: bool,
+}
+
+impl Pressure {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set(&self, bytes: usize) {
+        self.state().bytes = bytes;
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is room for more changes.
+    pub(super) fn wait_for_room(&self, cancel: &Cancel) -> Result<()> {
+        let mut state = self.state();
+        while state.relieved && !state.stopped && state.bytes > CHANGES_BYTES_MAX {
+            cancel.check()?;
+            state = self.changed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is a checkpoint to be made; false when it is time to stop.
+    fn wait_for_work(&self) -> bool {
+        let mut state = self.state();
+        while !state.stopped && state.bytes <= CHECKPOINT_BYTES {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.stopped
+    }
+
+    /// Waits a moment, or until it is time to stop.
+    fn pause(&self) {
+        let state = self.state();
+        if !state.stopped {
+            drop(self.changed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl Database {
+    /// Begins to make checkpoints, as [`CHECKPOINT_BYTES`] says, in a thread that ends with the database. Where nobody calls
+    /// this, changes stay in memory and in the log until [`Database::checkpoint`].
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn begin_checkpoints(self: &Arc<Self>) -> std::io::Result<()> {
+        self.pressure.state().relieved = true;
+        let (pressure, database) = (Arc::clone(&self.pressure), Arc::downgrade(self));
+        let thread = std::thread::Builder::new().name("muster-checkpoint".into());
+        thread.spawn(move || work(&pressure, &database)).map(drop)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.pressure.state().stopped = true;
+        self.pressure.changed.notify_all();
+    }
+}
+
+fn work(pressure: &Pressure, database: &Weak<Database>) {
+    while pressure.wait_for_work() {
+        let Some(database) = database.upgrade() else { return };
+        if database.checkpoint(&Cancel::default()).is_err() {
+            // A full disk can be emptied. Writers wait meanwhile once memory is full, and hear of it when they write.
+            drop(database);
+            pressure.pause();
+        }
+    }
+}
