@@ -86,6 +86,7 @@
 //! ```text
 //! text ─ dialect (tokens, limits) ─ parse: grammar, condition, ddl, copy ─ bind (ids, types) ─ select ─ engine
 //!                                   our statement, constants folded         Predicate           sinks    Outcome
+//!                                                                           Mutation            write
 //! ```
 //!
 //! Errors carry the place in the text: [`Error::render`] draws it, `unknown column "cty", did you mean "city"?`.

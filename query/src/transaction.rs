@@ -88,7 +88,7 @@ struct State {
 }
 
 enum Stage {
-    Writing(Transaction),
+    Writing(Box<Transaction>),
     Failed(Why),
     Ended,
 }
@@ -118,8 +118,11 @@ impl Why {
 
 impl Open {
     fn new(transaction: Transaction, idle_timeout: Option<Duration>) -> Result<Open> {
-        let state =
-            State { stage: Stage::Writing(transaction), unused_since: Some(Instant::now()), idle_timeout };
+        let state = State {
+            stage: Stage::Writing(Box::new(transaction)),
+            unused_since: Some(Instant::now()),
+            idle_timeout,
+        };
         let watched = Arc::new(Watched { state: Mutex::new(state), changed: Condvar::new() });
         let theirs = Arc::clone(&watched);
         let thread = std::thread::Builder::new().name("muster-transaction".to_owned());
