@@ -11,7 +11,7 @@ pub(super) struct Statement {
 }
 
 /// All statements.
-pub(super) const STATEMENTS: [Statement; 24] = [
+pub(super) const STATEMENTS: [Statement; 20] = [
     Statement {
         name: "SELECT",
         what: "counts, groups and members",
@@ -141,28 +141,20 @@ ALTER TABLE table
         syntax: "ALTER AUDIENCE audience RENAME TO name",
     },
     Statement {
-        name: "DROP TABLE",
-        what: "tables, and with CASCADE what depends on them",
-        syntax: "DROP TABLE [IF EXISTS] table, … [CASCADE]",
-    },
-    Statement {
-        name: "DROP VIEW",
-        what: "views, and with CASCADE what depends on them",
-        syntax: "DROP VIEW [IF EXISTS] view, … [CASCADE]",
-    },
-    Statement {
-        name: "DROP AUDIENCE",
-        what: "audiences, and with CASCADE what depends on them",
-        syntax: "DROP AUDIENCE [IF EXISTS] audience, … [CASCADE]",
+        name: "DROP",
+        what: "tables, views, audiences, and with CASCADE what depends on them",
+        syntax: "DROP TABLE | VIEW | AUDIENCE [IF EXISTS] name, … [CASCADE]",
     },
     Statement {
         name: "SET",
-        what: "the session's clock, time zone, and patience with transactions",
+        what: "the session's clock, time zone and patience",
         syntax: "SET now | timezone | idle_in_transaction_timeout = 'value' | DEFAULT",
     },
-    Statement { name: "SHOW TABLES", what: "the tables", syntax: "SHOW TABLES" },
-    Statement { name: "SHOW VIEWS", what: "the views", syntax: "SHOW VIEWS" },
-    Statement { name: "SHOW AUDIENCES", what: "the audiences and their sizes", syntax: "SHOW AUDIENCES" },
+    Statement {
+        name: "SHOW",
+        what: "the tables, the views, the audiences and their sizes",
+        syntax: "SHOW TABLES | VIEWS | AUDIENCES",
+    },
     Statement {
         name: "DESCRIBE",
         what: "the columns of a table or view; an audience",
