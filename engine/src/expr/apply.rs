@@ -35,6 +35,14 @@ pub(crate) fn apply(function: &Function, arguments: &[Value]) -> Result<Value> {
             Ok(Value::Boolean(wanted.iter().all(|tag| tags.contains(tag))))
         }
         (Function::Cardinality, [Value::Tags(tags)]) => Ok(Value::Integer(tags.len() as i64)),
+        (Function::AddTags, [a, b]) => {
+            let mut tags = tags_of(function, a)?;
+            tags.extend(tags_of(function, b)?);
+            Ok(Value::tags(tags))
+        }
+        (Function::RemoveTag, [Value::Tags(tags), Value::Text(gone)]) => {
+            Ok(Value::Tags(tags.iter().filter(|tag| *tag != gone).cloned().collect()))
+        }
         (Function::Bucket { salt, buckets }, [key]) => bucket::of_value(key, salt, *buckets),
         (Function::Cast(data_type), [value]) => cast(value, *data_type),
         (
@@ -147,6 +155,11 @@ fn of_nulls(function: &Function, arguments: &[Value]) -> Result<Option<Value>> {
             let taken = pairs.into_iter().find(|pair| pair[0] == Value::Boolean(true)).map(|pair| &pair[1]);
             taken.or(rest).cloned().unwrap_or(Value::Null)
         }
+        // A set holds no NULL: there is none to be added or removed.
+        (Function::AddTags, [Value::Null, value] | [value, Value::Null]) if *value != Value::Null => {
+            Value::tags(tags_of(function, value)?)
+        }
+        (Function::RemoveTag, [tags @ Value::Tags(_), Value::Null]) => tags.clone(),
         (Function::Greatest | Function::Least, values) => {
             let wanted = if *function == Function::Greatest { Ordering::Greater } else { Ordering::Less };
             let mut best = Value::Null;
@@ -159,6 +172,15 @@ fn of_nulls(function: &Function, arguments: &[Value]) -> Result<Option<Value>> {
         }
         _ => return Ok(None),
     }))
+}
+
+/// A set of tags as it is, a text as the one tag of a set.
+fn tags_of(function: &Function, value: &Value) -> Result<Vec<String>> {
+    match value {
+        Value::Tags(tags) => Ok(tags.clone()),
+        Value::Text(tag) => Ok(vec![tag.clone()]),
+        other => Err(wrong(function, std::slice::from_ref(other))),
+    }
 }
 
 pub(super) fn wrong(function: &Function, arguments: &[Value]) -> Error {
@@ -258,6 +280,26 @@ mod tests {
             assert!(matches!(of(Function::DaysToBirthday), Value::Integer(0..=366)));
             assert!(matches!(of(Function::Years), Value::Integer(years) if years.abs() > 5_000_000));
         }
+    }
+
+    #[test]
+    fn tags_are_a_set_and_null_is_no_tag() {
+        let tags = |tags: &[&str]| Value::tags(tags.iter().map(|tag| (*tag).to_owned()));
+        let text = |text: &str| Value::Text(text.to_owned());
+        let add = |a: Value, b: Value| apply(&Function::AddTags, &[a, b]).unwrap();
+        let without = |a: Value, b: Value| apply(&Function::RemoveTag, &[a, b]).unwrap();
+        assert_eq!(add(tags(&["b"]), text("a")), tags(&["a", "b"]));
+        assert_eq!(add(text("b"), tags(&["b"])), tags(&["b"]));
+        assert_eq!(add(tags(&["b"]), tags(&["a", "b"])), tags(&["a", "b"]));
+        assert_eq!(add(Value::Null, text("a")), tags(&["a"]));
+        assert_eq!(add(tags(&["a"]), Value::Null), tags(&["a"]));
+        assert_eq!(add(Value::Null, Value::Null), Value::Null);
+        assert_eq!(without(tags(&["a", "b"]), text("a")), tags(&["b"]));
+        assert_eq!(without(tags(&["a"]), text("c")), tags(&["a"]));
+        assert_eq!(without(tags(&["a"]), Value::Null), tags(&["a"]));
+        assert_eq!(without(Value::Null, text("a")), Value::Null);
+        assert!(apply(&Function::AddTags, &[tags(&[]), Value::Integer(1)]).is_err());
+        assert!(apply(&Function::AddTags, &[Value::Null, Value::Integer(1)]).is_err());
     }
 
     /// The digits after the point of a product were added in eight bits.

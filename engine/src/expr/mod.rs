@@ -110,6 +110,10 @@ pub enum Function {
     Like(Pattern),
     /// Number of tags.
     Cardinality,
+    /// Tags of both sides, each a set of tags or a text that is one; a NULL adds none, two are NULL.
+    AddTags,
+    /// `array_remove(tags, tag)`: the set without it.
+    RemoveTag,
     /// A time cut to a unit; a DATE becomes a TIMESTAMP.
     DateTrunc(TimeUnit),
     /// A field of a time: whole numbers, but DOUBLE PRECISION for `epoch` and DECIMAL for `second`.
