@@ -356,6 +356,15 @@ impl<'a> ColumnReader<'a> {
         Ok(patches)
     }
 
+    /// Asks the cache for the changes of a chunk that are in memory.
+    pub fn prefetch_changes(&self, chunk: u32) {
+        if let Some(range) = self.ranges.get(chunk as usize / RANGE_CHUNKS) {
+            let patches =
+                range.changes.layers.iter().filter_map(|layer| layer.patch(chunk as usize % RANGE_CHUNKS));
+            patches.for_each(|patch| patch.prefetch());
+        }
+    }
+
     /// Calls `hear` with the place and the cell of each of some rows (ascending) that was changed; of a row that was
     /// changed more than once, the last call is the one that holds.
     pub fn overlay(&self, chunk: u32, rows: &[u16], mut hear: impl FnMut(usize, CellRef<'a>)) -> Result<()> {

@@ -25,17 +25,17 @@ pub struct ColumnLayer {
 /// The changes of one column in the chunks of a range.
 #[derive(Clone, Default)]
 pub struct RangeLayer {
-    chunks: Vec<Option<Arc<Patch>>>,
+    chunks: Vec<Option<Patch>>,
 }
 
 impl RangeLayer {
     /// The patch of a chunk, by its place in the range.
-    pub fn patch(&self, within: usize) -> Option<&Arc<Patch>> {
+    pub fn patch(&self, within: usize) -> Option<&Patch> {
         self.chunks.get(within)?.as_ref()
     }
 
     /// The patches, with the place of their chunk in the range.
-    pub fn patches(&self) -> impl Iterator<Item = (u16, &Arc<Patch>)> {
+    pub fn patches(&self) -> impl Iterator<Item = (u16, &Patch)> {
         let chunks = self.chunks.iter().enumerate();
         chunks.filter_map(|(within, patch)| Some((within as u16, patch.as_ref()?)))
     }
@@ -85,7 +85,7 @@ impl Layer {
     }
 
     /// The patch of a column in a chunk.
-    pub fn patch(&self, column: ColumnId, chunk: u32) -> Option<&Arc<Patch>> {
+    pub fn patch(&self, column: ColumnId, chunk: u32) -> Option<&Patch> {
         let (range, within) = (chunk as usize / RANGE_CHUNKS, chunk as usize % RANGE_CHUNKS);
         self.column(column)?.range(range)?.patch(within)
     }
@@ -112,9 +112,9 @@ impl Layer {
             chunks.resize(within + 1, None);
         }
         let earlier = chunks[within].take();
-        let patch = Patch::over(earlier.as_deref(), writes);
+        let patch = Patch::over(earlier.as_ref(), writes);
         self.bytes = (self.bytes + patch.bytes()).saturating_sub(earlier.map_or(0, |patch| patch.bytes()));
-        chunks[within] = Some(Arc::new(patch));
+        chunks[within] = Some(patch);
     }
 
     /// What a row holds here.

@@ -33,6 +33,7 @@ impl<'a> Worker<'_, 'a> {
         let plan = self.plan;
         for (index, leaf) in plan.leaves.iter().enumerate().take(16) {
             let reader = plan.reader(leaf);
+            reader.prefetch_changes(chunk + 2);
             let codes: &[u32] = match &leaf.test {
                 Test::True => &[0],
                 Test::Text { codes, .. } | Test::Tags(codes) => codes,
@@ -64,6 +65,10 @@ impl<'a> Worker<'_, 'a> {
     /// Asks the cache for what counting the root will read some chunks later, where that is a row of each of some codes.
     pub(super) fn prefetch_count(&self, chunk: u32) {
         let plan = self.plan;
+        plan.live.prefetch_changes(chunk + 4);
+        if let Node::Leaf { leaf, .. } = plan.root {
+            plan.reader(&plan.leaves[leaf]).prefetch_changes(chunk + 4);
+        }
         if let Node::Leaf { leaf, .. } = plan.root
             && let Test::Text { codes, .. } | Test::Tags(codes) = &plan.leaves[leaf].test
         {

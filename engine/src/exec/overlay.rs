@@ -1,19 +1,24 @@
 //! Changed rows in the executor: the base is asked as if nothing had changed, then the changed rows are put right.
 //!
-//! A leaf's set is the base's set without the changed rows and with those whose new cells satisfy the leaf. A count is the
-//! base's count, less the old cells that satisfied it, plus the new ones that do. A sink takes the members that did not
-//! change from the base, and the others row by row.
+//! Where few rows of a chunk were changed in what a predicate asks, the whole predicate is asked of the base, and of those
+//! rows once more. Else it is leaf by leaf: a leaf's set is the base's set without the changed rows and with those whose new
+//! cells satisfy it. The count of a single leaf is the base's, less the old cells that satisfied it, plus the new ones that
+//! do. A sink takes the members that did not change from the base, and the others row by row.
 
 use super::Found;
-use super::chunk::Worker;
-use super::clause::{Clause, unite};
+use super::chunk::{Answer, Worker};
+use super::clause::{Clause, unite, words_of};
 use crate::Result;
 use crate::delta::{CellRef, CellsRef};
 use crate::kernel;
-use crate::plan::Test;
+use crate::plan::{Node, Test};
 use crate::table::ColumnReader;
 use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, SectionKind};
+
+/// Up to so many changed rows a predicate is asked again of each, at some nanoseconds a leaf; with more, a copy of each leaf's
+/// set is put right, which costs as much as a third of a microsecond a leaf and a nanosecond a row.
+const FEW_CHANGES: usize = 256;
 
 /// Whether a test is TRUE, or with `negated` FALSE, of a row that holds `cell`.
 pub(super) fn holds(test: &Test, cell: CellRef<'_>, negated: bool) -> bool {
@@ -54,8 +59,80 @@ impl<'a> Worker<'_, 'a> {
     #[inline]
     pub(super) fn is_overlaid(&self, leaf: usize, chunk: u32) -> bool {
         let leaf = &self.plan.leaves[leaf];
-        !matches!(leaf.test, Test::Ordinals(_) | Test::Computed(_))
+        !self.base_only
+            && !matches!(leaf.test, Test::Ordinals(_) | Test::Computed(_))
             && self.plan.reader(leaf).is_changed(chunk)
+    }
+
+    /// The rows of a chunk, within `mask`, that were changed in what leaves ask, where these are few; `None` where there are
+    /// none, or the changes are better put into the leaves' sets.
+    pub(super) fn few_changes(&self, chunk: u32, mask: Option<&Words>) -> Result<Option<Vec<u16>>> {
+        let plan = self.plan;
+        if matches!(plan.root, Node::Leaf { .. } | Node::Nobody | Node::Everyone) {
+            return Ok(None);
+        }
+        let mut rows: Vec<u16> = Vec::new();
+        for reader in plan.readers.iter().filter(|reader| reader.is_changed(chunk)) {
+            for patch in reader.changes(chunk)? {
+                if rows.len() + patch.rows.len() > FEW_CHANGES {
+                    return Ok(None);
+                }
+                rows.extend(patch.rows);
+            }
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        if let Some(mask) = mask {
+            rows.retain(|row| kernel::has(mask, *row));
+        }
+        Ok((!rows.is_empty()).then_some(rows))
+    }
+
+    /// Those of some rows for which the plan holds.
+    pub(super) fn satisfied(&mut self, chunk: u32, rows: &[u16]) -> Result<Vec<u16>> {
+        let (plan, mut satisfied) = (self.plan, rows.to_vec());
+        self.probe(&plan.root, chunk, &mut satisfied)?;
+        self.retain_live(chunk, &mut satisfied)?;
+        Ok(satisfied)
+    }
+
+    /// The members of the base, of which some rows were changed, and the plan holds for `now` of those.
+    pub(super) fn put_right(
+        &mut self,
+        chunk: u32,
+        base: Answer,
+        changed: &[u16],
+        now: &[u16],
+    ) -> Result<Answer> {
+        let (mut words, mut cardinality) = match base {
+            Answer::Nobody if now.is_empty() => return Ok(Answer::Nobody),
+            Answer::Everyone if now.len() == changed.len() => return Ok(Answer::Everyone),
+            Answer::Nobody => return Ok(Answer::Members(now.to_vec())),
+            Answer::Members(mut members) => {
+                members.retain(|member| changed.binary_search(member).is_err());
+                members.extend(now);
+                members.sort_unstable();
+                return Ok(if members.is_empty() { Answer::Nobody } else { Answer::Members(members) });
+            }
+            Answer::Everyone => {
+                let mut live = Clause::new(false);
+                self.live_into(chunk, &mut live)?;
+                (live.into_words(self), self.live_cardinality(chunk)?)
+            }
+            Answer::Words(words, cardinality) => (words, cardinality),
+        };
+        for row in changed {
+            let word = &mut words[usize::from(*row) / 64];
+            cardinality -= (*word >> (row % 64) & 1) as u32;
+            *word &= !(1 << (row % 64));
+        }
+        kernel::set_members(&mut words, now, true);
+        cardinality += now.len() as u32;
+        if cardinality == 0 {
+            self.give_back(words);
+            return Ok(Answer::Nobody);
+        }
+        Ok(Answer::Words(words, cardinality))
     }
 
     /// What changes add to the number of members that a leaf of the base has, and take from it.
@@ -110,7 +187,6 @@ impl<'a> Worker<'_, 'a> {
         words.fill(0);
         unite(base, &mut words);
         for patch in live.changes(chunk)? {
-            kernel::set_members(&mut words, patch.rows, false);
             set_where(&mut words, patch.rows, patch.new, |cell| cell == CellRef::Truth(true));
         }
         clause.add_words(words, self);
@@ -136,19 +212,17 @@ impl<'a> Worker<'_, 'a> {
         self.base_into(leaf, chunk, &mut clause)?;
         let mut words = clause.into_words(self);
         if negated {
-            let (positive, mut nulls) = (*words, [0; BITSET_WORDS]);
-            kernel::complement_into(&positive, &mut words);
-            if planned.test != Test::Null {
-                unite(reader.nulls(chunk)?, &mut nulls);
-                let complement = *words;
-                kernel::difference_into(&complement, &nulls, &mut words);
+            words.iter_mut().for_each(|word| *word = !*word);
+            let nulls = reader.nulls(chunk)?;
+            if planned.test != Test::Null && nulls.cardinality() > 0 {
+                let nulls = words_of(nulls);
+                words.iter_mut().zip(&nulls).for_each(|(word, nulls)| *word &= !nulls);
             }
         }
         for patch in reader.changes(chunk)? {
-            kernel::set_members(&mut words, patch.rows, false);
             set_where(&mut words, patch.rows, patch.new, |cell| holds(&planned.test, cell, negated));
         }
-        if negated {
+        if negated && self.live_cardinality(chunk)? < 1 << 16 {
             let mut live = Clause::new(false);
             self.live_into(chunk, &mut live)?;
             let live = live.into_words(self);
@@ -179,10 +253,11 @@ impl<'a> Worker<'_, 'a> {
     }
 }
 
-/// Sets the bits of the rows whose cells satisfy `holds`.
+/// Sets the bits of the rows whose cells satisfy `holds`, and clears those of the others.
 fn set_where(words: &mut Words, rows: &[u16], cells: CellsRef<'_>, holds: impl Fn(CellRef<'_>) -> bool) {
     for (row, cell) in rows.iter().zip(cells.iter()) {
-        words[usize::from(*row) / 64] |= u64::from(holds(cell)) << (row % 64);
+        let (word, bit) = (&mut words[usize::from(*row) / 64], row % 64);
+        *word = *word & !(1 << bit) | u64::from(holds(cell)) << bit;
     }
 }
 
