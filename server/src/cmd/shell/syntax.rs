@@ -142,7 +142,7 @@ ALTER TABLE table
     },
     Statement {
         name: "DROP",
-        what: "tables, views, audiences; CASCADE: what depends on them",
+        what: "tables, views, audiences; CASCADE: what needs them",
         syntax: "DROP TABLE | VIEW | AUDIENCE [IF EXISTS] name, … [CASCADE]",
     },
     Statement {
