@@ -1,7 +1,7 @@
 //! The executor against the naive evaluator: random tables, random questions, every sink and scope.
 //!
 //! Each test imports one table and asks it many questions: right after the import, after closing and reopening, and
-//! read-only. A failure prints the seed, the table and the question shrunk as far as it goes. `MUSTER_ORACLE_SEED`
+//! read-only. Other tests reach their table through live writes. A failure prints the seed, the table and the question shrunk as far as it goes. `MUSTER_ORACLE_SEED`
 //! sets another seed, `MUSTER_ORACLE_CASES` multiplies the questions.
 
 #![allow(unreachable_pub, reason = "the modules of a test are private to it")]
@@ -24,6 +24,8 @@ mod question;
 mod random;
 #[path = "oracle/source.rs"]
 mod source;
+#[path = "oracle/written.rs"]
+mod written;
 
 use data::{CHUNK, ColumnPlan, Key, NOW_MICROS, Table};
 use muster_engine::Database;
@@ -37,7 +39,8 @@ use random::Random;
 use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::Once;
+use std::sync::{Arc, Once};
+use written::Route;
 
 /// One test: a table and the questions it is asked.
 struct Run {
@@ -70,12 +73,12 @@ fn run(run: &Run) {
     {
         let database = open(&place, Mode::ReadWrite);
         import(&database, &table, seed);
-        ask("after the import", &database, &table, run, seed);
+        ask("after the import", &database, &table, run.cases, seed);
     }
     let later = [("reopened", Mode::ReadWrite), ("read-only", Mode::ReadOnly)];
     for (phase, mode) in later.into_iter().take(run.phases - 1) {
         let database = open(&place, mode);
-        ask(phase, &database, &table, run, seed);
+        ask(phase, &database, &table, run.cases, seed);
     }
 }
 
@@ -91,17 +94,17 @@ fn import(database: &Database, table: &Table, seed: u64) {
     assert_eq!(report.rows, table.rows as u64);
 }
 
-fn ask(phase: &str, database: &Database, table: &Table, run: &Run, seed: u64) {
+fn ask(phase: &str, database: &Database, table: &Table, cases: u32, seed: u64) {
     let snapshot = database.snapshot().at(NOW_MICROS);
     let schema = snapshot.table_named("t").expect("the table that was imported");
-    assert_eq!(snapshot.rows(schema.id), table.rows as u64);
+    assert_eq!(snapshot.rows(schema.id), table.rows as u64 - table.dead.len());
     let subject = check::Subject { table, id: schema.id, snapshot };
 
     let mut random = Random::new(seed ^ phase.len() as u64);
     let mut bytes = [0; 32];
     bytes.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&random.next().to_le_bytes()));
     let config = Config {
-        cases: run.cases * from_environment("MUSTER_ORACLE_CASES", 1) as u32,
+        cases: cases * from_environment("MUSTER_ORACLE_CASES", 1) as u32,
         failure_persistence: None,
         max_shrink_iters: 400,
         max_shrink_time: 15_000,
@@ -183,8 +186,62 @@ fn seventeen_chunks_and_more() {
     run(&Run { rows: 17 * CHUNK + 12_345, key: Key::None, plans: 0..9, cases: 8, phases: 1 });
 }
 
+/// A table that is reached by writing.
+fn run_written(rows: usize, key: Key, plans: std::ops::Range<usize>, route: Route, cases: u32) {
+    let seed = from_environment("MUSTER_ORACLE_SEED", 1);
+    let mut random = Random::new(seed ^ rows as u64);
+    let all = data::all_plans(&mut random);
+    let plans: Vec<ColumnPlan> = all.into_iter().cycle().skip(plans.start).take(plans.len()).collect();
+    let mut table = data::table(rows, key, &plans, &mut random);
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = directory.path().join("database");
+    {
+        let database = Arc::new(open(&place, Mode::ReadWrite));
+        let ask = |phase: &str, table: &Table| ask(phase, &database, table, cases, seed);
+        written::write(&database, &mut table, route, &mut random, &ask);
+        database.checkpoint(&Cancel::default()).expect("a checkpoint");
+        ask("checkpointed", &table);
+    }
+    ask("reopened", &open(&place, Mode::ReadOnly), &table, cases, seed);
+}
+
+#[test]
+fn written_where_there_was_nothing() {
+    run_written(1000, Key::BigInt, 0..133, Route { base: 0, wrong: 0.3 }, 60);
+    run_written(700, Key::Text, 0..133, Route { base: 0, wrong: 0.01 }, 60);
+    run_written(1, Key::None, 0..133, Route { base: 0, wrong: 1.0 }, 40);
+}
+
+#[test]
+fn written_over_some_hundred_rows() {
+    run_written(1000, Key::Text, 0..133, Route { base: 600, wrong: 0.3 }, 80);
+    run_written(1000, Key::BigInt, 0..133, Route { base: 999, wrong: 0.01 }, 80);
+    run_written(1000, Key::None, 0..133, Route { base: 300, wrong: 0.0 }, 60);
+}
+
+#[test]
+fn written_over_the_end_of_a_chunk() {
+    run_written(CHUNK + 500, Key::BigInt, 0..24, Route { base: CHUNK - 300, wrong: 0.001 }, 8);
+    run_written(CHUNK + 500, Key::Text, 24..44, Route { base: CHUNK + 77, wrong: 0.01 }, 8);
+}
+
+#[test]
+fn written_over_a_third_of_two_chunks() {
+    run_written(2 * CHUNK + 500, Key::BigInt, 44..60, Route { base: CHUNK + 30_000, wrong: 0.3 }, 6);
+}
+
+#[test]
+fn written_without_a_key_over_chunks() {
+    run_written(2 * CHUNK + 7, Key::None, 60..76, Route { base: CHUNK, wrong: 0.0 }, 6);
+}
+
+#[test]
+fn written_chunks_without_a_base() {
+    run_written(CHUNK + 1000, Key::Text, 76..90, Route { base: 0, wrong: 0.1 }, 6);
+}
+
 /// A table, columns added to it that no member has a value in, and expressions over them all.
-fn run_expressions(seed: u64, rows: usize, plans: std::ops::Range<usize>, cases: u64) {
+fn run_expressions(seed: u64, rows: usize, plans: std::ops::Range<usize>, cases: u64, route: Option<Route>) {
     let seed = from_environment("MUSTER_ORACLE_SEED", seed);
     let cases = cases * from_environment("MUSTER_ORACLE_CASES", 1);
     let mut random = Random::new(seed ^ rows as u64);
@@ -192,14 +249,17 @@ fn run_expressions(seed: u64, rows: usize, plans: std::ops::Range<usize>, cases:
     let plans: Vec<ColumnPlan> = all.iter().copied().cycle().skip(plans.start).take(plans.len()).collect();
     let mut table = data::table(rows, Key::BigInt, &plans, &mut random);
     let directory = tempfile::tempdir().expect("a directory");
-    let database = open(&directory.path().join("database"), Mode::ReadWrite);
-    import(&database, &table, seed);
+    let database = Arc::new(open(&directory.path().join("database"), Mode::ReadWrite));
+    match route {
+        Some(route) => written::write(&database, &mut table, route, &mut random, &|_, _| {}),
+        None => import(&database, &table, seed),
+    }
     let id = database.snapshot().table_named("t").expect("the table that was imported").id;
     for data_type in [DataType::Boolean, DataType::BigInt, DataType::Double, DataType::Text, DataType::Date] {
         let spec = ColumnSpec { name: format!("added {data_type}"), data_type, nullable: true };
         database.add_column(id, &spec, false).expect("a new column");
         table.specs.push(spec);
-        table.columns.push(vec![Value::Null; rows]);
+        table.columns.push(vec![Value::Null; table.rows]);
     }
     let subject = computed::Subject {
         table: &table,
@@ -228,6 +288,11 @@ fn run_expressions(seed: u64, rows: usize, plans: std::ops::Range<usize>, cases:
         if let Err(what) = quietly(|| subject.check(&expr, &beside, &mut random)) {
             fail(format!("case {case}: {what}\n{expr:?}"));
         }
+        if case % 3 == 0
+            && let Err(what) = quietly(|| subject.check_terms(&maker, &mut random))
+        {
+            fail(format!("terms {case}: {what}"));
+        }
         if case % 4 == 0
             && let Err(what) = quietly(|| subject.check_fold(&maker, &mut random))
         {
@@ -248,18 +313,25 @@ fn run_expressions(seed: u64, rows: usize, plans: std::ops::Range<usize>, cases:
 
 #[test]
 fn expressions_of_no_rows_and_one() {
-    run_expressions(1, 0, 0..133, 50);
-    run_expressions(1, 1, 0..133, 400);
+    run_expressions(1, 0, 0..133, 50, None);
+    run_expressions(1, 1, 0..133, 400, None);
     // A batch multiplied by a decimal of more digits than are kept, where a member alone was refused.
-    run_expressions(13, 1, 0..133, 120);
+    run_expressions(13, 1, 0..133, 120, None);
 }
 
 #[test]
 fn expressions_of_a_thousand_rows() {
-    run_expressions(1, 1000, 0..133, 500);
+    run_expressions(1, 1000, 0..133, 500, None);
 }
 
 #[test]
 fn expressions_of_more_than_a_chunk() {
-    run_expressions(1, CHUNK + 1, 20..60, 15);
+    run_expressions(1, CHUNK + 1, 20..60, 15, None);
+}
+
+#[test]
+fn expressions_of_written_rows() {
+    run_expressions(1, 800, 0..133, 150, Some(Route { base: 500, wrong: 0.2 }));
+    run_expressions(1, 800, 0..133, 100, Some(Route { base: 0, wrong: 0.2 }));
+    run_expressions(1, CHUNK + 1, 20..50, 8, Some(Route { base: CHUNK - 99, wrong: 0.02 }));
 }

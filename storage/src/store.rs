@@ -168,7 +168,7 @@ impl Store {
         };
         let manifest = self.manifest();
         assert!(next_lsn > manifest.lsn, "LSN {next_lsn} was to follow {}", manifest.lsn);
-        Ok(WalWriter::begin(Arc::clone(&self.disk), self.lock.clone(), manifest.database_id, next_lsn, end))
+        Ok(WalWriter::after(Arc::clone(&self.disk), self.lock.clone(), manifest.database_id, next_lsn, end))
     }
 
     /// Makes these the catalog and the parts of the database, durably and in one switch, which takes an LSN of its own.

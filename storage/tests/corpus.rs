@@ -8,6 +8,8 @@ mod manifest;
 mod part_reader;
 #[path = "../../fuzz/bodies/sets_section.rs"]
 mod sets_section;
+#[path = "../../fuzz/bodies/wal.rs"]
+mod wal;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
@@ -35,6 +37,11 @@ fn sets_sections_survive_their_corpus() {
     replay("sets_section", sets_section::run);
 }
 
+#[test]
+fn logs_survive_their_corpus() {
+    replay("wal", wal::run);
+}
+
 /// The target's own claim, for every byte: no single change of a part is read without an error.
 #[test]
 fn every_changed_byte_of_a_part_is_noticed() {
@@ -42,6 +49,17 @@ fn every_changed_byte_of_a_part_is_noticed() {
         for mask in [1, 0x80, 0xff] {
             let [low, high] = at.to_le_bytes();
             part_reader::run(&[0, low, high, mask]);
+        }
+    }
+}
+
+/// Likewise of a log that was closed, and of one whose process died.
+#[test]
+fn every_changed_byte_of_a_log_is_noticed() {
+    for at in 0..1500u16 {
+        for mode in [0, 2] {
+            let [low, high] = at.to_le_bytes();
+            wal::run(&[mode, low, high, 0x10]);
         }
     }
 }

@@ -27,12 +27,14 @@ impl Database {
             let record = catalog.table_mut(table)?;
             check_column(spec, is_key)?;
             check_new(&record.schema, &spec.name)?;
-            if record.rows > 0 && (is_key || !spec.nullable) {
+            // Those since the last checkpoint count too, which the catalog does not know.
+            let rows = state.tables.get(&table).map_or(0, |table| table.rows());
+            if rows > 0 && (is_key || !spec.nullable) {
                 let what = if is_key { "the key" } else { "NOT NULL" };
                 return Err(Error::Invalid(format!(
-                    "column \"{}\" cannot be {what}: the {} rows of table \"{}\" would have no value there; \
+                    "column \"{}\" cannot be {what}: the {rows} rows of table \"{}\" would have no value there; \
                      add it without, or import into a new table",
-                    spec.name, record.rows, record.schema.name
+                    spec.name, record.schema.name
                 )));
             }
             if let Some(key) = record.schema.key.filter(|_| is_key) {

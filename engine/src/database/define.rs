@@ -16,6 +16,7 @@ use crate::member::KeyLayout;
 use crate::plan::Plan;
 use crate::predicate::{AudienceId, Predicate};
 use crate::schema::{ColumnId, ColumnSpec, TableId};
+use crate::table::Extent;
 use crate::{Error, Result};
 use muster_storage::manifest::PartRef;
 use roaring::RoaringBitmap;
@@ -128,7 +129,7 @@ impl Database {
         replace: bool,
     ) -> Result<AudienceId> {
         let kind = AudienceKind::Dynamic(definition);
-        self.put_audience(spec, replace, |_, _| Ok((kind, Vec::new())))
+        self.put_audience(spec, replace, |_, _, _| Ok((kind, Vec::new())))
     }
 
     /// Creates an audience of these members, whatever happens to them; with `replace`, in the place of one of that name.
@@ -140,12 +141,14 @@ impl Database {
         cancel: &Cancel,
     ) -> Result<AudienceId> {
         let table = spec.table;
-        self.put_audience(spec, replace, |database, catalog| {
+        self.put_audience(spec, replace, |database, state, catalog| {
             let record = catalog.table_mut(table)?;
-            if let Some(beyond) = members.max().filter(|last| u64::from(*last) >= record.rows) {
+            let Extent { rows, ordinals, .. } =
+                state.tables.get(&table).map_or_else(Extent::default, |table| table.extent());
+            if let Some(beyond) = members.max().filter(|last| u64::from(*last) >= ordinals) {
                 return Err(Error::Invalid(format!(
-                    "table \"{}\" has {} rows and no ordinal {beyond}",
-                    record.schema.name, record.rows
+                    "table \"{}\" has {rows} rows and no ordinal {beyond}",
+                    record.schema.name
                 )));
             }
             let column = take_column_id(&mut record.schema);
@@ -158,7 +161,7 @@ impl Database {
         &self,
         spec: AudienceSpec,
         replace: bool,
-        kind: impl FnOnce(&Database, &mut Catalog) -> Result<(AudienceKind, Vec<PartRef>)>,
+        kind: impl FnOnce(&Database, &State, &mut Catalog) -> Result<(AudienceKind, Vec<PartRef>)>,
     ) -> Result<AudienceId> {
         let changed = std::cell::Cell::new(AudienceId(0));
         self.change(
@@ -190,7 +193,7 @@ impl Database {
                         old.id
                     }
                 };
-                let (kind, parts) = kind(self, catalog)?;
+                let (kind, parts) = kind(self, state, catalog)?;
                 let AudienceSpec { name, table, source, created_micros } = spec;
                 let record = AudienceRecord { id, name, table, kind, source, created_micros };
                 catalog.audiences.push(Arc::new(record));

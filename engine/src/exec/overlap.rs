@@ -203,7 +203,9 @@ fn set_of<'a>(worker: &mut Worker<'_, 'a>, chunk: u32) -> Result<Set<'a>> {
 }
 
 fn stored_or_made<'a>(worker: &mut Worker<'_, 'a>, chunk: u32) -> Result<Set<'a>> {
+    // A stored set may hold rows that are gone.
     if let Node::Leaf { leaf, negated: false } = worker.plan.root
+        && worker.all_live(chunk)?
         && let Some(set @ (ChunkRef::Array(_) | ChunkRef::Bitset { .. })) = worker.direct(leaf, chunk)?
     {
         worker.stats.chunks += 1;

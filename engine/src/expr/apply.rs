@@ -3,7 +3,7 @@
 //! The executor computes whole batches where it can and comes here for the rest, so this is also what it is tested
 //! against. A NULL argument makes NULL, except for the functions that say otherwise and are looked at first.
 
-use super::{Function, TimeField, bucket, number, time};
+use super::{Function, TimeField, bucket, number, text, time};
 use crate::calendar::{MICROS_PER_DAY, add_interval, days_of};
 use crate::eval::{compare, holds, kind_of};
 use crate::predicate::Interval;
@@ -15,7 +15,9 @@ use std::cmp::Ordering;
 /// The value of a function. [`Function::Like`] and [`Function::AtZone`] are prepared by [`super::Compiled`] and do not
 /// come here.
 pub(crate) fn apply(function: &Function, arguments: &[Value]) -> Result<Value> {
-    if let Some(value) = of_nulls(function, arguments)? {
+    if !keeps_null(function)
+        && let Some(value) = of_nulls(function, arguments)?
+    {
         return Ok(value);
     }
     if arguments.contains(&Value::Null) {
@@ -87,6 +89,23 @@ pub(crate) fn apply(function: &Function, arguments: &[Value]) -> Result<Value> {
         }
         (function, arguments) => Err(wrong(function, arguments)),
     }
+}
+
+/// True of the functions that are NULL where an argument is.
+pub(crate) fn keeps_null(function: &Function) -> bool {
+    !matches!(
+        function,
+        Function::IsNull
+            | Function::Same
+            | Function::And
+            | Function::Or
+            | Function::In
+            | Function::Coalesce
+            | Function::NullIf
+            | Function::Case
+            | Function::Greatest
+            | Function::Least
+    )
 }
 
 /// The functions that do something else with NULLs than become NULL.
@@ -206,10 +225,7 @@ fn extract(field: TimeField, micros: i64) -> Result<Value> {
 
 fn text(function: &Function, arguments: &[Value]) -> Result<Value> {
     Ok(match (function, arguments) {
-        (Function::Lower, [Value::Text(text)]) => Value::Text(text.to_lowercase()),
-        (Function::Upper, [Value::Text(text)]) => Value::Text(text.to_uppercase()),
-        (Function::Length, [Value::Text(text)]) => Value::Integer(text.chars().count() as i64),
-        (Function::Trim, [Value::Text(text)]) => Value::Text(text.trim_matches(' ').to_owned()),
+        (Function::Length, [Value::Text(text)]) => Value::Integer(text::length(text)),
         (Function::Concat, parts) => {
             let mut whole = String::new();
             for part in parts {
@@ -220,38 +236,10 @@ fn text(function: &Function, arguments: &[Value]) -> Result<Value> {
             }
             Value::Text(whole)
         }
-        (Function::Substr, [Value::Text(text), Value::Integer(from)]) => {
-            let skipped = usize::try_from(from.saturating_sub(1).max(0)).unwrap_or(usize::MAX);
-            Value::Text(text.chars().skip(skipped).collect())
-        }
-        (Function::Substr, [Value::Text(text), Value::Integer(from), Value::Integer(length)]) => {
-            if *length < 0 {
-                return Err(Error::Invalid("the length of a substr is not negative".into()));
-            }
-            // Characters before the first count too: substr('abc', 0, 2) is 'a'.
-            let end = from.saturating_add(*length).saturating_sub(1).max(0);
-            let skipped = from.saturating_sub(1).max(0);
-            let taken = usize::try_from(end.saturating_sub(skipped).max(0)).unwrap_or(usize::MAX);
-            let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
-            Value::Text(text.chars().skip(skipped).take(taken).collect())
-        }
-        (Function::Replace, [Value::Text(text), Value::Text(from), Value::Text(to)]) => {
-            Value::Text(if from.is_empty() { text.clone() } else { text.replace(from.as_str(), to) })
-        }
-        (Function::SplitPart, [Value::Text(text), Value::Text(separator), Value::Integer(n)]) => {
-            if *n == 0 {
-                return Err(Error::Invalid("split_part counts from 1, or from -1 at the end".into()));
-            }
-            let index = usize::try_from(n.unsigned_abs() - 1).unwrap_or(usize::MAX);
-            let part = if separator.is_empty() {
-                (index == 0).then_some(text.as_str())
-            } else if *n > 0 {
-                text.split(separator.as_str()).nth(index)
-            } else {
-                text.rsplit(separator.as_str()).nth(index)
-            };
-            Value::Text(part.unwrap_or_default().to_owned())
-        }
+        (function, [Value::Text(text), rest @ ..]) => match text::changed(function, text, rest) {
+            Some(changed) => Value::Text(changed?.into_owned()),
+            None => return Err(wrong(function, arguments)),
+        },
         (function, arguments) => return Err(wrong(function, arguments)),
     })
 }

@@ -10,11 +10,12 @@ pub(crate) mod clock;
 mod compiled;
 mod number;
 mod pattern;
+pub(crate) mod text;
 pub mod time;
 
-pub(crate) use apply::apply;
+pub(crate) use apply::{apply, keeps_null};
 pub use compiled::Compiled;
-pub(crate) use compiled::{Node, at_zone};
+pub(crate) use compiled::{Node, Terms, at_zone};
 pub(crate) use pattern::Matcher;
 
 use crate::predicate::{CompareOp, Interval, Literal};

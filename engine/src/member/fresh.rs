@@ -85,3 +85,46 @@ fn put(block: &mut Block, held: Held, ordinal: u32) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_last_ordinal_of_a_key_is_its(
+            batches in vec(vec((0..200_i64, any::<u32>()), 0..40), 0..30),
+            texts in any::<bool>(),
+        ) {
+            let text = |key: i64| format!("key {key}").into_bytes();
+            let (mut keys, mut expected, mut snapshots) = (NewKeys::default(), HashMap::new(), Vec::new());
+            for batch in &batches {
+                let named: Vec<(i64, Vec<u8>, u32)> =
+                    batch.iter().map(|(key, ordinal)| (*key, text(*key), *ordinal)).collect();
+                keys.add(named.iter().map(|(key, text, ordinal)| {
+                    (if texts { Key::Text(text) } else { Key::Integer(*key) }, *ordinal)
+                }));
+                expected.extend(batch.iter().copied());
+                snapshots.push((keys.clone(), expected.clone()));
+                prop_assert!(keys.blocks.len() <= 10, "{} blocks", keys.blocks.len());
+                prop_assert!(keys.len() >= expected.len());
+                prop_assert_eq!(keys.is_empty(), expected.is_empty());
+            }
+            // Those taken earlier go on saying what was.
+            for (keys, expected) in &snapshots {
+                for key in 0..200 {
+                    let text = text(key);
+                    let (own, other) = (Key::Integer(key), Key::Text(&text));
+                    let (own, other) = if texts { (other, own) } else { (own, other) };
+                    prop_assert_eq!(keys.get(own), expected.get(&key).copied());
+                    prop_assert_eq!(keys.get(other), None);
+                }
+            }
+        }
+    }
+}

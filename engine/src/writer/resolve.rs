@@ -52,10 +52,20 @@ fn resolve_insert(snapshot: &Snapshot, insert: &Insert, cancel: &Cancel) -> Resu
     let schema = Arc::clone(snapshot.schema(insert.table)?);
     too_many(insert.rows.len() as u64 * schema.columns.len() as u64)?;
     let columns = insert.columns.iter().map(|id| column_of(&schema, *id)).collect::<Result<Vec<_>>>()?;
+    if let Some(twice) =
+        columns.iter().enumerate().find(|(at, one)| columns[..*at].iter().any(|other| other.id == one.id))
+    {
+        return Err(Error::Invalid(format!("column \"{}\" is given twice", twice.1.name)));
+    }
     let missing = |column: &&Column| !column.nullable && !insert.columns.contains(&column.id);
     if let Some(column) = schema.columns.iter().find(missing) {
         return Err(null_refused(&schema, column));
     }
+    // Refused whether or not there is a conflict: a statement is not right by chance.
+    let targets = match &insert.conflict {
+        OnConflict::Update(assignments) => Some(Targets::new(&schema, assignments, snapshot.now_micros())?),
+        OnConflict::Refuse | OnConflict::Nothing => None,
+    };
     let mut rows: Vec<Vec<Value>> = Vec::with_capacity(insert.rows.len());
     for row in &insert.rows {
         if row.len() != columns.len() {
@@ -127,10 +137,7 @@ fn resolve_insert(snapshot: &Snapshot, insert: &Insert, cancel: &Cancel) -> Resu
         }
     }
     let updated = conflicts.len() as u64;
-    if let OnConflict::Update(assignments) = &insert.conflict
-        && !conflicts.is_empty()
-    {
-        let targets = Targets::new(&schema, assignments, snapshot.now_micros())?;
+    if let Some(targets) = targets.filter(|_| !conflicts.is_empty()) {
         let mut both: Vec<(u32, usize)> = conflicts.into_iter().zip(excluded).collect();
         both.sort_unstable();
         let (ordinals, numbers): (Vec<u32>, Vec<usize>) = both.into_iter().unzip();

@@ -94,6 +94,9 @@ impl Subject<'_> {
         if row as usize >= self.table.rows {
             return "beyond the table".into();
         }
+        if !self.table.is_live(row as usize) {
+            return "gone".into();
+        }
         let read = std::cell::RefCell::new(Vec::new());
         let truth = muster_engine::eval::eval(predicate, NOW_MICROS, &|id| {
             let value = self.table.value(column_of(id), row as usize).clone();
@@ -197,7 +200,8 @@ impl Subject<'_> {
     /// The predicate beside others, its opposite, everyone and nobody.
     fn overlap(&self, question: &Question, truths: &[Truth]) -> Result<(), String> {
         let mut predicates = vec![Predicate::everyone(), question.predicate.clone()];
-        let mut sets: Vec<Vec<bool>> = vec![vec![true; truths.len()]];
+        let live: Vec<bool> = (0..truths.len()).map(|row| self.table.is_live(row)).collect();
+        let mut sets: Vec<Vec<bool>> = vec![live.clone()];
         sets.push(truths.iter().map(|truth| *truth == Truth::True).collect());
         for other in &question.others {
             let truths = naive::truths(self.table, other, NOW_MICROS)?;
@@ -207,7 +211,7 @@ impl Subject<'_> {
         sets.push(truths.iter().map(|truth| *truth == Truth::False).collect());
         predicates.push(question.predicate.clone().not());
         for all in [true, false] {
-            sets.push(vec![all; truths.len()]);
+            sets.push(if all { live.clone() } else { vec![false; truths.len()] });
             predicates.push(if all { Predicate::everyone() } else { Predicate::Or(vec![]) });
         }
         let (overlap, _) = exec::overlap(&self.snapshot, self.id, &predicates, &Cancel::default())

@@ -5,6 +5,7 @@
 use crate::random::Random;
 use muster_engine::schema::{ColumnSpec, DataType};
 use muster_engine::value::Value;
+use roaring::RoaringBitmap;
 
 pub const CHUNK: usize = 65_536;
 /// 2024-05-05 13:37:00 UTC, the clock of every question.
@@ -111,6 +112,8 @@ pub struct Table {
     pub key: Option<usize>,
     /// Column by column.
     pub columns: Vec<Vec<Value>>,
+    /// Rows that are gone: their ordinals stay, and nobody has them.
+    pub dead: RoaringBitmap,
 }
 
 impl Table {
@@ -118,9 +121,14 @@ impl Table {
         &self.columns[column][row]
     }
 
+    pub fn is_live(&self, row: usize) -> bool {
+        !self.dead.contains(row as u32)
+    }
+
     /// The table, as a failure shows it.
     pub fn describe(&self) -> String {
-        let mut text = format!("{} rows; key {:?}", self.rows, self.key.map(|k| &self.specs[k].name));
+        let (dead, key) = (self.dead.len(), self.key.map(|k| &self.specs[k].name));
+        let mut text = format!("{} rows, {dead} of them gone; key {key:?}", self.rows);
         for (i, spec) in self.specs.iter().enumerate() {
             let first: Vec<String> = self.columns[i].iter().take(3).map(|v| cut(&format!("{v:?}"))).collect();
             text +=
@@ -190,7 +198,7 @@ pub fn table(rows: usize, key: Key, plans: &[ColumnPlan], random: &mut Random) -
         columns.insert(at, (0..rows).map(|row| key_of(key, row)).collect());
         key_column = Some(at);
     }
-    Table { rows, specs, key: key_column, columns }
+    Table { rows, specs, key: key_column, columns, dead: RoaringBitmap::new() }
 }
 
 /// Distinct and in no order: an odd factor permutes the 64-bit numbers.

@@ -21,7 +21,7 @@ pub enum Kind {
     Tags,
 }
 
-const OPS: [CompareOp; 6] =
+pub const OPS: [CompareOp; 6] =
     [CompareOp::Eq, CompareOp::Ne, CompareOp::Lt, CompareOp::Le, CompareOp::Gt, CompareOp::Ge];
 const UNITS: [TimeUnit; 7] = [
     TimeUnit::Minute,

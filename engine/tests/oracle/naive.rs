@@ -11,11 +11,14 @@ use rayon::prelude::*;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-/// The truth of a predicate for every row.
+/// The truth of a predicate for every row; unknown of those that are gone, so that neither it nor its NOT has them.
 pub fn truths(table: &Table, predicate: &Predicate, now_micros: i64) -> Result<Vec<Truth>, String> {
     (0..table.rows)
         .into_par_iter()
-        .map(|row| eval(predicate, now_micros, &|id| table.value(column_of(id), row).clone()))
+        .map(|row| match table.is_live(row) {
+            true => eval(predicate, now_micros, &|id| table.value(column_of(id), row).clone()),
+            false => Ok(Truth::Unknown),
+        })
         .collect::<Result<Vec<Truth>, _>>()
         .map_err(|error| format!("eval refuses: {error}"))
 }

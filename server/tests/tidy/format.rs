@@ -22,9 +22,11 @@ const ENUMS: [(&str, &str, &str); 3] = [
 ];
 
 /// Records that are read in place: heading, file, name.
-const RECORDS: [(&str, &str, &str); 2] = [
+const RECORDS: [(&str, &str, &str); 4] = [
     ("Part header", "storage/src/part/toc.rs", "PartHeader"),
     ("Table of sections", "storage/src/part/toc.rs", "TocEntry"),
+    ("Segment header", "storage/src/wal/mod.rs", "SegmentHeader"),
+    ("Record header", "storage/src/wal/mod.rs", "RecordHeader"),
 ];
 
 #[derive(Clone, Debug, PartialEq)]

@@ -216,3 +216,53 @@ fn readers_open_while_a_writer_commits() {
     });
     assert!(matches!(Store::open(disk(), OpenMode::ReadWrite), Err(Error::Locked { .. })));
 }
+
+/// A reader sees the log but for the segment that a writer has open, and needs nothing that a writer removes later.
+#[test]
+fn readers_are_shown_the_log_beside_a_writer() {
+    let disk = SimDisk::new(0);
+    let lsns = |store: &Store| {
+        let mut lsns = Vec::new();
+        store
+            .replay(|lsn, _, _| {
+                lsns.push(lsn.0);
+                Ok::<(), Error>(())
+            })
+            .unwrap();
+        lsns
+    };
+    let store = open(&disk, OpenMode::ReadWrite).unwrap();
+    assert_eq!(lsns(&store), []);
+    let mut writer = store.wal_writer(Lsn(1)).unwrap().with_segment_bytes(1);
+    for lsn in 1..=3 {
+        writer.append(1, Lsn(lsn), b"x").unwrap();
+    }
+    let reader = open(&disk, OpenMode::ReadOnly).unwrap();
+    store.commit(Lsn(4), Lsn(3), vec![], vec![]).unwrap();
+    writer.remove_before(Lsn(3)).unwrap();
+    assert_eq!(lsns(&reader), [1, 2]);
+    assert_eq!(lsns(&open(&disk, OpenMode::ReadOnly).unwrap()), []);
+    assert!(matches!(reader.wal_writer(Lsn(9)), Err(Error::ReadOnly)));
+}
+
+#[test]
+#[should_panic(expected = "a log that nobody has read")]
+fn a_commit_does_not_pass_a_log_unread() {
+    let disk = SimDisk::new(0);
+    {
+        let store = open(&disk, OpenMode::ReadWrite).unwrap();
+        store.replay(|_, _, _| Ok::<(), Error>(())).unwrap();
+        store.wal_writer(Lsn(1)).unwrap().append(1, Lsn(1), b"x").unwrap();
+    }
+    let store = open(&disk, OpenMode::ReadWrite).unwrap();
+    store.commit(Lsn(2), Lsn(0), vec![], vec![]).unwrap();
+    let _ = store.commit(Lsn(3), Lsn(3), vec![], vec![]);
+}
+
+#[test]
+#[should_panic(expected = "a commit was to take LSN 1 after 1")]
+fn lsns_of_commits_ascend() {
+    let store = open(&SimDisk::new(0), OpenMode::ReadWrite).unwrap();
+    commit(&store, b"", vec![]).unwrap();
+    let _ = store.commit(Lsn(1), Lsn(1), vec![], vec![]);
+}

@@ -262,6 +262,7 @@ impl Segment {
     ) -> std::result::Result<Extent, E> {
         let fail = |offset, expected: String, found: String| corrupt(&self.name, offset, expected, found);
         let salt = header.checksum;
+        self.bytes.will_need(0..self.bytes.len());
         let bytes = match next {
             None => &self.bytes[..],
             Some(next) => usize::try_from(next.previous_end)

@@ -10,8 +10,7 @@ const DATABASE: u64 = 0x0102_0304_0506_0708;
 type Record = (u64, u16, Vec<u8>);
 
 fn begin(disk: &SimDisk, next: u64) -> WalWriter {
-    let nothing = SegmentEnd { first: Lsn(0), last: Lsn(next - 1), end: 0 };
-    WalWriter::begin(Arc::new(disk.clone()), None, DATABASE, Lsn(next), nothing).with_segment_bytes(400)
+    WalWriter::begin(Arc::new(disk.clone()), DATABASE, Lsn(next)).with_segment_bytes(400)
 }
 
 fn read(disk: &SimDisk, after: u64) -> Result<(Vec<Record>, Replayed)> {

@@ -45,8 +45,18 @@ struct Segment {
 }
 
 impl WalWriter {
-    /// The end of a log after `previous`. Makes no file yet.
-    pub(crate) fn begin(
+    /// The beginning of a log whose first record will have `next_lsn`. Makes no file yet.
+    ///
+    /// # Panics
+    /// When the LSN is 0, which is that of no change.
+    pub fn begin(disk: Arc<dyn Disk>, database: u64, next_lsn: Lsn) -> WalWriter {
+        assert!(next_lsn > Lsn(0), "LSN 0 is that of an empty database");
+        let nothing = SegmentEnd { first: Lsn(0), last: Lsn(next_lsn.0 - 1), end: 0 };
+        WalWriter::after(disk, None, database, next_lsn, nothing)
+    }
+
+    /// The end of a log that goes on after `previous`.
+    pub(crate) fn after(
         disk: Arc<dyn Disk>,
         lock: Option<Arc<dyn DirectoryLock>>,
         database: u64,
