@@ -105,6 +105,8 @@ pub(crate) fn keeps_null(function: &Function) -> bool {
             | Function::Case
             | Function::Greatest
             | Function::Least
+            | Function::AddTags
+            | Function::RemoveTag
     )
 }
 

@@ -62,7 +62,7 @@ UPDATE table [[AS] alias] SET column = value | DEFAULT, … [WHERE condition]
     },
     Statement {
         name: "BEGIN",
-        what: "a transaction: what is written until COMMIT is seen together",
+        what: "a transaction, up to COMMIT or ROLLBACK",
         syntax: "BEGIN | START TRANSACTION",
     },
     Statement { name: "COMMIT", what: "the transaction becomes durable and visible", syntax: "COMMIT | END" },
@@ -142,7 +142,7 @@ ALTER TABLE table
     },
     Statement {
         name: "DROP",
-        what: "tables, views, audiences, and with CASCADE what depends on them",
+        what: "tables, views, audiences; CASCADE: what needs them",
         syntax: "DROP TABLE | VIEW | AUDIENCE [IF EXISTS] name, … [CASCADE]",
     },
     Statement {
