@@ -61,6 +61,18 @@ impl CompareOp {
             CompareOp::Ge => CompareOp::Le,
         }
     }
+
+    /// The comparison that is TRUE where this one is FALSE.
+    pub fn negated(self) -> CompareOp {
+        match self {
+            CompareOp::Eq => CompareOp::Ne,
+            CompareOp::Ne => CompareOp::Eq,
+            CompareOp::Lt => CompareOp::Ge,
+            CompareOp::Le => CompareOp::Gt,
+            CompareOp::Gt => CompareOp::Le,
+            CompareOp::Ge => CompareOp::Lt,
+        }
+    }
 }
 
 /// A span of calendar and clock time, as PostgreSQL's INTERVAL: months and days are calendar units, applied in that

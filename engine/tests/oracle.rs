@@ -288,6 +288,11 @@ fn run_expressions(seed: u64, rows: usize, plans: std::ops::Range<usize>, cases:
         if let Err(what) = quietly(|| subject.check(&expr, &beside, &mut random)) {
             fail(format!("case {case}: {what}\n{expr:?}"));
         }
+        if case % 3 == 0
+            && let Err(what) = quietly(|| subject.check_terms(&maker, &mut random))
+        {
+            fail(format!("terms {case}: {what}"));
+        }
         if case % 4 == 0
             && let Err(what) = quietly(|| subject.check_fold(&maker, &mut random))
         {

@@ -276,17 +276,19 @@ pub(crate) fn typed_cast(text: &str, data_type: DataType, span: Span) -> Result<
 }
 
 /// True where `a operator b` is left to be computed: what the clock says less a date is left to the clock, and days and
-/// months later than an instant to the session's time zone.
+/// months later than an instant to the session's time zone; a set of tags is no text.
 pub(crate) fn is_left_to_be_computed(a: &Constant, operator: Operator, b: &Constant) -> bool {
     let is_date = |constant: &Constant| {
         matches!(constant, Constant::Now { is_date: true, .. } | Constant::Value(Value::Date(_)))
     };
     let is_clock = |constant: &Constant| matches!(constant, Constant::Now { .. });
     let is_instant = |constant: &Constant| matches!(constant, Constant::Value(Value::TimestampTz(_)));
+    let is_tags = |constant: &Constant| matches!(constant, Constant::Value(Value::Tags(_)));
     let moves_days = |constant: &Constant| matches!(constant, Constant::Interval(interval) if interval.months != 0 || interval.days != 0);
     (operator == Operator::Minus && (is_clock(a) || is_clock(b)) && is_date(a) && is_date(b))
         || (is_instant(a) && moves_days(b))
         || (moves_days(a) && is_instant(b))
+        || (operator == Operator::Concat && (is_tags(a) || is_tags(b)))
 }
 
 fn negate_interval(interval: Interval, span: Span) -> Result<Interval> {

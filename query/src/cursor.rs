@@ -21,12 +21,14 @@ pub(crate) struct Cursor {
     parameters: Vec<Param>,
     /// SELECTs that are being read, one within another.
     selects: usize,
+    /// True once one has been.
+    has_selects: bool,
 }
 
 impl Cursor {
     /// Stands before the first of a statement's tokens; `end` is where its text ends.
     pub(crate) fn new(tokens: Vec<TokenWithSpan>, end: usize, parameters: &[Param]) -> Cursor {
-        Cursor { tokens, at: 0, end, parameters: parameters.to_vec(), selects: 0 }
+        Cursor { tokens, at: 0, end, parameters: parameters.to_vec(), selects: 0, has_selects: false }
     }
 
     /// Reads a SELECT within those that are being read; too many are refused before the stack runs out.
@@ -37,9 +39,15 @@ impl Cursor {
                 .advise("give the inner ones names: CREATE VIEW, CREATE AUDIENCE"));
         }
         self.selects += 1;
+        self.has_selects = true;
         let read = read(self);
         self.selects -= 1;
         read
+    }
+
+    /// True once a SELECT has been read.
+    pub(crate) fn has_selects(&self) -> bool {
+        self.has_selects
     }
 
     /// What `$1`, `$2`, … are.

@@ -50,6 +50,8 @@ pub enum QueryErrorKind {
     Limit,
     /// The database is open for reading only.
     ReadOnly,
+    /// A transaction is needed, or failed, or in the way.
+    Transaction,
 }
 
 /// An error of the library.

@@ -6,6 +6,7 @@
 use crate::condition;
 use crate::constant::{as_double, is_number};
 use crate::cursor::{Cursor, is_reserved, is_text};
+use crate::dialect::keyword;
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::refusals::SELECT_SHAPE;
 use crate::statement::{
@@ -65,7 +66,9 @@ fn clauses(cursor: &mut Cursor) -> Result<Select> {
             break;
         }
     }
-    if !matches!(cursor.peek(), Token::EOF | Token::SemiColon | Token::RParen) {
+    // What follows the SELECT of an INSERT.
+    let conflict = cursor.keyword() == Keyword::ON && keyword(cursor.peek_nth(1)) == Keyword::CONFLICT;
+    if !matches!(cursor.peek(), Token::EOF | Token::SemiColon | Token::RParen) && !conflict {
         return Err(unexpected(cursor));
     }
     let (limit, offset) = (limit.flatten(), offset.flatten().unwrap_or(0));

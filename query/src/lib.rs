@@ -52,11 +52,41 @@
 //! # }
 //! ```
 //!
+//! A [`Mutation`] changes rows: typed values, whole or not at all. [`Database::write`] applies one, [`Session::write`] in the
+//! session's transaction:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let db = musterdb::Database::open(directory.path().join("db"))?;
+//! # db.execute("CREATE TABLE members (id BIGINT PRIMARY KEY, city TEXT, tags TEXT[])")?;
+//! use musterdb::{Assignment, Expr, Function, Insert, Mutation, OnConflict, Value};
+//! let members = db.table("members")?;
+//! let [id, city, tags] =
+//!     ["id", "city", "tags"].map(|name| members.column_named(name).expect("created above").id);
+//! // Who is there already keeps the city, and gets the tags beside those of before.
+//! let merged = Expr::call(Function::AddTags, [Expr::Column(tags), Expr::Column(tags.excluded())]);
+//! let visit = |member: i64, place: &str, tag: &str| {
+//!     vec![Value::Integer(member), Value::Text(place.into()), Value::tags([tag.to_owned()])]
+//! };
+//! let visits = Mutation::Insert(Insert {
+//!     table: members.id,
+//!     columns: vec![id, city, tags],
+//!     rows: vec![visit(1, "Kyoto", "new"), visit(2, "Lima", "new")],
+//!     conflict: OnConflict::Update(vec![Assignment { column: tags, value: merged }]),
+//! });
+//! assert_eq!(db.write(&visits)?.inserted, 2);
+//! assert_eq!(db.write(&visits)?.updated, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # How a statement flows
 //!
 //! ```text
 //! text ─ dialect (tokens, limits) ─ parse: grammar, condition, ddl, copy ─ bind (ids, types) ─ select ─ engine
 //!                                   our statement, constants folded         Predicate           sinks    Outcome
+//!                                                                           Mutation            write
 //! ```
 //!
 //! Errors carry the place in the text: [`Error::render`] draws it, `unknown column "cty", did you mean "city"?`.
@@ -86,14 +116,18 @@ mod select;
 mod session;
 mod statement;
 mod suggest;
+mod transaction;
 mod transfer;
 mod types;
+mod write;
 
 pub use bind::FUNCTIONS;
 pub use dialect::{DEPTH_MAX, LIST_ITEMS_MAX, OPERATORS_MAX, STATEMENT_BYTES_MAX, TERMS_MAX};
 pub use error::{Error, QueryErrorKind, Result, Span};
 pub use muster_engine::control::{Cancel, Progress};
 pub use muster_engine::exec::Stats;
+pub use muster_engine::expr::{Expr, Function};
+pub use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
 pub use muster_engine::predicate::{CompareOp, Interval, Literal, Predicate, Truth};
 pub use muster_engine::schema::{Column, ColumnId, DataType, TableId, TableSchema};
 pub use muster_engine::value::{Value, ValueError};
@@ -102,6 +136,7 @@ pub use parameter::Param;
 pub use roaring::RoaringBitmap;
 pub use script::{is_complete, split_statements};
 pub use session::Session;
+pub use transaction::TransactionState;
 
 use muster_engine::database::Mode;
 use muster_engine::exec::{Count, Members, Scope, Sink};
@@ -186,6 +221,12 @@ impl Database {
     /// The members of a predicate as ordinals (row numbers from 0).
     pub fn members(&self, table: &str, predicate: &Predicate) -> Result<RoaringBitmap> {
         self.evaluate(table, predicate, &Members)
+    }
+
+    /// Applies a change that is described without SQL, as a transaction of its own. Returns when it is durable and visible,
+    /// or refuses the whole of it.
+    pub fn write(&self, mutation: &Mutation) -> Result<Changed> {
+        self.session().write(mutation)
     }
 
     /// The engine below: snapshots, sinks, scopes.

@@ -7,13 +7,13 @@ use crate::statement::Statement;
 use crate::{parse, select};
 use muster_engine::eval::eval;
 use muster_engine::exec::{Members, project};
-use muster_engine::predicate::{Dependency, Truth};
+use muster_engine::predicate::{Dependency, Predicate, Truth};
 use muster_engine::schema::ColumnId;
 use muster_engine::value::Value;
 use roaring::RoaringBitmap;
 
 /// Members whose values are held at once.
-const MEMBERS_AT_ONCE: u32 = 4_096;
+const MEMBERS_AT_ONCE: usize = 4_096;
 
 impl Session {
     /// The members that the WHERE of a SELECT means, those of the views, audiences and samples that it reads from included:
@@ -21,7 +21,7 @@ impl Session {
     #[doc(hidden)]
     pub fn members_naively(&mut self, sql: &str) -> Result<Option<(RoaringBitmap, RoaringBitmap)>> {
         let Statement::Select(select) = parse::parse(sql, &[])? else { return Ok(None) };
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot()?;
         let plan = select::plan(*select, &self.context(&snapshot))?;
         let table = plan.table();
         let ask =
@@ -35,11 +35,12 @@ impl Session {
             Dependency::Column(column) if !columns.contains(&column) => columns.push(column),
             _ => {}
         });
-        let members = u32::try_from(snapshot.rows(table)).unwrap_or(u32::MAX);
+        // Ordinals of members that are gone are nobody's.
+        let everyone = select::Ask { predicate: &Predicate::everyone(), ..ask };
+        let live: Vec<u32> = everyone.evaluate(&Members)?.0.iter().collect();
         let mut naively = RoaringBitmap::new();
-        for start in (0..members).step_by(MEMBERS_AT_ONCE as usize) {
-            let ordinals: Vec<u32> = (start..members.min(start.saturating_add(MEMBERS_AT_ONCE))).collect();
-            let rows = project(&snapshot, table, &ordinals, &columns)?;
+        for ordinals in live.chunks(MEMBERS_AT_ONCE) {
+            let rows = project(&snapshot, table, ordinals, &columns)?;
             for (ordinal, row) in ordinals.iter().zip(&rows) {
                 let value_of = |id: ColumnId| match columns.iter().position(|known| *known == id) {
                     Some(at) => row[at].clone(),

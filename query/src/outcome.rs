@@ -18,7 +18,7 @@ pub enum Outcome {
     },
     /// A statement without rows has been done.
     Done {
-        /// PostgreSQL's command tag: `CREATE TABLE`, `COPY 1000`.
+        /// PostgreSQL's command tag: `CREATE TABLE`, `COPY 1000`, `INSERT 0 3`.
         message: String,
     },
 }
@@ -48,6 +48,18 @@ impl Outcome {
             Outcome::Done { .. } => (&[], &[]),
         };
         rows.iter().map(move |values| Row { columns, values })
+    }
+
+    /// How many rows the statement inserted, updated, deleted or copied: the number at the end of its tag. `None` for
+    /// other statements.
+    pub fn rows_changed(&self) -> Option<u64> {
+        let Outcome::Done { message } = self else { return None };
+        let mut words = message.split(' ');
+        match words.next() {
+            Some("INSERT") => words.nth(1)?.parse().ok(),
+            Some("UPDATE" | "DELETE" | "COPY") => words.next()?.parse().ok(),
+            _ => None,
+        }
     }
 
     /// The first value of the first row, as `count(*)` gives it; an error where there is none.

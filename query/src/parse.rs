@@ -5,13 +5,14 @@ use crate::dialect::{self, keyword, span_of};
 use crate::error::{Error, Result};
 use crate::parameter::Param;
 use crate::statement::{CopyWhat, Statement};
-use crate::{analysis, copy, ddl, grammar};
+use crate::write::grammar as write;
+use crate::{analysis, copy, ddl, grammar, transaction};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// What can be executed, for messages.
-const STATEMENTS: &str =
-    "SELECT, EXPLAIN, PROFILE, OVERLAP, CREATE, ALTER, DROP, COPY, SHOW, DESCRIBE and SET are answered";
+const STATEMENTS: &str = "SELECT, INSERT, UPDATE, DELETE, BEGIN, COMMIT, ROLLBACK, EXPLAIN, PROFILE, OVERLAP, CREATE, ALTER, DROP, COPY, SHOW, \
+     DESCRIBE and SET are answered";
 
 /// Parses one statement; a semicolon may end it. Cost: a few microseconds per hundred bytes, most of it in the lexer.
 pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
@@ -19,7 +20,9 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
     let Some(first) = tokens.first() else {
         return Err(Error::syntax(None, "the statement is empty").advise("SELECT count(*) FROM a_table"));
     };
-    let asks = |token: &TokenWithSpan| matches!(keyword(&token.token), Keyword::SELECT | Keyword::WHERE);
+    let asks = |token: &TokenWithSpan| {
+        matches!(keyword(&token.token), Keyword::SELECT | Keyword::WHERE | Keyword::VALUES | Keyword::SET)
+    };
     if let Some(question) = tokens.iter().position(asks) {
         // What stands before a definition's SELECT has keywords of its own.
         let start = if keyword(&first.token) == Keyword::CREATE { question } else { 0 };
@@ -34,6 +37,13 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
         Keyword::DROP => ddl::drop,
         Keyword::EXPLAIN => analysis::grammar::explain,
         Keyword::SET => analysis::grammar::set,
+        Keyword::INSERT => write::insert,
+        Keyword::UPDATE => write::update,
+        Keyword::DELETE => write::delete,
+        Keyword::TRUNCATE => write::truncate,
+        Keyword::BEGIN | Keyword::START => transaction::begin,
+        Keyword::COMMIT | Keyword::END => transaction::commit,
+        Keyword::ROLLBACK | Keyword::ABORT => transaction::rollback,
         Keyword::COPY => copy::copy,
         Keyword::SHOW => ddl::show,
         Keyword::DESCRIBE | Keyword::DESC => ddl::describe,

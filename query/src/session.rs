@@ -6,17 +6,20 @@ use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::parameter::Param;
 use crate::statement::Statement;
-use crate::{analysis, define, parse, script, select};
+use crate::{analysis, define, parse, script, select, transaction};
 use muster_engine::control::Progress;
 use muster_engine::expr::time;
+use muster_engine::mutation::{Changed, Mutation};
 use muster_engine::schema::DataType;
 use muster_engine::value::Value;
 use muster_engine::{Cancel, Snapshot};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One user's thread of statements over a database: what `now()` is, how a statement is cancelled, who hears of
-/// progress. Each statement sees the present as it begins.
+/// progress. Each statement sees the present as it begins, and between `BEGIN` and `COMMIT` what the session has written.
+/// Dropped in a transaction it is rolled back.
 pub struct Session {
     pub(crate) engine: Arc<muster_engine::Database>,
     read_only: bool,
@@ -25,6 +28,9 @@ pub struct Session {
     pub(crate) cancel: Cancel,
     pub(crate) progress: Option<Box<dyn FnMut(Progress) + Send>>,
     pub(crate) files_forbidden: bool,
+    pub(crate) transaction: Option<transaction::Open>,
+    /// How long a transaction may go unused; `None` is for ever.
+    pub(crate) idle_timeout: Option<Duration>,
 }
 
 impl Session {
@@ -37,6 +43,8 @@ impl Session {
             cancel: Cancel::default(),
             progress: None,
             files_forbidden: false,
+            transaction: None,
+            idle_timeout: Some(transaction::IDLE_TIMEOUT),
         }
     }
 
@@ -76,12 +84,23 @@ impl Session {
     /// # }
     /// ```
     pub fn execute_with(&mut self, sql: &str, parameters: &[Param]) -> Result<Outcome> {
-        let outcome = self
-            .cancel
-            .check()
-            .map_err(Error::from)
-            .and_then(|()| self.execute_parsed(parse::parse(sql, parameters)?, sql));
+        let outcome =
+            self.cancel.check().map_err(Error::from).and_then(|()| match parse::parse(sql, parameters) {
+                Ok(Statement::Control(control)) => self.control(control),
+                parsed => self.in_transaction(|session| session.execute_parsed(parsed?, sql)),
+            });
         self.rearmed(outcome)
+    }
+
+    /// Applies a change that is described without SQL, in the session's transaction if it is in one. Returns when it is
+    /// durable and visible, or refuses the whole of it.
+    pub fn write(&mut self, mutation: &Mutation) -> Result<Changed> {
+        let changed = self.in_transaction(|session| {
+            session.check_writable("a write")?;
+            let now_micros = session.snapshot()?.now_micros();
+            session.apply(mutation, now_micros)
+        });
+        self.rearmed(changed)
     }
 
     /// Executes the statements of a script one by one and hands over each outcome as soon as it is there. Stops at the
@@ -97,14 +116,13 @@ impl Session {
 
     /// The members of a `SELECT columns FROM table WHERE …` as a bitmap of ordinals.
     pub fn audience(&mut self, sql: &str) -> Result<RoaringBitmap> {
-        let members = match parse::parse(sql, &[])? {
+        let members = self.in_transaction(|session| match parse::parse(sql, &[])? {
             Statement::Select(select) => {
-                let snapshot = self.snapshot();
-                select::plan(*select, &self.context(&snapshot))
-                    .and_then(|plan| plan.members(&snapshot, &self.cancel))
+                let snapshot = session.snapshot()?;
+                select::plan(*select, &session.context(&snapshot))?.members(&snapshot, &session.cancel)
             }
             _ => Err(Error::unsupported(None, "an audience is the answer of a SELECT")),
-        };
+        });
         self.rearmed(members)
     }
 
@@ -116,8 +134,8 @@ impl Session {
         result
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let snapshot = self.engine.snapshot();
+    /// A snapshot under the session's clock.
+    pub(crate) fn at_its_time(&self, snapshot: Snapshot) -> Snapshot {
         match self.now_micros {
             Some(now) => snapshot.at(now),
             None => snapshot,
@@ -130,8 +148,10 @@ impl Session {
     }
 
     fn execute_parsed(&mut self, statement: Statement, sql: &str) -> Result<Outcome> {
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot()?;
         match statement {
+            Statement::Change(change) => self.change(*change, &snapshot),
+            Statement::Control(control) => self.control(control),
             Statement::Select(select) => {
                 select::plan(*select, &self.context(&snapshot))?.run(&snapshot, &self.cancel)
             }
@@ -146,14 +166,23 @@ impl Session {
             Statement::ShowViews => define::show_views(&self.context(&snapshot)),
             Statement::ShowAudiences => define::show_audiences(&self.context(&snapshot)),
             Statement::Describe(name) => define::describe(&name, &self.context(&snapshot)),
-            Statement::CreateTable(table) => self.create_table(table, &snapshot),
-            Statement::Define(definition) => self.define(*definition, &snapshot),
-            Statement::Copy(copy) => self.copy_from(*copy, &snapshot),
+            Statement::CreateTable(table) => {
+                self.check_alone("CREATE TABLE")?;
+                self.create_table(table, &snapshot)
+            }
+            Statement::Define(definition) => {
+                self.check_alone("CREATE, ALTER and DROP")?;
+                self.define(*definition, &snapshot)
+            }
+            Statement::Copy(copy) => {
+                self.check_alone("COPY … FROM")?;
+                self.copy_from(*copy, &snapshot)
+            }
             Statement::CopyTo(copy) => self.copy_to(*copy, &snapshot),
         }
     }
 
-    /// `SET now = …`, `SET timezone = …`
+    /// `SET name = …`
     fn set(&mut self, setting: Setting) -> Result<Outcome> {
         let refuse = |message: String, advice: &str| {
             Err(Error::query(QueryErrorKind::Value, setting.span, message).advise(advice))
@@ -170,6 +199,14 @@ impl Session {
                     _ => return refuse(format!("{text:?} is no time"), "SET now = '2026-06-30 10:00:00'"),
                 };
             }
+            ("idle_in_transaction_timeout", None) => self.set_idle_timeout(Some(transaction::IDLE_TIMEOUT)),
+            ("idle_in_transaction_timeout", Some(text)) => match transaction::duration(text) {
+                Some(timeout) => self.set_idle_timeout((!timeout.is_zero()).then_some(timeout)),
+                None => {
+                    let advice = "SET idle_in_transaction_timeout = '60s'; '0' never ends a transaction";
+                    return refuse(format!("{text:?} is no length of time"), advice);
+                }
+            },
             (_, None) => self.zone = None,
             (_, Some(name)) => {
                 let Some(zone) = time::zone_named(name) else {

@@ -8,6 +8,8 @@ use crate::analysis::grammar::{Explain, Overlap, Profile, Setting};
 use crate::constant::Operator;
 use crate::ddl::Definition;
 use crate::error::Span;
+use crate::transaction::Control;
+use crate::write::grammar::Change;
 use muster_engine::exec::FoldFunction;
 use muster_engine::expr::PatternKind;
 use muster_engine::predicate::{CompareOp, Interval};
@@ -23,6 +25,8 @@ pub(crate) enum Statement {
     Define(Box<Definition>),
     Copy(Box<CopyFrom>),
     CopyTo(Box<CopyTo>),
+    Change(Box<Change>),
+    Control(Control),
     Select(Box<Select>),
     Explain(Box<Explain>),
     Profile(Box<Profile>),

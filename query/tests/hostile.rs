@@ -198,10 +198,27 @@ fn nested() -> Vec<String> {
         around("'", "id", "'");
         around("/*", "*/ active", "*/");
         around("id BETWEEN ", "1", " AND 2");
+        around("tags || ", "'a'", "");
+        around("array_append(", "tags", ", 'a')");
         let from = "SELECT id FROM (";
         all.push(format!("{}SELECT id FROM t{}", from.repeat(depth), ") x".repeat(depth)));
         all.push(format!("EXPLAIN {}SELECT id FROM t", "EXPLAIN ANALYZE ".repeat(depth)));
         all.push(format!("SELECT {} FROM t", vec!["id"; depth].join(", ")));
+        all.push(format!(
+            "INSERT INTO t (id) VALUES {} ON CONFLICT DO NOTHING",
+            vec!["(-1)"; depth].join(", ")
+        ));
+        all.push(format!("INSERT INTO t (id) VALUES ({}-1{})", "(".repeat(depth), ")".repeat(depth)));
+        all.push(format!(
+            "INSERT INTO t ({}) VALUES ({})",
+            vec!["id"; depth].join(", "),
+            vec!["1"; depth].join(", ")
+        ));
+        all.push(format!("UPDATE t SET {}", vec!["city = 'x'"; depth].join(", ")));
+        all.push(format!("UPDATE t SET city = {}'x'{}", "lower(".repeat(depth), ")".repeat(depth)));
+        all.push(format!("UPDATE t SET tags = tags{}", " || 'a'".repeat(depth)));
+        all.push(format!("DELETE FROM t WHERE {}", vec!["id = -1"; depth].join(" OR ")));
+        all.push("BEGIN;".repeat(depth));
         all.push(format!("SELECT id FROM t WHERE id IN ({})", vec!["1"; depth].join(", ")));
         // A thousand conditions are half a million pairs, which are shown; these are some thousand, or refused.
         if depth != 1_000 {
@@ -322,6 +339,8 @@ fn survive(what: &str, statements: impl Iterator<Item = String>) {
         match session.execute(&sql) {
             Ok(_) => answered += 1,
             Err(error) => {
+                // What fails in a transaction ends it, and only ROLLBACK is answered.
+                let _ = session.execute("ROLLBACK");
                 refused += 1;
                 assert!(!error.render(&sql).is_empty());
                 assert_eq!(

@@ -58,7 +58,9 @@ impl sqllogictest::DB for Adapter {
         let outcome = self.session.execute(sql)?;
         self.compare(sql)?;
         match outcome {
-            Outcome::Done { .. } => Ok(DBOutput::StatementComplete(0)),
+            done @ Outcome::Done { .. } => {
+                Ok(DBOutput::StatementComplete(done.rows_changed().unwrap_or_default()))
+            }
             Outcome::Rows { columns, rows, .. } => Ok(DBOutput::Rows {
                 types: vec![DefaultColumnType::Any; columns.len()],
                 rows: rows.into_iter().map(|row| row.iter().map(show).collect()).collect(),
@@ -120,4 +122,5 @@ macro_rules! chapters {
 chapters!(
     types comparisons nulls tags times groups rows errors ddl audiences views
     expressions text grouping subqueries zones samples_buckets analysis differences
+    writes transactions tags_writes
 );

@@ -1,35 +1,48 @@
-//! Expressions of some members of one chunk, a batch at a time.
+//! Expressions of many values, a batch at a time: of some members of one chunk, of a dictionary's entries, of codes.
 //!
-//! A batch is computed node by node over columns of machine numbers; where a node has no such loop, or a number does not
-//! fit, its values are computed one by one by [`crate::expr`], whose meaning is the only one. A batch that makes an error is
-//! computed again member by member: SQL's AND, OR and CASE do not compute what they need not.
+//! A batch is computed node by node over columns of machine numbers and borrowed texts; where a node has no such loop, or
+//! a number does not fit, its values are computed one by one by [`crate::expr`], whose meaning is the only one. A batch that
+//! makes an error is computed again one by one: SQL's AND, OR and CASE do not compute what they need not.
 
 mod lanes;
 
 use crate::Result;
+use crate::code;
 use crate::control::Cancel;
-use crate::dictionary::Dictionary;
-use crate::expr::Compiled;
+use crate::dictionary::{Dictionary, DictionaryRef};
+use crate::expr::{Compiled, Terms};
 use crate::plan::{ComputedTest, Plan};
+use crate::schema::DataType;
 use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
-use lanes::Lane;
+use lanes::Batch;
+use std::borrow::Cow;
 
-/// Members computed at once: some columns of numbers stay in the first cache.
+/// Computed at once: some columns of numbers stay in the first cache.
 const BATCH: usize = 1_024;
 
-/// The columns of an expression.
-pub(crate) struct Inputs<'r, 'a> {
-    columns: Vec<(&'r ColumnReader<'a>, Option<&'a Dictionary>)>,
+/// Where the values of an expression's columns come from.
+pub(crate) enum Inputs<'r, 'a> {
+    /// The members of a chunk, by row.
+    Members {
+        /// The columns, in the order of the expression's.
+        columns: Vec<(&'r ColumnReader<'a>, Option<&'a Dictionary>)>,
+        /// The chunk.
+        chunk: u32,
+    },
+    /// The entries of the only column's dictionary, by code.
+    Entries(DictionaryRef<'a>),
+    /// The codes of the only column, counted from the first.
+    Codes(DataType, i64),
 }
 
 impl<'r, 'a> Inputs<'r, 'a> {
     /// The columns of a test, read by the plan's readers.
-    pub(super) fn of_test(plan: &'r Plan<'a>, test: &ComputedTest) -> Inputs<'r, 'a> {
-        let columns = test.compiled.columns().iter().zip(&test.readers);
+    pub(super) fn of_test(plan: &'r Plan<'a>, test: &ComputedTest, chunk: u32) -> Inputs<'r, 'a> {
+        let columns = test.terms.columns().iter().zip(&test.readers);
         let columns =
             columns.map(|(column, reader)| (&plan.readers[*reader], plan.table.dictionary(*column)));
-        Inputs { columns: columns.collect() }
+        Inputs::Members { columns: columns.collect(), chunk }
     }
 
     /// The columns of an expression, read by readers in the order of its columns.
@@ -37,65 +50,117 @@ impl<'r, 'a> Inputs<'r, 'a> {
         table: &'a TableState,
         compiled: &Compiled,
         readers: &'r [ColumnReader<'a>],
+        chunk: u32,
     ) -> Inputs<'r, 'a> {
         let columns = compiled.columns().iter().zip(readers);
-        Inputs { columns: columns.map(|(column, reader)| (reader, table.dictionary(*column))).collect() }
+        let columns = columns.map(|(column, reader)| (reader, table.dictionary(*column)));
+        Inputs::Members { columns: columns.collect(), chunk }
     }
 
-    /// The values of one member.
-    fn values(&self, ordinal: u32) -> Result<Vec<Value>> {
-        self.columns
-            .iter()
-            .map(|(reader, dictionary)| super::value_at(reader, *dictionary, ordinal))
-            .collect()
+    /// The ordinal of a row, which entries and codes have none of.
+    fn ordinal(&self, row: u32) -> u32 {
+        if let Inputs::Members { chunk, .. } = self { chunk << 16 | row } else { 0 }
+    }
+
+    /// The values of one row.
+    fn values(&self, row: u32) -> Result<Vec<Value>> {
+        match self {
+            Inputs::Members { columns, .. } => columns
+                .iter()
+                .map(|(reader, dictionary)| super::value_at(reader, *dictionary, self.ordinal(row)))
+                .collect(),
+            Inputs::Entries(view) => Ok(vec![Value::Text(text_of(view.get(row)).into_owned())]),
+            Inputs::Codes(data_type, first) => Ok(vec![code::decode(*data_type, first + i64::from(row))]),
+        }
     }
 }
 
-/// Calls `hear` with the truth of an expression for each of some members: `None` is unknown.
-pub(super) fn truths(
-    compiled: &Compiled,
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+/// Calls `hear` with those of some rows for which the terms hold, in the order of the rows.
+///
+/// The terms are asked one after another, each of the rows that those before it have left open. So only an error of a row
+/// that is still open is one.
+pub(crate) fn chosen(
+    terms: &Terms,
     inputs: &Inputs<'_, '_>,
     cancel: &Cancel,
-    chunk: u32,
-    rows: &[u16],
-    mut hear: impl FnMut(u16, Option<bool>),
+    rows: &[u32],
+    mut hear: impl FnMut(u32),
 ) -> Result<()> {
-    for batch in rows.chunks(BATCH) {
+    let mut found = Vec::new();
+    for rows in rows.chunks(BATCH) {
         cancel.check()?;
-        if let Ok(lane) = lanes::compute(compiled.root(), inputs, chunk, batch) {
-            match &lane {
-                Lane::Truth(truths) => batch.iter().zip(truths).for_each(|(row, truth)| hear(*row, *truth)),
-                lane => batch.iter().enumerate().for_each(|(i, row)| hear(*row, truth(&lane.value(i)))),
+        let mut batch = Batch::new(inputs, rows.to_vec());
+        let mut open = vec![true; rows.len()];
+        for (node, wanted) in terms.each() {
+            let mut left = 0;
+            let mut take = |open: &mut bool, row: u32, holds: bool| {
+                if *open && holds != terms.all() {
+                    *open = false;
+                    if holds {
+                        found.push(row);
+                    }
+                }
+                left += usize::from(*open);
+            };
+            match batch.compute(node) {
+                Ok(lane) => {
+                    let truths = lane.of_each(open.len());
+                    // Most terms of a thousand decide nothing: that is one look at each truth.
+                    if !truths
+                        .iter()
+                        .fold(false, |any, truth| any | ((*truth == Some(*wanted)) != terms.all()))
+                    {
+                        continue;
+                    }
+                    for ((open, row), truth) in open.iter_mut().zip(batch.rows()).zip(&*truths) {
+                        take(open, *row, *truth == Some(*wanted));
+                    }
+                }
+                Err(_) => {
+                    for (open, row) in open.iter_mut().zip(batch.rows()) {
+                        let holds = *open
+                            && node.eval(inputs.ordinal(*row), &inputs.values(*row)?)?
+                                == Value::Boolean(*wanted);
+                        take(open, *row, holds);
+                    }
+                }
             }
-            continue;
+            if left == 0 {
+                break;
+            }
+            if left <= open.len() / 2 {
+                let rows = batch.rows().iter().zip(&open).filter(|(_, open)| **open).map(|(row, _)| *row);
+                batch = Batch::new(inputs, rows.collect());
+                open = vec![true; left];
+            }
         }
-        for row in batch {
-            let ordinal = chunk << 16 | u32::from(*row);
-            hear(*row, truth(&compiled.eval(ordinal, &inputs.values(ordinal)?)?));
+        if terms.all() {
+            found.extend(batch.rows().iter().zip(&open).filter(|(_, open)| **open).map(|(row, _)| *row));
         }
+        found.sort_unstable();
+        found.drain(..).for_each(&mut hear);
     }
     Ok(())
-}
-
-fn truth(value: &Value) -> Option<bool> {
-    if let Value::Boolean(truth) = value { Some(*truth) } else { None }
 }
 
 /// The values of an expression for some members of one chunk, appended to `values`.
 pub(crate) fn values(
     compiled: &Compiled,
     inputs: &Inputs<'_, '_>,
-    chunk: u32,
     rows: &[u16],
     values: &mut Vec<Value>,
 ) -> Result<()> {
-    for batch in rows.chunks(BATCH) {
-        match lanes::compute(compiled.root(), inputs, chunk, batch) {
-            Ok(lane) => values.extend((0..batch.len()).map(|i| lane.value(i))),
+    for rows in rows.chunks(BATCH) {
+        let batch = Batch::new(inputs, rows.iter().map(|row| u32::from(*row)).collect());
+        match batch.compute(compiled.root()) {
+            Ok(lane) => values.extend((0..rows.len()).map(|i| lane.value(i))),
             Err(_) => {
-                for row in batch {
-                    let ordinal = chunk << 16 | u32::from(*row);
-                    values.push(compiled.eval(ordinal, &inputs.values(ordinal)?)?);
+                for row in batch.rows() {
+                    values.push(compiled.eval(inputs.ordinal(*row), &inputs.values(*row)?)?);
                 }
             }
         }

@@ -167,17 +167,16 @@ impl<'a> Worker<'_, 'a> {
                 Ok(self.rows_into(clause, here.map(|o| (o & 0xffff) as usize), |_| true))
             }
             Test::Computed(test) => {
-                let rows = self.live_rows(chunk)?;
+                let rows: Vec<u32> = self.live_rows(chunk)?.into_iter().map(u32::from).collect();
                 let (words, fresh) = clause.made(self);
                 if fresh {
                     words.fill(0);
                 }
                 let mut members = 0;
-                let inputs = Inputs::of_test(plan, test);
-                compute::truths(&test.compiled, &inputs, &plan.cancel, chunk, &rows, |row, truth| {
-                    let holds = truth == Some(test.wanted);
-                    words[usize::from(row) / 64] |= u64::from(holds) << (row % 64);
-                    members += u32::from(holds);
+                let inputs = Inputs::of_test(plan, test, chunk);
+                compute::chosen(&test.terms, &inputs, &plan.cancel, &rows, |row| {
+                    words[row as usize / 64] |= 1 << (row % 64);
+                    members += 1;
                 })?;
                 self.stats.bytes += 8 * (rows.len() * test.readers.len()) as u64;
                 Ok(members)
@@ -341,15 +340,10 @@ impl<'a> Worker<'_, 'a> {
         match &planned.test {
             Test::Computed(test) => {
                 self.stats.bytes += 64 * (members.len() * test.readers.len()) as u64;
-                let mut kept = Vec::with_capacity(members.len());
-                let inputs = Inputs::of_test(plan, test);
-                compute::truths(&test.compiled, &inputs, &plan.cancel, chunk, members, |row, truth| {
-                    if truth == Some(test.wanted) {
-                        kept.push(row);
-                    }
-                })?;
-                *members = kept;
-                return Ok(());
+                let inputs = Inputs::of_test(plan, test, chunk);
+                let rows: Vec<u32> = members.drain(..).map(u32::from).collect();
+                let keep = |row| members.push(row as u16);
+                return compute::chosen(&test.terms, &inputs, &plan.cancel, &rows, keep);
             }
             Test::Codes(intervals) => {
                 if let Some(values) = reader.values(chunk)? {

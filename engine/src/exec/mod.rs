@@ -8,7 +8,7 @@
 mod chunk;
 mod clause;
 mod codeset;
-mod compute;
+pub(crate) mod compute;
 mod front;
 mod leafset;
 mod overlap;

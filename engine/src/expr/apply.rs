@@ -3,7 +3,7 @@
 //! The executor computes whole batches where it can and comes here for the rest, so this is also what it is tested
 //! against. A NULL argument makes NULL, except for the functions that say otherwise and are looked at first.
 
-use super::{Function, TimeField, bucket, number, time};
+use super::{Function, TimeField, bucket, number, text, time};
 use crate::calendar::{MICROS_PER_DAY, add_interval, days_of};
 use crate::eval::{compare, holds, kind_of};
 use crate::predicate::Interval;
@@ -15,7 +15,9 @@ use std::cmp::Ordering;
 /// The value of a function. [`Function::Like`] and [`Function::AtZone`] are prepared by [`super::Compiled`] and do not
 /// come here.
 pub(crate) fn apply(function: &Function, arguments: &[Value]) -> Result<Value> {
-    if let Some(value) = of_nulls(function, arguments)? {
+    if !keeps_null(function)
+        && let Some(value) = of_nulls(function, arguments)?
+    {
         return Ok(value);
     }
     if arguments.contains(&Value::Null) {
@@ -33,6 +35,14 @@ pub(crate) fn apply(function: &Function, arguments: &[Value]) -> Result<Value> {
             Ok(Value::Boolean(wanted.iter().all(|tag| tags.contains(tag))))
         }
         (Function::Cardinality, [Value::Tags(tags)]) => Ok(Value::Integer(tags.len() as i64)),
+        (Function::AddTags, [a, b]) => {
+            let mut tags = tags_of(function, a)?;
+            tags.extend(tags_of(function, b)?);
+            Ok(Value::tags(tags))
+        }
+        (Function::RemoveTag, [Value::Tags(tags), Value::Text(gone)]) => {
+            Ok(Value::Tags(tags.iter().filter(|tag| *tag != gone).cloned().collect()))
+        }
         (Function::Bucket { salt, buckets }, [key]) => bucket::of_value(key, salt, *buckets),
         (Function::Cast(data_type), [value]) => cast(value, *data_type),
         (
@@ -79,6 +89,23 @@ pub(crate) fn apply(function: &Function, arguments: &[Value]) -> Result<Value> {
         }
         (function, arguments) => Err(wrong(function, arguments)),
     }
+}
+
+/// True of the functions that are NULL where an argument is.
+pub(crate) fn keeps_null(function: &Function) -> bool {
+    !matches!(
+        function,
+        Function::IsNull
+            | Function::Same
+            | Function::And
+            | Function::Or
+            | Function::In
+            | Function::Coalesce
+            | Function::NullIf
+            | Function::Case
+            | Function::Greatest
+            | Function::Least
+    )
 }
 
 /// The functions that do something else with NULLs than become NULL.
@@ -128,6 +155,11 @@ fn of_nulls(function: &Function, arguments: &[Value]) -> Result<Option<Value>> {
             let taken = pairs.into_iter().find(|pair| pair[0] == Value::Boolean(true)).map(|pair| &pair[1]);
             taken.or(rest).cloned().unwrap_or(Value::Null)
         }
+        // A set holds no NULL: there is none to be added or removed.
+        (Function::AddTags, [Value::Null, value] | [value, Value::Null]) if *value != Value::Null => {
+            Value::tags(tags_of(function, value)?)
+        }
+        (Function::RemoveTag, [tags @ Value::Tags(_), Value::Null]) => tags.clone(),
         (Function::Greatest | Function::Least, values) => {
             let wanted = if *function == Function::Greatest { Ordering::Greater } else { Ordering::Less };
             let mut best = Value::Null;
@@ -140,6 +172,15 @@ fn of_nulls(function: &Function, arguments: &[Value]) -> Result<Option<Value>> {
         }
         _ => return Ok(None),
     }))
+}
+
+/// A set of tags as it is, a text as the one tag of a set.
+fn tags_of(function: &Function, value: &Value) -> Result<Vec<String>> {
+    match value {
+        Value::Tags(tags) => Ok(tags.clone()),
+        Value::Text(tag) => Ok(vec![tag.clone()]),
+        other => Err(wrong(function, std::slice::from_ref(other))),
+    }
 }
 
 pub(super) fn wrong(function: &Function, arguments: &[Value]) -> Error {
@@ -184,10 +225,7 @@ fn extract(field: TimeField, micros: i64) -> Result<Value> {
 
 fn text(function: &Function, arguments: &[Value]) -> Result<Value> {
     Ok(match (function, arguments) {
-        (Function::Lower, [Value::Text(text)]) => Value::Text(text.to_lowercase()),
-        (Function::Upper, [Value::Text(text)]) => Value::Text(text.to_uppercase()),
-        (Function::Length, [Value::Text(text)]) => Value::Integer(text.chars().count() as i64),
-        (Function::Trim, [Value::Text(text)]) => Value::Text(text.trim_matches(' ').to_owned()),
+        (Function::Length, [Value::Text(text)]) => Value::Integer(text::length(text)),
         (Function::Concat, parts) => {
             let mut whole = String::new();
             for part in parts {
@@ -198,38 +236,10 @@ fn text(function: &Function, arguments: &[Value]) -> Result<Value> {
             }
             Value::Text(whole)
         }
-        (Function::Substr, [Value::Text(text), Value::Integer(from)]) => {
-            let skipped = usize::try_from(from.saturating_sub(1).max(0)).unwrap_or(usize::MAX);
-            Value::Text(text.chars().skip(skipped).collect())
-        }
-        (Function::Substr, [Value::Text(text), Value::Integer(from), Value::Integer(length)]) => {
-            if *length < 0 {
-                return Err(Error::Invalid("the length of a substr is not negative".into()));
-            }
-            // Characters before the first count too: substr('abc', 0, 2) is 'a'.
-            let end = from.saturating_add(*length).saturating_sub(1).max(0);
-            let skipped = from.saturating_sub(1).max(0);
-            let taken = usize::try_from(end.saturating_sub(skipped).max(0)).unwrap_or(usize::MAX);
-            let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
-            Value::Text(text.chars().skip(skipped).take(taken).collect())
-        }
-        (Function::Replace, [Value::Text(text), Value::Text(from), Value::Text(to)]) => {
-            Value::Text(if from.is_empty() { text.clone() } else { text.replace(from.as_str(), to) })
-        }
-        (Function::SplitPart, [Value::Text(text), Value::Text(separator), Value::Integer(n)]) => {
-            if *n == 0 {
-                return Err(Error::Invalid("split_part counts from 1, or from -1 at the end".into()));
-            }
-            let index = usize::try_from(n.unsigned_abs() - 1).unwrap_or(usize::MAX);
-            let part = if separator.is_empty() {
-                (index == 0).then_some(text.as_str())
-            } else if *n > 0 {
-                text.split(separator.as_str()).nth(index)
-            } else {
-                text.rsplit(separator.as_str()).nth(index)
-            };
-            Value::Text(part.unwrap_or_default().to_owned())
-        }
+        (function, [Value::Text(text), rest @ ..]) => match text::changed(function, text, rest) {
+            Some(changed) => Value::Text(changed?.into_owned()),
+            None => return Err(wrong(function, arguments)),
+        },
         (function, arguments) => return Err(wrong(function, arguments)),
     })
 }
@@ -270,6 +280,26 @@ mod tests {
             assert!(matches!(of(Function::DaysToBirthday), Value::Integer(0..=366)));
             assert!(matches!(of(Function::Years), Value::Integer(years) if years.abs() > 5_000_000));
         }
+    }
+
+    #[test]
+    fn tags_are_a_set_and_null_is_no_tag() {
+        let tags = |tags: &[&str]| Value::tags(tags.iter().map(|tag| (*tag).to_owned()));
+        let text = |text: &str| Value::Text(text.to_owned());
+        let add = |a: Value, b: Value| apply(&Function::AddTags, &[a, b]).unwrap();
+        let without = |a: Value, b: Value| apply(&Function::RemoveTag, &[a, b]).unwrap();
+        assert_eq!(add(tags(&["b"]), text("a")), tags(&["a", "b"]));
+        assert_eq!(add(text("b"), tags(&["b"])), tags(&["b"]));
+        assert_eq!(add(tags(&["b"]), tags(&["a", "b"])), tags(&["a", "b"]));
+        assert_eq!(add(Value::Null, text("a")), tags(&["a"]));
+        assert_eq!(add(tags(&["a"]), Value::Null), tags(&["a"]));
+        assert_eq!(add(Value::Null, Value::Null), Value::Null);
+        assert_eq!(without(tags(&["a", "b"]), text("a")), tags(&["b"]));
+        assert_eq!(without(tags(&["a"]), text("c")), tags(&["a"]));
+        assert_eq!(without(tags(&["a"]), Value::Null), tags(&["a"]));
+        assert_eq!(without(Value::Null, text("a")), Value::Null);
+        assert!(apply(&Function::AddTags, &[tags(&[]), Value::Integer(1)]).is_err());
+        assert!(apply(&Function::AddTags, &[Value::Null, Value::Integer(1)]).is_err());
     }
 
     /// The digits after the point of a product were added in eight bits.

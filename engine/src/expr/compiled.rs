@@ -4,13 +4,15 @@ use super::apply::apply;
 use super::clock::{Beside, resolve};
 use super::pattern::Matcher;
 use super::{Expr, Function, time};
-use crate::eval::kind_of;
+use crate::eval::{compare, kind_of};
 use crate::schema::ColumnId;
 use crate::value::Value;
 use crate::{Error, Result};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use jiff::tz::TimeZone;
-use std::collections::HashSet;
-use std::mem::{Discriminant, discriminant};
+use std::cmp::Ordering;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// An expression deeper than this is refused: computing it recurses.
 pub const DEPTH_MAX: usize = 1_200;
@@ -19,6 +21,72 @@ pub const DEPTH_MAX: usize = 1_200;
 pub struct Compiled {
     columns: Vec<ColumnId>,
     root: Node,
+}
+
+/// Prepared conditions that are asked together: all of them are to be as wanted, or any.
+pub(crate) struct Terms {
+    columns: Vec<ColumnId>,
+    terms: Vec<(Node, bool)>,
+    all: bool,
+}
+
+impl Terms {
+    /// Prepares conditions, each with the truth that is wanted of it; errors as [`Compiled::new`].
+    pub(crate) fn new(terms: &[(Expr, bool)], all: bool, now_micros: i64) -> Result<Terms> {
+        let mut preparing = Preparing::new(now_micros);
+        if terms.len() > 1 {
+            preparing.share(terms);
+        }
+        let prepared = terms.iter().map(|(expr, wanted)| Ok((preparing.node(expr, 0)?, *wanted)));
+        let terms = prepared.collect::<Result<_>>()?;
+        Ok(Terms { columns: preparing.columns, terms, all })
+    }
+
+    /// The columns that are read, each once.
+    pub(crate) fn columns(&self) -> &[ColumnId] {
+        &self.columns
+    }
+
+    /// Each condition, and the truth that is wanted of it.
+    pub(crate) fn each(&self) -> &[(Node, bool)] {
+        &self.terms
+    }
+
+    /// The condition, where it is one.
+    pub(crate) fn single(&self) -> Option<&(Node, bool)> {
+        if let [term] = self.terms.as_slice() { Some(term) } else { None }
+    }
+
+    /// True where all are to be as wanted; else any.
+    pub(crate) fn all(&self) -> bool {
+        self.all
+    }
+
+    /// True where the values are as wanted. What decides ends the asking: later terms make no error.
+    pub(crate) fn hold(&self, ordinal: u32, inputs: &[Value]) -> Result<bool> {
+        for (node, wanted) in &self.terms {
+            if (node.eval(ordinal, inputs)? == Value::Boolean(*wanted)) != self.all {
+                return Ok(!self.all);
+            }
+        }
+        Ok(self.all)
+    }
+
+    /// True where a text, the only column's value, is as wanted; an error is not.
+    pub(crate) fn match_text(&self, text: &[u8]) -> bool {
+        let mut value = None;
+        let mut holds = |(node, wanted): &(Node, bool)| match node {
+            Node::Match(inner, matcher) if matches!(**inner, Node::Input(_)) => {
+                matcher.matches(text) == *wanted
+            }
+            node => {
+                let value =
+                    value.get_or_insert_with(|| [Value::Text(String::from_utf8_lossy(text).into_owned())]);
+                node.eval(0, value).is_ok_and(|truth| truth == Value::Boolean(*wanted))
+            }
+        };
+        if self.all { self.terms.iter().all(holds) } else { self.terms.iter().any(&mut holds) }
+    }
 }
 
 /// A node of a prepared expression.
@@ -35,17 +103,16 @@ pub(crate) enum Node {
     Zone(Box<Node>, TimeZone),
     /// [`Function::In`] of a long list of constants.
     Among(Box<Node>, Box<Among>),
+    /// What several terms compute, by its number.
+    Shared(usize, Box<Node>),
     /// Anything else.
     Call(Function, Vec<Node>),
 }
 
-/// Constants of one kind, by the bytes that equal ones have.
+/// Constants that can be compared with each other, in order.
 pub(crate) struct Among {
-    found: HashSet<Vec<u8>>,
-    kind: Discriminant<Value>,
-    has_null: bool,
-    /// For a value of another kind: each is compared with it.
     list: Vec<Value>,
+    has_null: bool,
 }
 
 /// A list of fewer constants is compared one by one.
@@ -53,42 +120,32 @@ const AMONG_MIN: usize = 9;
 
 impl Among {
     /// `None` where the list is short, or of several kinds.
-    fn new(list: &[Node]) -> Option<Among> {
-        let mut values = Vec::with_capacity(list.len());
-        for node in list {
+    fn new(nodes: &[Node]) -> Option<Among> {
+        let mut list = Vec::with_capacity(nodes.len());
+        for node in nodes {
             let Node::Value(value) = node else { return None };
-            values.push(value.clone());
+            list.push(value.clone());
         }
-        let has_null = values.contains(&Value::Null);
-        values.retain(|value| *value != Value::Null);
-        let kind = discriminant(values.first()?);
-        if values.len() < AMONG_MIN || values.iter().any(|value| discriminant(value) != kind) {
+        let has_null = list.contains(&Value::Null);
+        list.retain(|value| *value != Value::Null);
+        if list.len() < AMONG_MIN || list.iter().any(|value| !matches!(compare(&list[0], value), Ok(Some(_))))
+        {
             return None;
         }
-        let found = values.iter().map(bytes_of).collect();
-        Some(Among { found, kind, has_null, list: values })
+        list.sort_by(|a, b| compare(a, b).ok().flatten().unwrap_or(Ordering::Equal));
+        Some(Among { list, has_null })
     }
 
     /// `value IN (list)`, with SQL's rule for NULLs.
-    pub(crate) fn holds(&self, value: Value) -> Result<Value> {
-        if value == Value::Null {
-            return Ok(Value::Null);
+    pub(crate) fn holds(&self, value: &Value) -> Result<Option<bool>> {
+        if *value == Value::Null {
+            return Ok(None);
         }
-        let found = if discriminant(&value) == self.kind {
-            self.found.contains(&bytes_of(&value))
-        } else {
-            let mut arguments = vec![value];
-            arguments.extend(self.list.iter().cloned());
-            apply(&Function::In, &arguments)? == Value::Boolean(true)
-        };
-        Ok(if found || !self.has_null { Value::Boolean(found) } else { Value::Null })
+        compare(value, &self.list[0])?;
+        let order = |item: &Value| compare(item, value).ok().flatten().unwrap_or(Ordering::Equal);
+        let found = self.list.binary_search_by(order).is_ok();
+        Ok((found || !self.has_null).then_some(found))
     }
-}
-
-fn bytes_of(value: &Value) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    crate::exec::key_bytes(value, &mut bytes);
-    bytes
 }
 
 impl Compiled {
@@ -96,9 +153,9 @@ impl Compiled {
     ///
     /// Errors: a pattern or zone that is none, a constant part that cannot be computed, more than `DEPTH_MAX` levels.
     pub fn new(expr: &Expr, now_micros: i64) -> Result<Compiled> {
-        let mut columns = Vec::new();
-        let root = compile(expr, now_micros, &mut columns, 0)?;
-        Ok(Compiled { columns, root })
+        let mut preparing = Preparing::new(now_micros);
+        let root = preparing.node(expr, 0)?;
+        Ok(Compiled { columns: preparing.columns, root })
     }
 
     /// The columns that are read, each once.
@@ -122,46 +179,106 @@ impl Compiled {
     }
 }
 
-fn compile(expr: &Expr, now_micros: i64, columns: &mut Vec<ColumnId>, depth: usize) -> Result<Node> {
-    if depth > DEPTH_MAX {
-        return Err(Error::Invalid(format!("an expression is at most {DEPTH_MAX} levels deep")));
+/// Prepares expressions over the same columns.
+struct Preparing<'e> {
+    now_micros: i64,
+    columns: Vec<ColumnId>,
+    /// Where arguments stand several times, each by its fingerprint.
+    fingerprints: HashMap<*const Expr, u64>,
+    /// The first of those that are equal, and its number.
+    shared: HashMap<u64, (&'e Expr, usize)>,
+}
+
+impl<'e> Preparing<'e> {
+    fn new(now_micros: i64) -> Preparing<'e> {
+        Preparing { now_micros, columns: Vec::new(), fingerprints: HashMap::new(), shared: HashMap::new() }
     }
-    Ok(match expr {
-        Expr::Ordinal => Node::Ordinal,
-        Expr::Literal(literal) => Node::Value(resolve(literal, now_micros, Beside::Function)?.into_owned()),
-        Expr::Column(column) => {
-            let known = columns.iter().position(|known| known == column);
-            Node::Input(known.unwrap_or_else(|| {
-                columns.push(*column);
-                columns.len() - 1
-            }))
+
+    /// Looks for functions that are arguments several times.
+    fn share(&mut self, terms: &[(Expr, bool)]) {
+        let mut places = HashMap::new();
+        for (expr, _) in terms {
+            fingerprint(expr, 0, &mut places);
         }
-        Expr::Call { function, arguments } => {
-            let mut nodes = Vec::with_capacity(arguments.len());
-            for argument in arguments {
-                nodes.push(compile(argument, now_micros, columns, depth + 1)?);
+        let mut times: HashMap<u64, usize> = HashMap::new();
+        places.values().for_each(|fingerprint| *times.entry(*fingerprint).or_default() += 1);
+        places.retain(|_, fingerprint| times[fingerprint] > 1);
+        self.fingerprints = places;
+    }
+
+    /// An argument; one that stands elsewhere too is computed once for both.
+    fn argument(&mut self, expr: &'e Expr, depth: usize) -> Result<Node> {
+        let node = self.node(expr, depth)?;
+        let Some(fingerprint) = self.fingerprints.get(&std::ptr::from_ref(expr)) else { return Ok(node) };
+        let next = self.shared.len();
+        let (first, number) = *self.shared.entry(*fingerprint).or_insert((expr, next));
+        let same = first == expr && !matches!(node, Node::Value(_));
+        Ok(if same { Node::Shared(number, Box::new(node)) } else { node })
+    }
+
+    fn node(&mut self, expr: &'e Expr, depth: usize) -> Result<Node> {
+        if depth > DEPTH_MAX {
+            return Err(Error::Invalid(format!("an expression is at most {DEPTH_MAX} levels deep")));
+        }
+        Ok(match expr {
+            Expr::Ordinal => Node::Ordinal,
+            Expr::Literal(literal) => {
+                Node::Value(resolve(literal, self.now_micros, Beside::Function)?.into_owned())
             }
-            let constant = nodes.iter().all(|node| matches!(node, Node::Value(_)));
-            let mut one = || match (nodes.pop(), nodes.is_empty()) {
-                (Some(node), true) => Ok(Box::new(node)),
-                _ => Err(Error::Invalid(format!("{function:?} takes one argument"))),
-            };
-            let node = match function {
-                Function::Like(pattern) => Node::Match(one()?, Matcher::new(pattern)?),
-                Function::AtZone(name) => {
-                    let zone = time::zone_named(name)
-                        .ok_or_else(|| Error::Invalid(format!("there is no time zone {name:?}")))?;
-                    Node::Zone(one()?, zone)
+            Expr::Column(column) => {
+                let known = self.columns.iter().position(|known| known == column);
+                Node::Input(known.unwrap_or_else(|| {
+                    self.columns.push(*column);
+                    self.columns.len() - 1
+                }))
+            }
+            Expr::Call { function, arguments } => {
+                let mut nodes = Vec::with_capacity(arguments.len());
+                for argument in arguments {
+                    nodes.push(self.argument(argument, depth + 1)?);
                 }
-                Function::In if nodes.len() > AMONG_MIN => match Among::new(&nodes[1..]) {
-                    Some(among) => Node::Among(Box::new(nodes.swap_remove(0)), Box::new(among)),
-                    None => Node::Call(Function::In, nodes),
-                },
-                function => Node::Call(function.clone(), nodes),
-            };
-            if constant { Node::Value(node.eval(0, &[])?) } else { node }
+                call(function, nodes)?
+            }
+        })
+    }
+}
+
+/// A number that is the same for equal expressions, and hardly ever for others; those of functions are kept by place.
+fn fingerprint(expr: &Expr, depth: usize, places: &mut HashMap<*const Expr, u64>) -> u64 {
+    let mut hasher = FixedState::default().build_hasher();
+    match expr {
+        // Deeper ones are refused.
+        Expr::Call { function, arguments } if depth <= DEPTH_MAX => {
+            format!("{function:?}").hash(&mut hasher);
+            arguments.iter().for_each(|argument| fingerprint(argument, depth + 1, places).hash(&mut hasher));
+            places.insert(std::ptr::from_ref(expr), hasher.finish());
         }
-    })
+        Expr::Call { .. } => {}
+        leaf => format!("{leaf:?}").hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+fn call(function: &Function, mut nodes: Vec<Node>) -> Result<Node> {
+    let constant = nodes.iter().all(|node| matches!(node, Node::Value(_)));
+    let mut one = || match (nodes.pop(), nodes.is_empty()) {
+        (Some(node), true) => Ok(Box::new(node)),
+        _ => Err(Error::Invalid(format!("{function:?} takes one argument"))),
+    };
+    let node = match function {
+        Function::Like(pattern) => Node::Match(one()?, Matcher::new(pattern)?),
+        Function::AtZone(name) => {
+            let zone = time::zone_named(name)
+                .ok_or_else(|| Error::Invalid(format!("there is no time zone {name:?}")))?;
+            Node::Zone(one()?, zone)
+        }
+        Function::In if nodes.len() > AMONG_MIN => match Among::new(&nodes[1..]) {
+            Some(among) => Node::Among(Box::new(nodes.swap_remove(0)), Box::new(among)),
+            None => Node::Call(Function::In, nodes),
+        },
+        function => Node::Call(function.clone(), nodes),
+    };
+    Ok(if constant { Node::Value(node.eval(0, &[])?) } else { node })
 }
 
 impl Node {
@@ -171,13 +288,16 @@ impl Node {
             Node::Input(number) => Ok(inputs.get(*number).cloned().unwrap_or(Value::Null)),
             Node::Value(value) => Ok(value.clone()),
             Node::Ordinal => Ok(Value::Integer(i64::from(ordinal))),
+            Node::Shared(_, node) => node.eval(ordinal, inputs),
             Node::Match(text, matcher) => match text.eval(ordinal, inputs)? {
                 Value::Null => Ok(Value::Null),
                 Value::Text(text) => Ok(Value::Boolean(matcher.matches(text.as_bytes()))),
                 other => Err(Error::Invalid(format!("LIKE does not take {}", kind_of(&other)))),
             },
             Node::Zone(value, zone) => at_zone(value.eval(ordinal, inputs)?, zone),
-            Node::Among(value, among) => among.holds(value.eval(ordinal, inputs)?),
+            Node::Among(value, among) => {
+                Ok(among.holds(&value.eval(ordinal, inputs)?)?.map_or(Value::Null, Value::Boolean))
+            }
             // Only what decides is computed: a branch not taken has no error.
             Node::Call(function @ (Function::And | Function::Or), terms) => {
                 let decisive = Value::Boolean(*function == Function::Or);
@@ -245,6 +365,8 @@ mod tests {
         prop_oneof![
             (0i64..40).prop_map(Value::Integer),
             (0i128..400).prop_map(|unscaled| Value::Decimal { unscaled, scale: 1 }),
+            (0i32..160).prop_map(|quarters| Value::Double(f64::from(quarters) / 4.0)),
+            Just(Value::Double(f64::NAN)),
             Just(Value::Null),
         ]
     }

@@ -10,11 +10,12 @@ pub(crate) mod clock;
 mod compiled;
 mod number;
 mod pattern;
+pub(crate) mod text;
 pub mod time;
 
-pub(crate) use apply::apply;
+pub(crate) use apply::{apply, keeps_null};
 pub use compiled::Compiled;
-pub(crate) use compiled::{Node, at_zone};
+pub(crate) use compiled::{Node, Terms, at_zone};
 pub(crate) use pattern::Matcher;
 
 use crate::predicate::{CompareOp, Interval, Literal};
@@ -109,6 +110,10 @@ pub enum Function {
     Like(Pattern),
     /// Number of tags.
     Cardinality,
+    /// Tags of both sides, each a set of tags or a text that is one; a NULL adds none, two are NULL.
+    AddTags,
+    /// `array_remove(tags, tag)`: the set without it.
+    RemoveTag,
     /// A time cut to a unit; a DATE becomes a TIMESTAMP.
     DateTrunc(TimeUnit),
     /// A field of a time: whole numbers, but DOUBLE PRECISION for `epoch` and DECIMAL for `second`.

@@ -74,6 +74,9 @@ fn of_leaf(plan: &Plan<'_>, leaf: &Leaf) -> String {
         Test::Codes(ranges) if has(SectionKind::Order) => format!("range index, {} ranges", ranges.len()),
         Test::Codes(_) => "values, one by one".to_owned(),
         Test::Ordinals(ordinals) => format!("{} members, looked up", ordinals.len()),
+        Test::Computed(test) if test.count() > 1 => {
+            format!("{} expressions computed, member by member", test.count())
+        }
         Test::Computed(_) => "computed, member by member".to_owned(),
     }
 }

@@ -9,10 +9,15 @@
 //! | a number, date or time of up to [`DOMAIN_MAX`] different codes between its ends | of each of these codes |
 //!
 //! An error at a value that no member may have is no error: then the members are asked.
+//!
+//! The terms of one AND or OR that are walks over the same values, or over the members, are walked together
+//! ([`Terms`]), and those that compare the same expression are one comparison first (`comparisons`): a thousand of them
+//! read each value once.
 
 use super::leaf::{Leaf, Test, TextMatch};
-use super::{Node, Planner, combine, constant};
-use crate::expr::{Compiled, Expr, Function, Matcher, Node as Computed, TimeField};
+use super::{Node, Planner, combine, comparisons, constant};
+use crate::exec::compute::{self, Inputs};
+use crate::expr::{Expr, Function, Matcher, Node as Computed, Terms, TimeField};
 use crate::pool::pool;
 use crate::predicate::CompareOp;
 use crate::schema::{ColumnId, DataType};
@@ -28,78 +33,106 @@ const DOMAIN_MAX: i64 = 1 << 17;
 const VALUES_MIN: u64 = 1_024;
 /// A test that falls apart into more ranges of codes is computed instead.
 const INTERVALS_MAX: usize = 4_096;
-/// Entries of a dictionary that one task looks at.
-const TASK_ENTRIES: usize = 16_384;
+/// Values that one task looks at.
+const TASK_VALUES: usize = 16_384;
 
-/// A test that is computed: what of, and which truth is wanted.
+/// An expression, and the truth that is wanted of it: FALSE under a NOT.
+pub(super) type Term = (Expr, bool);
+
+/// A test that is computed: what of, and which truths are wanted.
 #[derive(Clone)]
 pub struct ComputedTest {
-    /// The expression as it was planned.
-    pub(crate) compiled: Arc<Compiled>,
-    expr: Expr,
-    /// The plan's reader of each of its columns.
+    /// The terms, ready to be computed.
+    pub(crate) terms: Arc<Terms>,
+    exprs: Vec<Term>,
+    /// The plan's reader of each of their columns.
     pub(crate) readers: Vec<usize>,
-    /// TRUE, or FALSE under a NOT.
-    pub(crate) wanted: bool,
 }
 
 impl fmt::Debug for ComputedTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} IS {}", self.expr, self.wanted)
+        let between = if self.terms.all() { " AND " } else { " OR " };
+        for (i, (expr, wanted)) in self.exprs.iter().enumerate() {
+            write!(f, "{}{expr:?} IS {wanted}", if i > 0 { between } else { "" })?;
+        }
+        Ok(())
     }
 }
 
 impl PartialEq for ComputedTest {
     fn eq(&self, other: &ComputedTest) -> bool {
-        self.wanted == other.wanted && self.readers == other.readers && self.expr == other.expr
+        self.terms.all() == other.terms.all() && self.readers == other.readers && self.exprs == other.exprs
     }
 }
 
 impl ComputedTest {
+    /// How many expressions are computed.
+    pub(super) fn count(&self) -> usize {
+        self.exprs.len()
+    }
+
     /// True of a text, the only column.
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
-        if let Computed::Match(inner, matcher) = self.compiled.root()
-            && let Computed::Input(_) = **inner
-        {
-            return matcher.matches(text) == self.wanted;
-        }
-        let value = Value::Text(String::from_utf8_lossy(text).into_owned());
-        matches!(self.compiled.eval(0, &[value]), Ok(Value::Boolean(truth)) if truth == self.wanted)
+        self.terms.match_text(text)
     }
 }
 
 impl Planner<'_, '_> {
-    /// The members for which an expression is TRUE, or with `negated` FALSE.
-    pub(super) fn holds(&mut self, expr: &Expr, negated: bool) -> Result<Node> {
-        self.cancel.check()?;
-        let compiled = Arc::new(Compiled::new(expr, self.now_micros)?);
-        if let Some(value) = compiled.constant() {
-            return Ok(constant(*value == Value::Boolean(!negated)));
+    /// The members for which all of these terms are as wanted, or any, as clauses of such a conjunction or disjunction.
+    pub(super) fn holds(&mut self, terms: Vec<Term>, all: bool) -> Result<Vec<Node>> {
+        let mut nodes = Vec::new();
+        // Terms of one column by their column, in the order in which they are written; and those of several.
+        let mut by_column: Vec<(ColumnId, Vec<Term>)> = Vec::new();
+        let mut by_member = Vec::new();
+        for term in terms {
+            self.cancel.check()?;
+            let test = self.computed_test(vec![term.clone()], all)?;
+            match (test.terms.columns(), test.terms.single()) {
+                (_, Some((Computed::Value(value), wanted))) => {
+                    nodes.push(constant(*value == Value::Boolean(*wanted)));
+                }
+                ([column], Some((node, wanted))) if !names_ordinal(&term.0) => {
+                    if let Some(node) = self.directly(*column, &test, node, *wanted)? {
+                        nodes.push(node);
+                    } else if let Some((_, terms)) = by_column.iter_mut().find(|(known, _)| known == column) {
+                        terms.push(term);
+                    } else {
+                        by_column.push((*column, vec![term]));
+                    }
+                }
+                _ => by_member.push(term),
+            }
         }
-        let mut readers = Vec::with_capacity(compiled.columns().len());
-        for column in compiled.columns() {
-            readers.push(self.reader(*column)?);
+        for (column, terms) in by_column {
+            self.by_values(column, comparisons::merged(terms, all), all, &mut nodes, &mut by_member)?;
         }
-        let test = ComputedTest { compiled, expr: expr.clone(), readers, wanted: !negated };
-        if let ([column], false) = (test.compiled.columns(), names_ordinal(expr))
-            && let Some(node) = self.by_values(*column, &test)?
-        {
-            return Ok(node);
+        if !by_member.is_empty() {
+            let test = self.computed_test(comparisons::merged(by_member, all), all)?;
+            let column = test.terms.columns().first().copied().unwrap_or(ColumnId::LIVE);
+            nodes.push(self.leaf(column, Test::Computed(test), false)?);
         }
-        let column = test.compiled.columns().first().copied().unwrap_or(ColumnId::LIVE);
-        self.leaf(column, Test::Computed(test), false)
+        Ok(nodes)
     }
 
-    /// The members by the column's values for which the test holds; `None` where the values are too many.
-    fn by_values(&mut self, column: ColumnId, test: &ComputedTest) -> Result<Option<Node>> {
-        let holds =
-            |value: Value| test.compiled.eval(0, &[value]).map(|truth| truth == Value::Boolean(test.wanted));
+    fn computed_test(&mut self, exprs: Vec<Term>, all: bool) -> Result<ComputedTest> {
+        let terms = Arc::new(Terms::new(&exprs, all, self.now_micros)?);
+        let readers = terms.columns().iter().map(|column| self.reader(*column)).collect::<Result<_>>()?;
+        Ok(ComputedTest { terms, exprs, readers })
+    }
+
+    /// The members for which a term of one column is as wanted, where that takes no walk over its values.
+    fn directly(
+        &mut self,
+        column: ColumnId,
+        test: &ComputedTest,
+        node: &Computed,
+        wanted: bool,
+    ) -> Result<Option<Node>> {
         let mut children = Vec::new();
         match self.data_type(column)? {
             DataType::Boolean => {
-                let (Ok(no), Ok(yes)) = (holds(Value::Boolean(false)), holds(Value::Boolean(true))) else {
-                    return Ok(None);
-                };
+                let holds = |truth| test.terms.hold(0, &[Value::Boolean(truth)]);
+                let (Ok(no), Ok(yes)) = (holds(false), holds(true)) else { return Ok(None) };
                 for (holds, negated) in [(yes, false), (no, true)] {
                     if holds {
                         children.push(self.leaf(column, Test::True, negated)?);
@@ -108,20 +141,84 @@ impl Planner<'_, '_> {
             }
             DataType::TextArray => return Ok(None),
             DataType::Text => {
-                let Some(codes) = self.text_codes(column, test)? else { return Ok(None) };
-                children.push(self.leaf(
-                    column,
-                    Test::Text { codes, text: TextMatch::Holds(test.clone()) },
-                    false,
-                )?);
+                let Computed::Match(inner, Matcher::Contains(finder)) = node else { return Ok(None) };
+                let (Computed::Input(_), true, Some(dictionary)) =
+                    (&**inner, wanted, self.table.dictionary(column))
+                else {
+                    return Ok(None);
+                };
+                let codes = dictionary.view()?.containing(finder);
+                let text = TextMatch::Holds(test.clone());
+                children.push(self.leaf(column, Test::Text { codes, text }, false)?);
             }
-            data_type => match self.code_intervals(column, data_type, test) {
+            data_type => match self.bisected(column, data_type, node, wanted) {
                 None => return Ok(None),
                 Some(intervals) if intervals.is_empty() => {}
                 Some(intervals) => children.push(self.leaf(column, Test::Codes(intervals), false)?),
             },
         }
-        match holds(Value::Null) {
+        self.with_nulls(column, test, children)
+    }
+
+    /// Pushes the members by the column's values for which the terms hold. Terms whose values are too many, or make an
+    /// error, go to `by_member`, the others of the same column without them.
+    fn by_values(
+        &mut self,
+        column: ColumnId,
+        mut terms: Vec<Term>,
+        all: bool,
+        nodes: &mut Vec<Node>,
+        by_member: &mut Vec<Term>,
+    ) -> Result<()> {
+        let test = self.computed_test(terms.clone(), all)?;
+        let mut children = Vec::new();
+        let is_leaf = match self.data_type(column)? {
+            DataType::Boolean | DataType::TextArray => false,
+            DataType::Text => match self.text_codes(column, &test)? {
+                None => false,
+                Some(codes) => {
+                    let text = TextMatch::Holds(test.clone());
+                    children.push(self.leaf(column, Test::Text { codes, text }, false)?);
+                    true
+                }
+            },
+            data_type => {
+                let Some(low) = self.few_values(column, data_type) else {
+                    by_member.extend(terms);
+                    return Ok(());
+                };
+                match self.code_intervals(data_type, low, &test)? {
+                    None => false,
+                    Some(intervals) => {
+                        if !intervals.is_empty() {
+                            children.push(self.leaf(column, Test::Codes(intervals), false)?);
+                        }
+                        true
+                    }
+                }
+            }
+        };
+        if is_leaf && let Some(node) = self.with_nulls(column, &test, children)? {
+            nodes.push(node);
+        } else if terms.len() == 1 {
+            by_member.append(&mut terms);
+        } else {
+            let later = terms.split_off(terms.len() / 2);
+            for half in [terms, later] {
+                self.by_values(column, half, all, nodes, by_member)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The members of some leaves, and those without a value where the test holds of NULL; `None` where that is an error.
+    fn with_nulls(
+        &mut self,
+        column: ColumnId,
+        test: &ComputedTest,
+        mut children: Vec<Node>,
+    ) -> Result<Option<Node>> {
+        match test.terms.hold(0, &[Value::Null]) {
             Ok(false) => {}
             Ok(true) => children.push(self.leaf(column, Test::Null, false)?),
             Err(_) => return Ok(None),
@@ -131,47 +228,32 @@ impl Planner<'_, '_> {
 
     /// The codes of the dictionary's texts for which the test holds; `None` where one of them makes an error.
     fn text_codes(&self, column: ColumnId, test: &ComputedTest) -> Result<Option<Vec<u32>>> {
+        // LIKE of the column itself makes no error, whatever the text.
+        let matches_only = test.terms.each().iter().all(
+            |(node, _)| matches!(node, Computed::Match(inner, _) if matches!(**inner, Computed::Input(_))),
+        );
         let Some(dictionary) = self.table.dictionary(column) else {
-            // Texts without a dictionary: an error is only found at a text.
-            return Ok(matches!(test.compiled.root(), Computed::Match(..)).then(Vec::new));
+            return Ok(matches_only.then(Vec::new));
         };
         let plain = |chunk| self.readers[test.readers[0]].entry(chunk, SectionKind::Strings).is_some();
-        if !matches!(test.compiled.root(), Computed::Match(..))
+        if !matches_only
             && ((0..self.table.chunks()).any(plain) || self.readers[test.readers[0]].has_changed_texts())
         {
             return Ok(None);
         }
         let view = dictionary.view()?;
-        if let Computed::Match(inner, Matcher::Contains(finder)) = test.compiled.root()
-            && let (Computed::Input(_), true) = (&**inner, test.wanted)
-        {
-            return Ok(Some(view.containing(finder)));
-        }
-        let direct = matches!(test.compiled.root(), Computed::Match(inner, _) if matches!(**inner, Computed::Input(_)));
-        let some = |task: std::ops::Range<usize>| {
-            if self.cancel.is_cancelled() {
-                return None;
-            }
-            let mut codes = Vec::new();
-            for code in task {
-                let text = view.get(code as u32);
-                let holds = if direct {
-                    test.matches(text)
-                } else {
-                    let value = Value::Text(String::from_utf8_lossy(text).into_owned());
-                    test.compiled.eval(0, &[value]).ok()? == Value::Boolean(test.wanted)
-                };
-                if holds {
-                    codes.push(code as u32);
-                }
-            }
-            Some(codes)
+        self.walked(test, &Inputs::Entries(view), view.len())
+    }
+
+    /// Those of so many values for which the test holds, ascending; `None` where one of them makes an error.
+    fn walked(&self, test: &ComputedTest, inputs: &Inputs<'_, '_>, count: usize) -> Result<Option<Vec<u32>>> {
+        let some = |start: usize| {
+            let rows: Vec<u32> = (start..(start + TASK_VALUES).min(count)).map(|row| row as u32).collect();
+            let mut found = Vec::new();
+            compute::chosen(&test.terms, inputs, self.cancel, &rows, |row| found.push(row)).map(|()| found)
         };
-        let tasks: Vec<_> = (0..view.len())
-            .step_by(TASK_ENTRIES)
-            .map(|start| start..(start + TASK_ENTRIES).min(view.len()))
-            .collect();
-        let parts: Option<Vec<Vec<u32>>> = match pool() {
+        let tasks: Vec<usize> = (0..count).step_by(TASK_VALUES).collect();
+        let parts: Result<Vec<Vec<u32>>> = match pool() {
             Some(pool) if tasks.len() > 1 => {
                 use rayon::prelude::*;
                 pool.install(|| tasks.into_par_iter().map(some).collect())
@@ -179,7 +261,7 @@ impl Planner<'_, '_> {
             _ => tasks.into_iter().map(some).collect(),
         };
         self.cancel.check()?;
-        Ok(parts.map(|parts| parts.concat()))
+        Ok(parts.ok().map(|parts| parts.concat()))
     }
 
     /// The least and the greatest code of a column, where the table of sections knows them.
@@ -202,11 +284,13 @@ impl Planner<'_, '_> {
         ends
     }
 
-    fn code_intervals(
+    /// The codes for which a term is as wanted, where its function is known to only rise or only fall.
+    fn bisected(
         &self,
         column: ColumnId,
         data_type: DataType,
-        test: &ComputedTest,
+        node: &Computed,
+        wanted: bool,
     ) -> Option<Vec<(i64, i64)>> {
         let (low, high) = self.ends(column)?;
         let value = |code| code::decode(data_type, code);
@@ -222,32 +306,43 @@ impl Planner<'_, '_> {
             }
             _ => [low, number_high],
         };
-        let bisected = if low > number_high {
-            Some(Vec::new())
+        let mut intervals = if low > number_high {
+            Vec::new()
         } else {
-            bisected(test, low, number_high, finite, &value)
+            bisected((node, wanted), low, number_high, finite, &value)?
         };
-        if let Some(mut intervals) = bisected {
-            if nan && test.compiled.eval(0, &[value(high)]).ok()? == Value::Boolean(test.wanted) {
-                intervals.push((low.max(infinity + 1), high));
-            }
-            return Some(intervals);
+        if nan && node.eval(0, &[value(high)]).ok()? == Value::Boolean(wanted) {
+            intervals.push((low.max(infinity + 1), high));
         }
+        Some(intervals)
+    }
+
+    /// The least code of a column and how many there are up to the greatest, where each of them may be tried.
+    fn few_values(&self, column: ColumnId, data_type: DataType) -> Option<(i64, usize)> {
+        let (low, high) = self.ends(column)?;
         // More values than members are no gain over asking the members.
         let most = DOMAIN_MAX.min(self.table.rows().max(VALUES_MIN) as i64);
-        if data_type == DataType::Double || high.checked_sub(low)? >= most {
-            return None;
-        }
+        let span = high.checked_sub(low)?;
+        (data_type != DataType::Double && span < most).then_some((low, span as usize + 1))
+    }
+
+    /// The codes for which the test holds, of so many from `low`; `None` where one of them makes an error, or they fall
+    /// apart into too many intervals.
+    fn code_intervals(
+        &self,
+        data_type: DataType,
+        (low, count): (i64, usize),
+        test: &ComputedTest,
+    ) -> Result<Option<Vec<(i64, i64)>>> {
+        let Some(found) = self.walked(test, &Inputs::Codes(data_type, low), count)? else { return Ok(None) };
         let mut intervals: Vec<(i64, i64)> = Vec::new();
-        for code in low..=high {
-            if test.compiled.eval(0, &[value(code)]).ok()? == Value::Boolean(test.wanted) {
-                match intervals.last_mut() {
-                    Some((_, end)) if *end + 1 == code => *end = code,
-                    _ => intervals.push((code, code)),
-                }
+        for code in found.into_iter().map(|row| low + i64::from(row)) {
+            match intervals.last_mut() {
+                Some((_, end)) if *end + 1 == code => *end = code,
+                _ => intervals.push((code, code)),
             }
         }
-        (intervals.len() <= INTERVALS_MAX).then_some(intervals)
+        Ok((intervals.len() <= INTERVALS_MAX).then_some(intervals))
     }
 }
 
@@ -269,13 +364,13 @@ fn names_ordinal(expr: &Expr) -> bool {
 /// The codes from `low` to `high` for which `function(column) op constant` is as wanted, where the function only rises or
 /// only falls: it is then so on one side of a code, or between two. `finite` are the ends among finite numbers.
 fn bisected(
-    test: &ComputedTest,
+    (node, wanted): (&Computed, bool),
     low: i64,
     high: i64,
     finite: [i64; 2],
     value: &impl Fn(i64) -> Value,
 ) -> Option<Vec<(i64, i64)>> {
-    let Computed::Call(Function::Compare(op), sides) = test.compiled.root() else { return None };
+    let Computed::Call(Function::Compare(op), sides) = node else { return None };
     let (function, op, constant) = match sides.as_slice() {
         [function, Computed::Value(constant)] => (function, *op, constant),
         [Computed::Value(constant), function] => (function, op.flipped(), constant),
@@ -305,7 +400,7 @@ fn bisected(
         (first(CompareOp::Le)?, first(CompareOp::Lt)?)
     };
     // Three stretches of codes: before the constant, at it, beyond it.
-    let truths = |at: std::cmp::Ordering| crate::eval::holds(op, at) == test.wanted;
+    let truths = |at: std::cmp::Ordering| crate::eval::holds(op, at) == wanted;
     let (before, beyond) = if rises {
         (std::cmp::Ordering::Less, std::cmp::Ordering::Greater)
     } else {

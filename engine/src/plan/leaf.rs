@@ -133,11 +133,11 @@ impl Planner<'_, '_> {
                 }
                 self.leaf(ColumnId::LIVE, Test::Ordinals(members.iter().collect()), negated)
             }
-            Predicate::Holds(expr) => self.holds(expr, negated),
             Predicate::Const(_)
             | Predicate::And(_)
             | Predicate::Or(_)
             | Predicate::Not(_)
+            | Predicate::Holds(_)
             | Predicate::Audience(_) => {
                 unreachable!("not a leaf")
             }
@@ -396,7 +396,7 @@ impl Leaf {
                 None => (rows * 0.1, rows * 8.0),
             },
             // Every member is computed, at a cost far above its bytes: it is asked last.
-            Test::Computed(test) => (rows * 0.3, rows * 40.0 * (1 + test.readers.len()) as f64),
+            Test::Computed(test) => (rows * 0.3, rows * 40.0 * (test.count() + test.readers.len()) as f64),
             Test::Codes(intervals) => {
                 // An end of a range costs a bitmap, and a thousand bits set one by one.
                 let ends = intervals

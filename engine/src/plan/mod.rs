@@ -5,6 +5,7 @@
 //! trees of its leaves' TRUE sets are; and the TRUE set of `NOT leaf` is the live members less the leaf less its NULLs.
 
 mod audience;
+mod comparisons;
 mod cut;
 mod explain;
 mod holds;
@@ -17,6 +18,7 @@ pub use leaf::{Leaf, Test, TextMatch};
 
 use crate::Result;
 use crate::control::Cancel;
+use crate::expr::Expr;
 use crate::predicate::{Predicate, Truth};
 use crate::schema::ColumnId;
 use crate::table::{ColumnReader, TableState};
@@ -198,7 +200,12 @@ impl<'a> Planner<'a, '_> {
             Predicate::And(terms) | Predicate::Or(terms) => {
                 let all = matches!(predicate, Predicate::And(_)) != negated;
                 let mut children = Vec::with_capacity(terms.len());
+                let mut computed = Vec::new();
                 for term in terms {
+                    if let Some((expr, wanted)) = computed_term(term, !negated) {
+                        computed.push((expr.clone(), wanted));
+                        continue;
+                    }
                     let child = self.lower(term, negated, depth + 1)?;
                     match child {
                         Node::And(nested) if all => children.extend(nested),
@@ -206,9 +213,11 @@ impl<'a> Planner<'a, '_> {
                         child => children.push(child),
                     }
                 }
+                children.extend(self.holds(computed, all)?);
                 let children = self.merged(children, all)?;
                 combine(children, all)
             }
+            Predicate::Holds(expr) => combine(self.holds(vec![(expr.clone(), !negated)], true)?, true),
             Predicate::Audience(id) => self.lower_audience(*id, negated, depth)?,
             leaf => self.lower_leaf(leaf, negated)?,
         })
@@ -259,6 +268,14 @@ fn fingerprint(leaf: &Leaf) -> u64 {
         Test::Computed(test) => format!("{test:?}").hash(&mut hasher),
     }
     hasher.finish()
+}
+
+/// The expression that a term is, and the truth that is wanted of it.
+fn computed_term(mut term: &Predicate, mut wanted: bool) -> Option<(&Expr, bool)> {
+    while let Predicate::Not(inner) = term {
+        (term, wanted) = (inner, !wanted);
+    }
+    if let Predicate::Holds(expr) = term { Some((expr, wanted)) } else { None }
 }
 
 fn constant(everyone: bool) -> Node {

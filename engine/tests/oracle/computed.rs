@@ -11,8 +11,8 @@ use crate::random::Random;
 use muster_engine::control::Cancel;
 use muster_engine::eval::compare;
 use muster_engine::exec::{self, Fold, FoldAggregate, FoldFunction, Members, Scope};
-use muster_engine::expr::{Compiled, Expr};
-use muster_engine::predicate::Predicate;
+use muster_engine::expr::{Compiled, Expr, Function};
+use muster_engine::predicate::{CompareOp, Predicate};
 use muster_engine::value::Value;
 use muster_engine::{Snapshot, TableId};
 use rayon::prelude::*;
@@ -110,6 +110,83 @@ impl Subject<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Many terms in one AND or OR, most of them about the same few expressions.
+    pub fn check_terms(&self, maker: &Maker, random: &mut Random) -> Result<(), String> {
+        let kinds = [Kind::Integer, Kind::Number, Kind::Text, Kind::Time];
+        let compared: Vec<(Expr, Vec<Value>)> = (0..1 + random.below(3))
+            .map(|_| {
+                let expr = maker.expr(*random.pick(&kinds), 2, random);
+                let known = self.compute(&expr).unwrap_or_default().into_iter().filter_map(Result::ok);
+                let mut constants: Vec<Value> = known.take(60).collect();
+                constants.push(Value::Null);
+                (expr, constants)
+            })
+            .collect();
+        let mut terms: Vec<(Expr, bool)> = Vec::new();
+        for _ in 0..2 + random.below(40) {
+            let (expr, constants) = random.pick(&compared);
+            let mut constant = || Expr::value(random.pick(constants).clone());
+            let (a, b, c) = (constant(), constant(), constant());
+            let compare = Function::Compare(*random.pick(&crate::expressions::OPS));
+            let expr = match random.below(12) {
+                0 => maker.expr(Kind::Boolean, 1, random),
+                1 => Expr::call(compare, [a, expr.clone()]),
+                2 => Expr::call(Function::In, [expr.clone(), a, b, c]),
+                3 => Expr::call(Function::Not, [Expr::call(compare, [expr.clone(), a])]),
+                4..8 => Expr::call(Function::Compare(CompareOp::Eq), [expr.clone(), a]),
+                _ => Expr::call(compare, [expr.clone(), a]),
+            };
+            terms.push((expr, random.chance(0.7)));
+        }
+        let (all, wanted) = (random.chance(0.5), random.chance(0.7));
+        let one = |(expr, wanted): &(Expr, bool)| {
+            let holds = Predicate::Holds(expr.clone());
+            if *wanted { holds } else { holds.not() }
+        };
+        let predicates: Vec<Predicate> = terms.iter().map(one).collect();
+        let whole = if all { Predicate::And(predicates) } else { Predicate::Or(predicates) };
+        let whole = if wanted { whole } else { whole.not() };
+        let what = format!("{whole:?}");
+        let computed: Result<Vec<_>, String> = terms.iter().map(|(expr, _)| self.compute(expr)).collect();
+        let (computed, found) = match (computed, self.members(&whole)) {
+            (Err(_), Err(_)) => return Ok(()),
+            (Err(error), Ok(_)) => return Err(format!("{what}: the engine answers, despite {error}")),
+            (Ok(computed), found) => (computed, found),
+        };
+        let (mut expected, mut failed) = (RoaringBitmap::new(), RoaringBitmap::new());
+        for row in 0..self.table.rows {
+            // FALSE, NULL and TRUE in this order: AND is the least, OR the greatest.
+            let truths: Result<Vec<u8>, ()> = computed
+                .iter()
+                .zip(&terms)
+                .map(|(values, (_, wanted))| match &values[row] {
+                    Err(_) => Err(()),
+                    Ok(Value::Boolean(truth)) => Ok(if truth == wanted { 2 } else { 0 }),
+                    Ok(_) => Ok(1),
+                })
+                .collect();
+            let truth = truths.map(|truths| {
+                let truths = truths.into_iter();
+                if all { truths.min() } else { truths.max() }
+            });
+            match truth {
+                Err(()) => drop(failed.insert(row as u32)),
+                Ok(truth) if truth == Some(if wanted { 2 } else { 0 }) => drop(expected.insert(row as u32)),
+                Ok(_) => {}
+            }
+        }
+        match found {
+            Err(_) if !failed.is_empty() => Ok(()),
+            Err(error) => Err(format!("{what}: the engine refuses: {error}")),
+            Ok(found) if &found - &failed == expected => {
+                let telling = !expected.is_empty() && expected.len() < self.table.rows as u64;
+                self.telling.set(self.telling.get() + u64::from(telling));
+                Ok(())
+            }
+            Ok(found) => Err(self.difference(&what, &terms[0].0, &(found - failed), &expected)),
+        }
     }
 
     fn difference(&self, what: &str, expr: &Expr, found: &RoaringBitmap, expected: &RoaringBitmap) -> String {

@@ -21,7 +21,7 @@ pub enum Kind {
     Tags,
 }
 
-const OPS: [CompareOp; 6] =
+pub const OPS: [CompareOp; 6] =
     [CompareOp::Eq, CompareOp::Ne, CompareOp::Lt, CompareOp::Le, CompareOp::Gt, CompareOp::Ge];
 const UNITS: [TimeUnit; 7] = [
     TimeUnit::Minute,
@@ -251,7 +251,15 @@ impl Maker {
                     7 => Expr::call(Function::DaysToBirthday, [time, at]),
                     8 => Expr::call(Function::Bucket { salt: "s".into(), buckets: 7 }, [a]),
                     9 => Expr::call(Function::Bucket { salt: "s".into(), buckets: 7 }, [text]),
-                    _ => Expr::call(Function::Cardinality, [self.leaf(Kind::Tags, random)]),
+                    _ => {
+                        let tags = self.leaf(Kind::Tags, random);
+                        let tags = match random.below(3) {
+                            0 => Expr::call(Function::AddTags, [tags, text]),
+                            1 => Expr::call(Function::RemoveTag, [tags, text]),
+                            _ => tags,
+                        };
+                        Expr::call(Function::Cardinality, [tags])
+                    }
                 }
             }
             Kind::Number => {

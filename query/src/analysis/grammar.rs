@@ -38,7 +38,7 @@ pub(crate) struct Explain {
     pub(crate) analyze: bool,
 }
 
-/// `SET now = '…'`, `SET timezone = '…'`; `DEFAULT` is `None`.
+/// `SET name = '…'`; `DEFAULT` is `None`.
 #[derive(Debug)]
 pub(crate) struct Setting {
     pub(crate) name: Name,
@@ -58,6 +58,11 @@ fn eat_word(cursor: &mut Cursor, word: &str) -> bool {
 pub(crate) fn explain(cursor: &mut Cursor) -> Result<Statement> {
     cursor.expect_keyword(Keyword::EXPLAIN)?;
     let analyze = eat_word(cursor, "analyze") || eat_word(cursor, "analyse");
+    if matches!(cursor.keyword(), Keyword::INSERT | Keyword::UPDATE | Keyword::DELETE) {
+        let message = format!("EXPLAIN {} is not supported", cursor.peek().to_string().to_uppercase());
+        return Err(Error::unsupported(cursor.span(), message)
+            .advise("EXPLAIN SELECT count(*) … WHERE … shows how its members are found"));
+    }
     if cursor.keyword() != Keyword::SELECT {
         return Err(cursor
             .expected("SELECT")
@@ -115,13 +120,18 @@ pub(crate) fn set(cursor: &mut Cursor) -> Result<Statement> {
         }
         name
     };
-    if !matches!(name.text.as_str(), "now" | "timezone") {
+    if !matches!(name.text.as_str(), "now" | "timezone" | "idle_in_transaction_timeout") {
         let message = format!("unknown setting \"{}\"", name.text);
         return Err(Error::query(QueryErrorKind::Value, name.span, message)
-            .advise("the settings are now and timezone"));
+            .advise("the settings are now, timezone and idle_in_transaction_timeout"));
     }
     if cursor.eat_keyword(Keyword::DEFAULT) {
         return Ok(Statement::Set(Setting { name, value: None, span: cursor.last_span() }));
+    }
+    if let Token::Number(digits, _) = cursor.peek() {
+        let value = Some(digits.clone());
+        cursor.take();
+        return Ok(Statement::Set(Setting { name, value, span: cursor.last_span() }));
     }
     let (value, span) = cursor.text("a text in single quotes, or DEFAULT")?;
     Ok(Statement::Set(Setting { name, value: Some(value), span }))

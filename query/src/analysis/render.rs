@@ -179,7 +179,8 @@ impl Renderer<'_> {
             Function::Modulo => infix("%"),
             Function::Negate => format!("-{}", side(0)),
             Function::AddInterval(by) => format!("{} {}", side(0), signed(by)),
-            Function::Concat => infix("||"),
+            Function::Concat | Function::AddTags => infix("||"),
+            Function::RemoveTag => call("array_remove"),
             Function::Like(pattern) => {
                 let operator = match pattern.kind {
                     PatternKind::Like => "LIKE",
@@ -235,6 +236,7 @@ fn is_operator(function: &Function) -> bool {
             | Function::Modulo
             | Function::AddInterval(_)
             | Function::Concat
+            | Function::AddTags
             | Function::Like(_)
     )
 }

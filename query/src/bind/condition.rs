@@ -1,7 +1,7 @@
 //! Conditions to predicates: leaves that an index answers where a condition compares a column with constants, and
 //! computed ones for the rest.
 
-use super::literal::{boolean, compare_constants, literal_for, tag_of, tags_of_constant};
+use super::literal::{boolean, compare_constants, literal_for, tag_of, tags_of_array, tags_of_constant};
 use super::value::Plain;
 use super::{Names, TAGS_ADVICE, type_error};
 use crate::error::{Error, QueryErrorKind, Result, Span};
@@ -362,18 +362,10 @@ impl<'a> Names<'a> {
             _ => return Err(type_error(span, "expected a TEXT[] column on one side").advise(TAGS_ADVICE)),
         };
         let column = self.tags_column(name, name_span)?;
-        let tag = |value: &Value| tag_of(Constant::Value(value.clone()), other.span);
         let tags = match &other.kind {
             TermKind::Constant(Constant::Null) => return Ok((column, op, None)),
             TermKind::Constant(constant) => tags_of_constant(constant.clone(), other.span)?,
-            TermKind::List(values) => values.iter().map(tag).collect::<Result<Vec<_>>>()?,
-            TermKind::Array(items) => items
-                .iter()
-                .map(|item| match &item.kind {
-                    TermKind::Constant(constant) => tag_of(constant.clone(), item.span),
-                    _ => Err(type_error(item.span, "expected a text in single quotes")),
-                })
-                .collect::<Result<Vec<_>>>()?,
+            TermKind::List(_) | TermKind::Array(_) => tags_of_array(other)?,
             _ => {
                 return Err(Error::unsupported(span, "comparing two sets of tags is not supported")
                     .advise(TAGS_ADVICE));

@@ -14,6 +14,10 @@ use std::sync::Arc;
 pub const FUNCTIONS: &[(&str, &str)] = &[
     ("abs", "abs(number)"),
     ("age_in_years", "age_in_years(birth [, at])"),
+    ("array_append", "array_append(tags, tag)"),
+    ("array_cat", "array_cat(tags, tags)"),
+    ("array_prepend", "array_prepend(tag, tags)"),
+    ("array_remove", "array_remove(tags, tag)"),
     ("bucket", "bucket(key, 'salt', buckets)"),
     ("cardinality", "cardinality(tags)"),
     ("ceil", "ceil(number)"),
@@ -72,7 +76,8 @@ pub(super) fn call(names: &Names<'_>, name: &str, arguments: Vec<Typed>, span: S
         "age_in_years" | "days_to_birthday" | "round" => matches!(arguments.len(), 1 | 2),
         "substr" => matches!(arguments.len(), 2 | 3),
         "bucket" | "replace" | "split_part" => arguments.len() == 3,
-        "date_part" | "date_trunc" | "left" | "mod" | "nullif" | "power" => arguments.len() == 2,
+        "array_append" | "array_cat" | "array_prepend" | "array_remove" | "date_part" | "date_trunc"
+        | "left" | "mod" | "nullif" | "power" => arguments.len() == 2,
         _ => arguments.len() == 1,
     };
     if !fits {
@@ -139,6 +144,16 @@ pub(super) fn call(names: &Names<'_>, name: &str, arguments: Vec<Typed>, span: S
                 return wrong(format!("expected a TEXT[] column, found {}", tags.describe()));
             }
             give(Function::Cardinality, vec![tags.expr], DataType::BigInt)
+        }
+        "array_append" | "array_prepend" | "array_cat" | "array_remove" => {
+            let (a, b) = (next()?, next()?);
+            let arguments = match name {
+                "array_prepend" => vec![names.tag(a)?, names.tags(b)?],
+                "array_cat" => vec![names.tags(a)?, names.tags(b)?],
+                _ => vec![names.tags(a)?, names.tag(b)?],
+            };
+            let function = if name == "array_remove" { Function::RemoveTag } else { Function::AddTags };
+            give(function, arguments, DataType::TextArray)
         }
         "abs" | "floor" | "ceil" => {
             let number = next()?;

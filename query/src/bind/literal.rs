@@ -4,7 +4,7 @@ use super::{TAGS_ADVICE, Zone, type_error};
 use crate::constant::{self, as_double, describe, is_number};
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::order::compare_values;
-use crate::statement::Constant;
+use crate::statement::{Constant, Term, TermKind};
 use muster_engine::calendar::MICROS_PER_DAY;
 use muster_engine::expr::time;
 use muster_engine::predicate::{CompareOp, Literal, Truth};
@@ -206,5 +206,22 @@ pub(super) fn tags_of_constant(constant: Constant, span: Span) -> Result<Vec<Str
         Constant::Value(Value::Tags(tags)) => Ok(tags),
         other => Err(type_error(span, format!("expected an array, found {}", describe(&other)))
             .advise("write ARRAY['a', 'b']")),
+    }
+}
+
+/// The tags of `ARRAY['a', 'b']`, or of a list that came as a parameter.
+pub(super) fn tags_of_array(term: &Term) -> Result<Vec<String>> {
+    match &term.kind {
+        TermKind::List(values) => {
+            values.iter().map(|value| tag_of(Constant::Value(value.clone()), term.span)).collect()
+        }
+        TermKind::Array(items) => items
+            .iter()
+            .map(|item| match &item.kind {
+                TermKind::Constant(constant) => tag_of(constant.clone(), item.span),
+                _ => Err(type_error(item.span, "expected a text in single quotes")),
+            })
+            .collect(),
+        _ => Err(type_error(term.span, "expected an array")),
     }
 }

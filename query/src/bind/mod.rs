@@ -13,7 +13,9 @@
 //! | `value` | of any value: a typed [`muster_engine::Expr`] |
 //! | `function` | of a function's name: what the engine calls it, and its type |
 //! | `literal` | of a constant: a literal of a column's type |
+//! | `assign` | of a value: what a column is assigned |
 
+mod assign;
 mod condition;
 mod function;
 mod literal;
@@ -21,6 +23,7 @@ mod source;
 mod truth;
 mod value;
 
+pub(crate) use assign::Excluded;
 pub use function::FUNCTIONS;
 pub(crate) use source::{Source, not_a_set};
 pub(crate) use value::{Plain, Scope, Typed};

@@ -120,7 +120,8 @@ impl Names<'_> {
                 Ok(Typed::new(self.truth(condition, scope, depth + 1)?, DataType::Boolean, span))
             }
             TermKind::Array(_) | TermKind::List(_) => {
-                Err(type_error(span, "an array cannot stand here").advise(super::TAGS_ADVICE))
+                let tags = Value::tags(literal::tags_of_array(term)?);
+                Ok(self.constant(Constant::Value(tags), span))
             }
             TermKind::Aggregate(_) => Err(type_error(span, "an aggregate cannot stand here")),
             TermKind::Call(call, terms) => {
@@ -278,7 +279,7 @@ impl Names<'_> {
         }
     }
 
-    fn cast(&self, argument: Typed, to: DataType, span: Span) -> Result<Typed> {
+    pub(super) fn cast(&self, argument: Typed, to: DataType, span: Span) -> Result<Typed> {
         // A text without a zone is read in the session's, a number with all its digits, to be rounded.
         let argument = match (&argument.constant, to) {
             (Some(Constant::Unknown(_)), DataType::TimestampTz | DataType::Decimal { .. }) => {
@@ -331,6 +332,11 @@ impl Names<'_> {
     }
 
     fn operator(&self, operator: Operator, a: Typed, b: Typed, span: Span) -> Result<Typed> {
+        let tags = |typed: &Typed| typed.data_type == Some(DataType::TextArray);
+        if operator == Operator::Concat && (tags(&a) || tags(&b)) {
+            let sides = [self.tags_or_tag(a)?, self.tags_or_tag(b)?];
+            return Ok(Typed::new(Expr::call(Function::AddTags, sides), DataType::TextArray, span));
+        }
         if operator == Operator::Concat {
             return Ok(Typed::new(Expr::call(Function::Concat, [a.expr, b.expr]), DataType::Text, span));
         }
@@ -379,6 +385,37 @@ impl Names<'_> {
             (x, y) => decimal(scale(x).max(scale(y))),
         };
         Ok(Typed::new(Expr::call(function, [a.expr, b.expr]), data_type, span))
+    }
+
+    /// A side of `tags || …`: tags, or a text that is one. A text in quotes is an array where it begins like one.
+    fn tags_or_tag(&self, typed: Typed) -> Result<Expr> {
+        match &typed.constant {
+            Some(Constant::Unknown(text)) if text.starts_with('{') => self.tags(typed),
+            _ if typed.data_type == Some(DataType::TextArray) => Ok(typed.expr),
+            _ => self.tag(typed),
+        }
+    }
+
+    /// A value that is a set of tags.
+    pub(super) fn tags(&self, typed: Typed) -> Result<Expr> {
+        let typed = self.as_type(typed, DataType::TextArray)?;
+        match typed.data_type {
+            Some(DataType::TextArray) => Ok(typed.expr),
+            None if typed.is_null() => Ok(typed.expr),
+            _ => Err(type_error(typed.span, format!("expected a TEXT[], found {}", typed.describe()))
+                .advise("write ARRAY['a', 'b']")),
+        }
+    }
+
+    /// A value that is one tag.
+    pub(super) fn tag(&self, typed: Typed) -> Result<Expr> {
+        let typed = self.as_type(typed, DataType::Text)?;
+        match typed.data_type {
+            Some(DataType::Text) => Ok(typed.expr),
+            None if typed.is_null() => Ok(typed.expr),
+            _ => Err(type_error(typed.span, format!("a tag is a text, not {}", typed.describe()))
+                .advise("CAST(value AS TEXT) makes one")),
+        }
     }
 
     fn moved(&self, time: Typed, interval: Interval, span: Span) -> Result<Typed> {

@@ -1,14 +1,20 @@
 //! Columns of computed values, and the loops that make one of others.
 
-use super::Inputs;
+use super::{Inputs, text_of};
 use crate::calendar::{MICROS_PER_DAY, add_interval, days_of};
 use crate::delta::CellRef;
+use crate::dictionary::Dictionary;
 use crate::eval::holds;
 use crate::exec::value_at;
-use crate::expr::{Function, Node, at_zone, bucket, time};
+use crate::expr::{Function, Node, at_zone, bucket, text, time};
 use crate::schema::DataType;
+use crate::table::ColumnReader;
 use crate::value::Value;
 use crate::{Result, code};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::rc::Rc;
 
 /// What the numbers of a lane are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,22 +26,44 @@ pub(super) enum Kind {
     TimestampTz,
 }
 
+impl Kind {
+    /// Of a column's codes, where they are exact numbers.
+    fn of(data_type: DataType) -> Option<Kind> {
+        match data_type {
+            DataType::SmallInt | DataType::Integer | DataType::BigInt => Some(Kind::Integer),
+            DataType::Decimal { scale, .. } => Some(Kind::Decimal(scale)),
+            DataType::Date => Some(Kind::Date),
+            DataType::Timestamp => Some(Kind::Timestamp),
+            DataType::TimestampTz => Some(Kind::TimestampTz),
+            DataType::Double | DataType::Boolean | DataType::Text | DataType::TextArray => None,
+        }
+    }
+}
+
 /// The values of a batch.
-pub(super) enum Lane {
+pub(super) enum Lane<'b> {
     /// The same for all.
     Same(Value),
     /// Integers, unscaled decimals, days, microseconds.
     Exact(Kind, Vec<Option<i64>>),
     /// Doubles.
     Double(Vec<Option<f64>>),
+    /// Texts, borrowed where they are parts of what is stored.
+    Text(Vec<Option<Cow<'b, str>>>),
     /// Truth values.
     Truth(Vec<Option<bool>>),
     /// Anything.
     Values(Vec<Value>),
 }
 
-impl Lane {
-    /// The value of the batch's member `i`.
+/// One operand of a loop: the same for all, or one each.
+enum Operand<'l, T: Copy> {
+    Same(T),
+    Each(Cow<'l, [Option<T>]>),
+}
+
+impl Lane<'_> {
+    /// The value of the batch's row `i`.
     pub(super) fn value(&self, i: usize) -> Value {
         match self {
             Lane::Same(value) => value.clone(),
@@ -47,15 +75,35 @@ impl Lane {
                 Kind::TimestampTz => Value::TimestampTz(number),
             }),
             Lane::Double(doubles) => doubles[i].map_or(Value::Null, Value::Double),
+            Lane::Text(texts) => {
+                texts[i].as_ref().map_or(Value::Null, |text| Value::Text(text.clone().into_owned()))
+            }
             Lane::Truth(truths) => truths[i].map_or(Value::Null, Value::Boolean),
             Lane::Values(values) => values[i].clone(),
         }
     }
 
-    /// As exact numbers of `count` members, where it is one constant or a lane of them.
-    fn exact(&self, count: usize) -> Option<(Kind, std::borrow::Cow<'_, [Option<i64>]>)> {
+    /// The truth of each row of a batch of so many; `None` is unknown.
+    pub(super) fn of_each(&self, count: usize) -> Cow<'_, [Option<bool>]> {
+        let truth = |i| if let Value::Boolean(truth) = self.value(i) { Some(truth) } else { None };
+        self.truths(count).unwrap_or_else(|| (0..count).map(truth).collect())
+    }
+
+    fn is_null(&self, i: usize) -> bool {
         match self {
-            Lane::Exact(kind, numbers) => Some((*kind, numbers.into())),
+            Lane::Same(value) => *value == Value::Null,
+            Lane::Exact(_, numbers) => numbers[i].is_none(),
+            Lane::Double(doubles) => doubles[i].is_none(),
+            Lane::Text(texts) => texts[i].is_none(),
+            Lane::Truth(truths) => truths[i].is_none(),
+            Lane::Values(values) => values[i] == Value::Null,
+        }
+    }
+
+    /// As exact numbers.
+    fn exact(&self) -> Option<(Kind, Operand<'_, i64>)> {
+        match self {
+            Lane::Exact(kind, numbers) => Some((*kind, Operand::Each(numbers.into()))),
             Lane::Same(value) => {
                 let kind = match value {
                     Value::Integer(_) => Kind::Integer,
@@ -65,21 +113,21 @@ impl Lane {
                     Value::TimestampTz(_) => Kind::TimestampTz,
                     _ => return None,
                 };
-                Some((kind, vec![Some(code::encode(value)?); count].into()))
+                Some((kind, Operand::Same(code::encode(value)?)))
             }
             _ => None,
         }
     }
 
-    fn doubles(&self, count: usize) -> Option<std::borrow::Cow<'_, [Option<f64>]>> {
+    fn doubles(&self) -> Option<Operand<'_, f64>> {
         match self {
-            Lane::Double(doubles) => Some(doubles.into()),
-            Lane::Same(Value::Double(double)) => Some(vec![Some(*double); count].into()),
+            Lane::Double(doubles) => Some(Operand::Each(doubles.into())),
+            Lane::Same(Value::Double(double)) => Some(Operand::Same(*double)),
             _ => None,
         }
     }
 
-    fn truths(&self, count: usize) -> Option<std::borrow::Cow<'_, [Option<bool>]>> {
+    fn truths(&self, count: usize) -> Option<Cow<'_, [Option<bool>]>> {
         match self {
             Lane::Truth(truths) => Some(truths.into()),
             Lane::Same(Value::Boolean(truth)) => Some(vec![Some(*truth); count].into()),
@@ -89,118 +137,254 @@ impl Lane {
     }
 }
 
-/// Computes a node for some members of a chunk.
-pub(super) fn compute(node: &Node, inputs: &Inputs<'_, '_>, chunk: u32, rows: &[u16]) -> Result<Lane> {
-    match node {
-        Node::Value(value) => Ok(Lane::Same(value.clone())),
-        Node::Ordinal => {
-            let ordinals = rows.iter().map(|row| Some(i64::from(chunk << 16 | u32::from(*row))));
-            Ok(Lane::Exact(Kind::Integer, ordinals.collect()))
-        }
-        Node::Input(number) => input(inputs, *number, chunk, rows),
-        Node::Match(text, matcher) => {
-            let lane = compute(text, inputs, chunk, rows)?;
-            let truth = |i| match lane.value(i) {
-                Value::Text(text) => Some(matcher.matches(text.as_bytes())),
-                _ => None,
-            };
-            Ok(Lane::Truth((0..rows.len()).map(truth).collect()))
-        }
-        Node::Zone(value, zone) => {
-            let lane = compute(value, inputs, chunk, rows)?;
-            let values = (0..rows.len()).map(|i| at_zone(lane.value(i), zone));
-            Ok(Lane::Values(values.collect::<Result<_>>()?))
-        }
-        Node::Among(value, among) => {
-            let lane = compute(value, inputs, chunk, rows)?;
-            let values = (0..rows.len()).map(|i| among.holds(lane.value(i)));
-            Ok(Lane::Values(values.collect::<Result<_>>()?))
-        }
-        Node::Call(function, arguments) => {
-            let mut lanes = Vec::with_capacity(arguments.len());
-            for argument in arguments {
-                lanes.push(compute(argument, inputs, chunk, rows)?);
+/// Some rows, and what is known of them.
+pub(super) struct Batch<'b, 'r, 'a> {
+    inputs: &'b Inputs<'r, 'a>,
+    rows: Vec<u32>,
+    /// The columns' values, read once however many expressions use them.
+    read: RefCell<Vec<Option<Rc<Lane<'b>>>>>,
+    /// What several terms compute.
+    shared: RefCell<Vec<Option<Rc<Lane<'b>>>>>,
+}
+
+impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
+    pub(super) fn new(inputs: &'b Inputs<'r, 'a>, rows: Vec<u32>) -> Batch<'b, 'r, 'a> {
+        Batch { inputs, rows, read: RefCell::default(), shared: RefCell::default() }
+    }
+
+    pub(super) fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// Computes a node.
+    pub(super) fn compute(&self, node: &Node) -> Result<Rc<Lane<'b>>> {
+        let count = self.rows.len();
+        Ok(Rc::new(match node {
+            Node::Value(value) => Lane::Same(value.clone()),
+            Node::Ordinal => {
+                let ordinals = self.rows.iter().map(|row| Some(i64::from(self.inputs.ordinal(*row))));
+                Lane::Exact(Kind::Integer, ordinals.collect())
             }
-            if let Some(lane) = looped(function, &lanes, rows.len()) {
-                return Ok(lane);
+            Node::Input(number) => return once(&self.read, *number, || self.read(*number).map(Rc::new)),
+            Node::Shared(number, node) => return once(&self.shared, *number, || self.compute(node)),
+            Node::Match(text, matcher) => {
+                let lane = self.compute(text)?;
+                Lane::Truth(match &*lane {
+                    Lane::Text(texts) => {
+                        let matches = |text: &Cow<'_, str>| matcher.matches(text.as_bytes());
+                        texts.iter().map(|text| text.as_ref().map(matches)).collect()
+                    }
+                    lane => {
+                        let truth = |i| match lane.value(i) {
+                            Value::Text(text) => Some(matcher.matches(text.as_bytes())),
+                            _ => None,
+                        };
+                        (0..count).map(truth).collect()
+                    }
+                })
             }
-            let mut values = Vec::with_capacity(rows.len());
-            let mut of_one = Vec::with_capacity(lanes.len());
-            for i in 0..rows.len() {
-                of_one.clear();
-                of_one.extend(lanes.iter().map(|lane| lane.value(i)));
-                values.push(crate::expr::apply(function, &of_one)?);
+            Node::Zone(value, zone) => {
+                let lane = self.compute(value)?;
+                let values = (0..count).map(|i| at_zone(lane.value(i), zone));
+                Lane::Values(values.collect::<Result<_>>()?)
             }
-            Ok(Lane::Values(values))
+            Node::Among(value, among) => {
+                let lane = self.compute(value)?;
+                let truths = (0..count).map(|i| among.holds(&lane.value(i)));
+                Lane::Truth(truths.collect::<Result<_>>()?)
+            }
+            Node::Call(function, arguments) => {
+                let mut lanes = Vec::with_capacity(arguments.len());
+                for argument in arguments {
+                    lanes.push(self.compute(argument)?);
+                }
+                let lanes: Vec<&Lane<'b>> = lanes.iter().map(|lane| &**lane).collect();
+                let is_null = |lane: &&Lane<'_>| matches!(lane, Lane::Same(Value::Null));
+                if crate::expr::keeps_null(function) && lanes.iter().any(is_null) {
+                    return Ok(Rc::new(Lane::Same(Value::Null)));
+                }
+                if let Some(lane) = looped(function, &lanes, count) {
+                    return Ok(Rc::new(lane));
+                }
+                let mut values = Vec::with_capacity(count);
+                let mut of_one = Vec::with_capacity(lanes.len());
+                for i in 0..count {
+                    of_one.clear();
+                    of_one.extend(lanes.iter().map(|lane| lane.value(i)));
+                    values.push(crate::expr::apply(function, &of_one)?);
+                }
+                Lane::Values(values)
+            }
+        }))
+    }
+
+    /// The values of a column.
+    fn read(&self, number: usize) -> Result<Lane<'b>> {
+        let (columns, chunk) = match self.inputs {
+            Inputs::Entries(view) => {
+                return Ok(Lane::Text(self.rows.iter().map(|code| Some(text_of(view.get(*code)))).collect()));
+            }
+            Inputs::Codes(data_type, first) => {
+                let codes = self.rows.iter().map(|row| Some(first + i64::from(*row)));
+                return Ok(match Kind::of(*data_type) {
+                    Some(kind) => Lane::Exact(kind, codes.collect()),
+                    None => {
+                        Lane::Values(codes.flatten().map(|code| code::decode(*data_type, code)).collect())
+                    }
+                });
+            }
+            Inputs::Members { columns, chunk } => (columns, *chunk),
+        };
+        let (reader, dictionary) = &columns[number];
+        let base = self.read_base(reader, *dictionary, chunk)?;
+        if reader.is_changed(chunk) { self.overlay(base, reader, *dictionary, chunk) } else { Ok(base) }
+    }
+
+    /// The values of a column with its changes over what the base holds.
+    fn overlay(
+        &self,
+        base: Lane<'b>,
+        reader: &'b ColumnReader<'_>,
+        dictionary: Option<&'b Dictionary>,
+        chunk: u32,
+    ) -> Result<Lane<'b>> {
+        let (count, data_type) = (self.rows.len(), reader.data_type());
+        let rows: Vec<u16> = self.rows.iter().map(|row| *row as u16).collect();
+        let mut lane = match (base, Kind::of(data_type)) {
+            (Lane::Same(_), Some(kind)) => Lane::Exact(kind, vec![None; count]),
+            (Lane::Same(_), None) if data_type == DataType::Text => Lane::Text(vec![None; count]),
+            (Lane::Same(_), None) => Lane::Double(vec![None; count]),
+            (base, _) => base,
+        };
+        let view = dictionary.map(Dictionary::view).transpose()?;
+        let code = |cell| if let CellRef::Code(code) = cell { Some(code) } else { None };
+        reader.overlay(chunk, &rows, |place, cell| match &mut lane {
+            Lane::Truth(truths) => {
+                truths[place] = if let CellRef::Truth(truth) = cell { Some(truth) } else { None };
+            }
+            Lane::Exact(_, codes) => codes[place] = code(cell),
+            Lane::Double(doubles) => doubles[place] = code(cell).map(code::code_to_double),
+            Lane::Text(texts) => {
+                texts[place] = match (cell, view) {
+                    (CellRef::Text(text), _) => Some(text_of(text)),
+                    (CellRef::Code(code), Some(view)) => Some(text_of(view.get(code as u32))),
+                    _ => None,
+                };
+            }
+            // Tags were read with their changes.
+            Lane::Same(_) | Lane::Values(_) => {}
+        })?;
+        Ok(lane)
+    }
+
+    /// The values of a column as the base holds them.
+    fn read_base(
+        &self,
+        reader: &'b ColumnReader<'_>,
+        dictionary: Option<&'b Dictionary>,
+        chunk: u32,
+    ) -> Result<Lane<'b>> {
+        let nulls = reader.nulls(chunk)?;
+        let complete = nulls.cardinality() == 0;
+        let known = |row: &u32| complete || !nulls.contains(*row as u16);
+        match reader.data_type() {
+            DataType::Boolean => {
+                let set = reader.set(chunk, 0)?;
+                let truth = |row: &u32| known(row).then(|| set.contains(*row as u16));
+                return Ok(Lane::Truth(self.rows.iter().map(truth).collect()));
+            }
+            DataType::Text => {
+                if let Some(strings) = reader.strings(chunk)? {
+                    let text = |row: &u32| known(row).then(|| text_of(strings.get(*row as usize)));
+                    return Ok(Lane::Text(self.rows.iter().map(text).collect()));
+                }
+            }
+            DataType::TextArray => {
+                let values = self.rows.iter().map(|row| value_at(reader, dictionary, chunk << 16 | row));
+                return Ok(Lane::Values(values.collect::<Result<_>>()?));
+            }
+            _ => {}
         }
+        let Some(values) = reader.values(chunk)? else { return Ok(Lane::Same(Value::Null)) };
+        let codes = self.rows.iter().map(|row| {
+            let known = (*row as usize) < values.rows && known(row);
+            known.then(|| values.get(*row as usize))
+        });
+        Ok(match (Kind::of(reader.data_type()), dictionary) {
+            (Some(kind), _) => Lane::Exact(kind, codes.collect()),
+            (None, Some(dictionary)) => {
+                let view = dictionary.view()?;
+                Lane::Text(codes.map(|code| code.map(|code| text_of(view.get(code as u32)))).collect())
+            }
+            (None, None) if reader.data_type() == DataType::Text => Lane::Same(Value::Null),
+            (None, None) => Lane::Double(codes.map(|code| code.map(code::code_to_double)).collect()),
+        })
     }
 }
 
-/// The values of a column.
-fn input(inputs: &Inputs<'_, '_>, number: usize, chunk: u32, rows: &[u16]) -> Result<Lane> {
-    let (reader, dictionary) = &inputs.columns[number];
-    let kind = match reader.data_type() {
-        DataType::SmallInt | DataType::Integer | DataType::BigInt => Kind::Integer,
-        DataType::Decimal { scale, .. } => Kind::Decimal(scale),
-        DataType::Date => Kind::Date,
-        DataType::Timestamp => Kind::Timestamp,
-        DataType::TimestampTz => Kind::TimestampTz,
-        DataType::Boolean => {
-            let (set, nulls) = (reader.set(chunk, 0)?, reader.nulls(chunk)?);
-            let truth = |row: &u16| (!nulls.contains(*row)).then(|| set.contains(*row));
-            let mut truths: Vec<Option<bool>> = rows.iter().map(truth).collect();
-            reader.overlay(chunk, rows, |place, cell| {
-                truths[place] = if let CellRef::Truth(truth) = cell { Some(truth) } else { None };
-            })?;
-            return Ok(Lane::Truth(truths));
-        }
-        DataType::Double => Kind::Integer,
-        DataType::Text | DataType::TextArray => {
-            let values = rows.iter().map(|row| value_at(reader, *dictionary, chunk << 16 | u32::from(*row)));
-            return Ok(Lane::Values(values.collect::<Result<_>>()?));
-        }
-    };
-    let mut codes: Vec<Option<i64>> = match reader.values(chunk)? {
-        Some(values) => {
-            let nulls = reader.nulls(chunk)?;
-            let complete = nulls.cardinality() == 0;
-            let code = |row: &u16| {
-                let known = usize::from(*row) < values.rows && (complete || !nulls.contains(*row));
-                known.then(|| values.get(usize::from(*row)))
-            };
-            rows.iter().map(code).collect()
-        }
-        None if !reader.is_changed(chunk) => return Ok(Lane::Same(Value::Null)),
-        None => vec![None; rows.len()],
-    };
-    reader.overlay(chunk, rows, |place, cell| {
-        codes[place] = if let CellRef::Code(code) = cell { Some(code) } else { None };
-    })?;
-    Ok(match reader.data_type() {
-        DataType::Double => {
-            Lane::Double(codes.into_iter().map(|code| code.map(code::code_to_double)).collect())
-        }
-        _ => Lane::Exact(kind, codes),
-    })
+/// What is known under a number, or is made now.
+fn once<'b>(
+    known: &RefCell<Vec<Option<Rc<Lane<'b>>>>>,
+    number: usize,
+    make: impl FnOnce() -> Result<Rc<Lane<'b>>>,
+) -> Result<Rc<Lane<'b>>> {
+    if let Some(Some(lane)) = known.borrow().get(number) {
+        return Ok(Rc::clone(lane));
+    }
+    let lane = make()?;
+    let mut known = known.borrow_mut();
+    if known.len() <= number {
+        known.resize(number + 1, None);
+    }
+    known[number] = Some(Rc::clone(&lane));
+    Ok(lane)
 }
 
 /// A function as a loop over numbers; `None` where there is none, or a number does not fit.
-fn looped(function: &Function, lanes: &[Lane], count: usize) -> Option<Lane> {
+fn looped<'b>(function: &Function, lanes: &[&Lane<'b>], count: usize) -> Option<Lane<'b>> {
     match (function, lanes) {
         (Function::Compare(op), [a, b]) => {
-            if let (Some(a), Some(b)) = (a.doubles(count), b.doubles(count)) {
+            if let (Some(a), Some(b)) = (a.doubles(), b.doubles()) {
                 let order = |a: f64, b: f64| code::double_to_code(a).cmp(&code::double_to_code(b));
                 return Some(Lane::Truth(both(&a, &b, |a, b| Some(holds(*op, order(a, b))))?));
             }
-            let (a, b, _) = aligned(a, b, count)?;
+            if let Some(orders) = of_texts(a, b) {
+                return Some(Lane::Truth(orders.map(|order| order.map(|order| holds(*op, order))).collect()));
+            }
+            let (a, b, _) = aligned(a, b)?;
             Some(Lane::Truth(both(&a, &b, |a, b| Some(holds(*op, a.cmp(&b))))?))
         }
         (Function::Same, [a, b]) => {
-            let (a, b, _) = aligned(a, b, count)?;
-            Some(Lane::Truth(a.iter().zip(b.iter()).map(|(a, b)| Some(a == b)).collect()))
+            let (numbers_a, numbers_b, _) = aligned(a, b)?;
+            let equal = both(&numbers_a, &numbers_b, |a, b| Some(a == b))?.into_iter().enumerate();
+            let both_null = |i| a.is_null(i) && b.is_null(i);
+            Some(Lane::Truth(equal.map(|(i, equal)| Some(equal.unwrap_or_else(|| both_null(i)))).collect()))
         }
-        (Function::IsNull, [Lane::Exact(_, numbers)]) => {
-            Some(Lane::Truth(numbers.iter().map(|number| Some(number.is_none())).collect()))
+        (Function::IsNull, [lane]) => Some(Lane::Truth((0..count).map(|i| Some(lane.is_null(i))).collect())),
+        (Function::Length, [Lane::Text(texts)]) => {
+            let lengths = texts.iter().map(|text| text.as_deref().map(text::length));
+            Some(Lane::Exact(Kind::Integer, lengths.collect()))
+        }
+        (
+            Function::Lower
+            | Function::Upper
+            | Function::Trim
+            | Function::Substr
+            | Function::Replace
+            | Function::SplitPart,
+            [Lane::Text(texts), rest @ ..],
+        ) => {
+            let constant = |lane: &&Lane<'_>| {
+                if let Lane::Same(value) = lane { Some(value.clone()) } else { None }
+            };
+            let rest: Vec<Value> = rest.iter().map(constant).collect::<Option<_>>()?;
+            let of = |text: &Cow<'b, str>| -> Option<Cow<'b, str>> {
+                Some(match text {
+                    Cow::Borrowed(text) => text::changed(function, text, &rest)?.ok()?,
+                    Cow::Owned(text) => text::changed(function, text, &rest)?.ok()?.into_owned().into(),
+                })
+            };
+            Some(Lane::Text(fitting(texts.iter().map(Option::as_ref), of)?))
         }
         (Function::Not, [a]) => Some(Lane::Truth(a.truths(count)?.iter().map(|a| a.map(|a| !a)).collect())),
         (Function::And | Function::Or, terms) => {
@@ -217,21 +401,19 @@ fn looped(function: &Function, lanes: &[Lane], count: usize) -> Option<Lane> {
         }
         (Function::Add | Function::Subtract, [a, b]) => {
             let add = *function == Function::Add;
-            if let (Some(a), Some(b)) = (a.doubles(count), b.doubles(count)) {
+            if let (Some(a), Some(b)) = (a.doubles(), b.doubles()) {
                 return Some(Lane::Double(both(&a, &b, |a, b| finite(if add { a + b } else { a - b }))?));
             }
-            let kind = match (a.exact(count)?.0, b.exact(count)?.0) {
+            let kind = match (a.exact()?.0, b.exact()?.0) {
                 (Kind::Date, Kind::Integer) => Kind::Date,
                 (Kind::Integer, Kind::Date) if add => Kind::Date,
                 (Kind::Date, Kind::Date) if !add => Kind::Integer,
-                (Kind::Integer | Kind::Decimal(_), Kind::Integer | Kind::Decimal(_)) => {
-                    aligned(a, b, count)?.2
-                }
+                (Kind::Integer | Kind::Decimal(_), Kind::Integer | Kind::Decimal(_)) => aligned(a, b)?.2,
                 _ => return None,
             };
             let (a, b) = match kind {
-                Kind::Decimal(_) => aligned(a, b, count).map(|(a, b, _)| (a, b))?,
-                _ => (a.exact(count)?.1, b.exact(count)?.1),
+                Kind::Decimal(_) => aligned(a, b).map(|(a, b, _)| (a, b))?,
+                _ => (a.exact()?.1, b.exact()?.1),
             };
             let sums = both(&a, &b, |a, b| if add { a.checked_add(b) } else { a.checked_sub(b) })?;
             // A date beyond its type is for the one who says so.
@@ -239,10 +421,10 @@ fn looped(function: &Function, lanes: &[Lane], count: usize) -> Option<Lane> {
             (!date).then_some(Lane::Exact(kind, sums))
         }
         (Function::Multiply, [a, b]) => {
-            if let (Some(a), Some(b)) = (a.doubles(count), b.doubles(count)) {
+            if let (Some(a), Some(b)) = (a.doubles(), b.doubles()) {
                 return Some(Lane::Double(both(&a, &b, |a, b| finite(a * b))?));
             }
-            let ((a_kind, a), (b_kind, b)) = (a.exact(count)?, b.exact(count)?);
+            let ((a_kind, a), (b_kind, b)) = (a.exact()?, b.exact()?);
             let kind = match (a_kind, b_kind) {
                 (Kind::Integer, Kind::Integer) => Kind::Integer,
                 (Kind::Decimal(scale), Kind::Integer) | (Kind::Integer, Kind::Decimal(scale))
@@ -256,7 +438,7 @@ fn looped(function: &Function, lanes: &[Lane], count: usize) -> Option<Lane> {
             Some(Lane::Exact(kind, both(&a, &b, i64::checked_mul)?))
         }
         (Function::Divide | Function::Modulo, [a, b]) => {
-            let ((Kind::Integer, a), (Kind::Integer, b)) = (a.exact(count)?, b.exact(count)?) else {
+            let ((Kind::Integer, a), (Kind::Integer, b)) = (a.exact()?, b.exact()?) else {
                 return None;
             };
             let divide = *function == Function::Divide;
@@ -286,7 +468,7 @@ fn looped(function: &Function, lanes: &[Lane], count: usize) -> Option<Lane> {
             Some(Lane::Exact(Kind::Integer, fields))
         }
         (Function::Years | Function::DaysToBirthday, [a, b]) => {
-            let ((a_kind, a), (b_kind, b)) = (a.exact(count)?, b.exact(count)?);
+            let ((a_kind, a), (b_kind, b)) = (a.exact()?, b.exact()?);
             let (a_unit, b_unit) = (time_kind(a_kind)?.0, time_kind(b_kind)?.0);
             let days = |number: i64, unit: i64| if unit == 1 { days_of(number) } else { number };
             let years = *function == Function::Years;
@@ -301,14 +483,10 @@ fn looped(function: &Function, lanes: &[Lane], count: usize) -> Option<Lane> {
             let of = |key: &Option<i64>| key.map(|key| bucket::of_integer(key, seed, *buckets));
             Some(Lane::Exact(Kind::Integer, keys.iter().map(of).collect()))
         }
-        (Function::Bucket { salt, buckets }, [Lane::Values(keys)]) => {
+        (Function::Bucket { salt, buckets }, [Lane::Text(keys)]) => {
             let seed = bucket::seed(salt);
-            let of = |key: &Value| match key {
-                Value::Text(key) => Some(Some(bucket::of_text(key.as_bytes(), seed, *buckets))),
-                Value::Null => Some(None),
-                _ => None,
-            };
-            Some(Lane::Exact(Kind::Integer, keys.iter().map(of).collect::<Option<_>>()?))
+            let of = |key: &Cow<'_, str>| bucket::of_text(key.as_bytes(), seed, *buckets);
+            Some(Lane::Exact(Kind::Integer, keys.iter().map(|key| key.as_ref().map(of)).collect()))
         }
         _ => None,
     }
@@ -330,29 +508,69 @@ fn finite(double: f64) -> Option<f64> {
 
 /// A number of each; `None` as a whole where one does not fit.
 fn each(numbers: &[Option<i64>], of: impl Fn(i64) -> Option<i64>) -> Option<Vec<Option<i64>>> {
-    numbers.iter().map(|number| number.map_or(Some(None), |number| of(number).map(Some))).collect()
+    fitting(numbers.iter().copied(), of)
 }
 
 /// A value of each pair, NULL where one is; `None` as a whole where one does not fit.
 fn both<T: Copy, U>(
-    a: &[Option<T>],
-    b: &[Option<T>],
+    a: &Operand<'_, T>,
+    b: &Operand<'_, T>,
     of: impl Fn(T, T) -> Option<U>,
 ) -> Option<Vec<Option<U>>> {
-    let pair = |(a, b): (&Option<T>, &Option<T>)| match (a, b) {
-        (Some(a), Some(b)) => of(*a, *b).map(Some),
-        _ => Some(None),
-    };
-    a.iter().zip(b).map(pair).collect()
+    match (a, b) {
+        (Operand::Each(a), Operand::Same(b)) => fitting(a.iter().copied(), |a| of(a, *b)),
+        (Operand::Same(a), Operand::Each(b)) => fitting(b.iter().copied(), |b| of(*a, b)),
+        (Operand::Each(a), Operand::Each(b)) => {
+            fitting(a.iter().zip(b.iter()).map(|(a, b)| a.zip(*b)), |(a, b)| of(a, b))
+        }
+        // Constants are folded when an expression is prepared.
+        (Operand::Same(_), Operand::Same(_)) => None,
+    }
 }
 
-type Numbers<'l> = std::borrow::Cow<'l, [Option<i64>]>;
+/// A value of each that is not NULL; `None` as a whole where one has none. Without a branch on the answer.
+fn fitting<T, U>(
+    all: impl Iterator<Item = Option<T>>,
+    of: impl Fn(T) -> Option<U>,
+) -> Option<Vec<Option<U>>> {
+    let mut fit = true;
+    let values = all.map(|value| {
+        value.and_then(|value| {
+            let value = of(value);
+            fit &= value.is_some();
+            value
+        })
+    });
+    let values = values.collect();
+    fit.then_some(values)
+}
+
+/// How each pair of texts is ordered, where both are texts.
+fn of_texts<'l>(a: &'l Lane<'_>, b: &'l Lane<'_>) -> Option<Box<dyn Iterator<Item = Option<Ordering>> + 'l>> {
+    let order = |a: &str, b: &str| a.as_bytes().cmp(b.as_bytes());
+    Some(match (a, b) {
+        (Lane::Text(a), Lane::Same(Value::Text(b))) => {
+            Box::new(a.iter().map(move |a| a.as_deref().map(|a| order(a, b))))
+        }
+        (Lane::Same(Value::Text(a)), Lane::Text(b)) => {
+            Box::new(b.iter().map(move |b| b.as_deref().map(|b| order(a, b))))
+        }
+        (Lane::Text(a), Lane::Text(b)) => {
+            Box::new(a.iter().zip(b).map(move |(a, b)| Some(order(a.as_deref()?, b.as_deref()?))))
+        }
+        _ => return None,
+    })
+}
 
 /// Two lanes in the same unit: decimals of one scale, times of one resolution.
-fn aligned<'l>(a: &'l Lane, b: &'l Lane, count: usize) -> Option<(Numbers<'l>, Numbers<'l>, Kind)> {
-    let ((a_kind, a), (b_kind, b)) = (a.exact(count)?, b.exact(count)?);
-    let scaled = |numbers: Numbers<'l>, by: i64| -> Option<Numbers<'l>> {
-        if by == 1 { Some(numbers) } else { each(&numbers, |number| number.checked_mul(by)).map(Into::into) }
+fn aligned<'l>(a: &'l Lane<'_>, b: &'l Lane<'_>) -> Option<(Operand<'l, i64>, Operand<'l, i64>, Kind)> {
+    let ((a_kind, a), (b_kind, b)) = (a.exact()?, b.exact()?);
+    let scaled = |numbers: Operand<'l, i64>, by: i64| match numbers {
+        numbers if by == 1 => Some(numbers),
+        Operand::Same(number) => number.checked_mul(by).map(Operand::Same),
+        Operand::Each(numbers) => {
+            each(&numbers, |number| number.checked_mul(by)).map(|numbers| Operand::Each(numbers.into()))
+        }
     };
     if let (Some(a_scale), Some(b_scale)) = (scale(a_kind), scale(b_kind)) {
         let ten = |power: u8| 10_i64.checked_pow(u32::from(power));

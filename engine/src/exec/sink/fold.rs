@@ -318,8 +318,7 @@ impl Sink for Fold {
                 values.clear();
                 compute::values(
                     compiled,
-                    &Inputs::new(reader.table, compiled, readers),
-                    chunk,
+                    &Inputs::new(reader.table, compiled, readers, chunk),
                     batch,
                     values,
                 )?;

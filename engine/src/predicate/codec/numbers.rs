@@ -121,7 +121,7 @@ functions!(
     Modulo = 11, Negate = 12, Abs = 13, Floor = 14, Ceil = 15, Round = 16, Lower = 18, Upper = 19, Length = 20,
     Substr = 21, Trim = 22, Concat = 23, Cardinality = 25, Years = 28, DaysToBirthday = 29, Coalesce = 33, NullIf = 34,
     Case = 35, Greatest = 36, Least = 37, In = 38, Power = 41, Sqrt = 42, Ln = 43, Log10 = 44, Replace = 45,
-    SplitPart = 46;
+    SplitPart = 46, AddTags = 47, RemoveTag = 48;
     with_fields:
     Function::Compare(_) => 1,
     Function::AddInterval(_) => 17,

@@ -121,6 +121,7 @@ fn functions() -> Vec<Function> {
     functions.extend(PATTERNS.map(|kind| Function::Like(Pattern { kind, pattern: "a%".into() })));
     functions.extend(UNITS.map(Function::DateTrunc));
     functions.extend(FIELDS.map(Function::Extract));
+    functions.extend([Function::AddTags, Function::RemoveTag]);
     functions
 }
 
@@ -176,7 +177,7 @@ fn the_bytes_are_golden() {
 #[test]
 fn every_function_has_a_sample() {
     let numbers: BTreeSet<u16> = functions().iter().map(function_number).collect();
-    assert_eq!(numbers, (1..=46).collect());
+    assert_eq!(numbers, (1..=48).collect());
     let numbers: BTreeSet<u16> = values().iter().map(value_number).collect();
     assert_eq!(numbers, (1..=10).collect());
 }

@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(offered("SELECT c| FROM members")[..3], ["city", "cardinality(", "ceil("]);
         assert_eq!(offered("DROP AUDIENCE |"), ["gold_sh"]);
         assert_eq!(offered("sel|"), ["select"]);
-        assert_eq!(offered("SELECT 1 FROM members WHERE city IS N|")[..3], ["NOT", "NULL", "NULLS"]);
+        assert_eq!(offered("SELECT 1 FROM members WHERE city IS N|")[..3], ["NOT", "NOTHING", "NULL"]);
     }
 
     #[test]

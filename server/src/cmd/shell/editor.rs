@@ -3,7 +3,7 @@
 use super::complete::FromDatabase;
 use super::highlight::Colours;
 use super::{history, pieces};
-use musterdb::Database;
+use musterdb::{Database, TransactionState};
 use reedline::{
     Color, ColumnarMenu, DefaultHinter, EditCommand, Emacs, KeyCode, KeyModifiers, MenuBuilder, Prompt,
     PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, ValidationResult, Validator,
@@ -56,12 +56,17 @@ impl Validator for WholeStatements {
     }
 }
 
-/// `muster> `, and `     -> ` on the lines of a statement that goes on.
-pub(super) struct MusterPrompt;
+/// `muster> `, `muster*> ` in a transaction, `muster!> ` in one that failed; and `     -> ` on the lines of a statement that
+/// goes on.
+pub(super) struct MusterPrompt(pub(super) TransactionState);
 
 impl Prompt for MusterPrompt {
     fn render_prompt_left(&self) -> Cow<'_, str> {
-        Cow::Borrowed("muster")
+        Cow::Borrowed(match self.0 {
+            TransactionState::None => "muster",
+            TransactionState::Open => "muster*",
+            TransactionState::Failed => "muster!",
+        })
     }
 
     fn render_prompt_right(&self) -> Cow<'_, str> {

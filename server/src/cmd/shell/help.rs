@@ -19,7 +19,11 @@ pub(super) fn commands() -> String {
 /// The statements, or those whose name begins with `wanted`. The error is a sentence without a full stop.
 pub(super) fn statements(wanted: &str) -> Result<String, String> {
     let wanted = wanted.trim().trim_end_matches(';').to_uppercase();
-    let named: Vec<_> = STATEMENTS.iter().filter(|statement| statement.name.starts_with(&wanted)).collect();
+    // A name may be cut, or go on: `ins`, `insert into`.
+    let asked = |name: &str| {
+        name.starts_with(&wanted) || wanted.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))
+    };
+    let named: Vec<_> = STATEMENTS.iter().filter(|statement| asked(statement.name)).collect();
     if wanted.is_empty() {
         let lines: Vec<String> = (named.iter())
             .map(|statement| format!("  {:<24}{}", statement.name.to_lowercase(), statement.what))
@@ -61,6 +65,7 @@ mod tests {
     #[test]
     fn a_statement_is_found_by_its_beginning_and_a_mistyped_one_by_its_nearest() {
         assert!(statements("sel").unwrap().starts_with("SELECT: "));
+        assert!(statements("drop table").unwrap().starts_with("DROP: "));
         let tables = statements("create t").unwrap();
         assert!(tables.contains("PRIMARY KEY") && !tables.contains("SELECT: "), "{tables}");
         let error = statements("selct").unwrap_err();

@@ -21,7 +21,7 @@ pub(super) fn run(shell: &mut Shell<'_>, directory: &Path, persistent_history: b
     shell.out.flush()?;
     let mut editor = editor::new(shell.database.clone(), persistent_history, shell.colour);
     loop {
-        match editor.read_line(&MusterPrompt) {
+        match editor.read_line(&MusterPrompt(shell.session.transaction())) {
             Ok(Signal::Success(text)) => {
                 // Kept at once: a history that cannot be written is no reason to stop, nor is one that can lost later.
                 let _ = editor.sync_history();

@@ -11,7 +11,7 @@ pub(super) struct Statement {
 }
 
 /// All statements.
-pub(super) const STATEMENTS: [Statement; 18] = [
+pub(super) const STATEMENTS: [Statement; 20] = [
     Statement {
         name: "SELECT",
         what: "counts, groups and members",
@@ -36,6 +36,37 @@ condition:
   id IN (SELECT id FROM …)          in_audience('name')
   boolean_column                    NOT a    a AND b    a OR b",
     },
+    Statement {
+        name: "INSERT",
+        what: "new members, or new values of those that are there",
+        syntax: "\
+INSERT INTO table [[AS] alias] [(column, …)]
+  VALUES (value | DEFAULT, …), …  |  SELECT …
+  [ON CONFLICT [(key)] DO NOTHING
+   | ON CONFLICT (key) DO UPDATE SET column = value | DEFAULT, …]
+
+In SET a column is the member's, EXCLUDED.column that of the row that comes.",
+    },
+    Statement {
+        name: "UPDATE",
+        what: "new values of the members of a condition",
+        syntax: "\
+UPDATE table [[AS] alias] SET column = value | DEFAULT, … [WHERE condition]
+
+  tags || 'vip'    tags || ARRAY['a', 'b']    array_remove(tags, 'vip')",
+    },
+    Statement {
+        name: "DELETE",
+        what: "members that go",
+        syntax: "DELETE FROM table [[AS] alias] [WHERE condition]",
+    },
+    Statement {
+        name: "BEGIN",
+        what: "a transaction: what is written until COMMIT is seen together",
+        syntax: "BEGIN | START TRANSACTION",
+    },
+    Statement { name: "COMMIT", what: "the transaction becomes durable and visible", syntax: "COMMIT | END" },
+    Statement { name: "ROLLBACK", what: "the transaction is undone", syntax: "ROLLBACK | ABORT" },
     Statement {
         name: "EXPLAIN",
         what: "how a SELECT is answered; ANALYZE: and what it cost",
@@ -110,28 +141,20 @@ ALTER TABLE table
         syntax: "ALTER AUDIENCE audience RENAME TO name",
     },
     Statement {
-        name: "DROP TABLE",
-        what: "tables, and with CASCADE what depends on them",
-        syntax: "DROP TABLE [IF EXISTS] table, … [CASCADE]",
-    },
-    Statement {
-        name: "DROP VIEW",
-        what: "views, and with CASCADE what depends on them",
-        syntax: "DROP VIEW [IF EXISTS] view, … [CASCADE]",
-    },
-    Statement {
-        name: "DROP AUDIENCE",
-        what: "audiences, and with CASCADE what depends on them",
-        syntax: "DROP AUDIENCE [IF EXISTS] audience, … [CASCADE]",
+        name: "DROP",
+        what: "tables, views, audiences, and with CASCADE what depends on them",
+        syntax: "DROP TABLE | VIEW | AUDIENCE [IF EXISTS] name, … [CASCADE]",
     },
     Statement {
         name: "SET",
-        what: "the session's clock and time zone",
-        syntax: "SET now | timezone = 'value' | DEFAULT",
+        what: "the session's clock, time zone and patience",
+        syntax: "SET now | timezone | idle_in_transaction_timeout = 'value' | DEFAULT",
     },
-    Statement { name: "SHOW TABLES", what: "the tables", syntax: "SHOW TABLES" },
-    Statement { name: "SHOW VIEWS", what: "the views", syntax: "SHOW VIEWS" },
-    Statement { name: "SHOW AUDIENCES", what: "the audiences and their sizes", syntax: "SHOW AUDIENCES" },
+    Statement {
+        name: "SHOW",
+        what: "the tables, the views, the audiences and their sizes",
+        syntax: "SHOW TABLES | VIEWS | AUDIENCES",
+    },
     Statement {
         name: "DESCRIBE",
         what: "the columns of a table or view; an audience",

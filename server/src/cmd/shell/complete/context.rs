@@ -143,6 +143,8 @@ fn term(before: &[Token<'_>]) -> What {
         "FROM" | "JOIN" | "INTO" | "COPY" | "DESCRIBE" | "PROFILE" | "OVERLAP" => {
             return What::Relation(None);
         }
+        // After DO it is no statement: SET follows.
+        "UPDATE" if before.len() == 1 => return What::Relation(Some(Relation::Table)),
         "TABLE" => return What::Relation(Some(Relation::Table)),
         "VIEW" => return What::Relation(Some(Relation::View)),
         "AUDIENCE" => return What::Relation(Some(Relation::Audience)),
@@ -252,7 +254,7 @@ fn relations(statement: &[Token<'_>], at: usize) -> Vec<(String, Option<String>)
     let mut listing = false;
     while let Some(token) = tokens.next() {
         match word(token).as_str() {
-            "FROM" | "JOIN" | "INTO" | "DESCRIBE" | "PROFILE" | "COPY" => listing = true,
+            "FROM" | "JOIN" | "INTO" | "DESCRIBE" | "PROFILE" | "COPY" | "UPDATE" => listing = true,
             _ if listing && token.text == "," => {}
             _ => {
                 listing = false;
@@ -300,6 +302,10 @@ mod tests {
             ("SELECT m.ci| FROM members m", What::Term { qualifier: Some("m".into()) }),
             ("DROP AUDIENCE g|", What::Relation(Some(Relation::Audience))),
             ("DROP TABLE |", What::Relation(Some(Relation::Table))),
+            ("INSERT INTO m|", What::Relation(None)),
+            ("UPDATE m|", What::Relation(Some(Relation::Table))),
+            ("UPDATE members SET |", term()),
+            ("INSERT INTO members (id) VALUES (1) ON CONFLICT (id) DO UPDATE |", term()),
             ("\\ti|", What::Command),
             ("SELECT 1;\\ti|", What::Command),
             ("\\d mem|", What::Argument { command: "d".into() }),
@@ -343,6 +349,8 @@ mod tests {
         let named = |text| at(text).relations.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(named("SELECT 1 FROM x; SELECT | FROM members m, \"Big\" WHERE a"), ["members", "Big"]);
         assert_eq!(named("SELECT | FROM a WHERE id IN (SELECT id FROM b)"), ["a", "b"]);
+        assert_eq!(named("UPDATE members SET a = 1, |"), ["members"]);
+        assert_eq!(named("INSERT INTO a (x) VALUES (1) ON CONFLICT (x) DO UPDATE SET |"), ["a"]);
         assert!(named("SELECT a FROM mem|").is_empty());
     }
 }
