@@ -1,5 +1,7 @@
 //! Rows that change: what the library's mutations do, seen by snapshots.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use muster_engine::control::Cancel;
 use muster_engine::database::{Database, Mode};
 use muster_engine::exec::{Count, Scope, evaluate, project};
