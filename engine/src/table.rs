@@ -1,7 +1,7 @@
 //! A table as a snapshot sees it: its parts, opened, and the way from (column, chunk) to bytes.
 
 use crate::catalog::AudienceRecord;
-use crate::delta::{CellRef, ColumnLayer, Layer, PatchRef, RangeLayer};
+use crate::delta::{CellRef, ColumnLayer, Layer, PatchRef, RangeLayer, TEXTS};
 use crate::dictionary::Dictionary;
 use crate::index::fences::{Bound, FencesRef, RankSearch, Zone};
 use crate::index::lists::ListsRef;
@@ -263,10 +263,15 @@ impl TableState {
             }
             RangeReader { sections, changes: patches }
         });
-        let texts = layers.iter().any(|layer| layer.has_texts());
-        let bounds = layers.iter().filter_map(|layer| layer.bounds());
+        let ranges: Vec<RangeReader<'_>> = ranges.collect();
+        let parts = ranges.iter().flat_map(|range| &range.changes.parts);
+        let stored = || parts.clone().flat_map(|part| part.entries()).map(|entry| (entry.low, entry.high));
+        let is_texts = |bounds| data_type == DataType::Text && bounds == TEXTS;
+        let texts = layers.iter().any(|layer| layer.has_texts()) || stored().any(is_texts);
+        let stored = stored().filter(|bounds| bounds.0 <= bounds.1 && !is_texts(*bounds));
+        let bounds = layers.iter().filter_map(|layer| layer.bounds()).chain(stored);
         let bounds = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        ColumnReader { data_type, ranges: ranges.collect(), texts, bounds }
+        ColumnReader { data_type, ranges, texts, bounds }
     }
 }
 

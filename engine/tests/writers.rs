@@ -121,9 +121,9 @@ fn snapshots_have_whole_batches() {
                             );
                             transaction.write(&insert(table, batch), 0, &cancel).unwrap_err();
                             if round % 2 == 0 {
-                                transaction.commit().unwrap()
+                                transaction.commit().unwrap();
                             } else {
-                                drop(transaction)
+                                drop(transaction);
                             }
                             continue;
                         }

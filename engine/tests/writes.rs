@@ -1,8 +1,11 @@
 //! Rows that change: what the library's mutations do, seen by snapshots.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use muster_engine::control::Cancel;
 use muster_engine::database::{Database, Mode};
 use muster_engine::exec::{Count, Scope, evaluate, project};
+use muster_engine::expr::Function;
 use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::{CompareOp, Literal, Predicate};
 use muster_engine::schema::ColumnSpec;
@@ -124,6 +127,29 @@ fn a_transaction_is_seen_whole_or_not_at_all() {
     transaction.write(&insert(table, 0..10, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
     transaction.commit().unwrap();
     assert_eq!(database.snapshot().rows(table), 10);
+}
+
+/// What an expression holds for is asked of the values between the least and the greatest: those that only a patch part
+/// has were left out.
+#[test]
+fn codes_beyond_the_base_are_found_in_patch_parts() {
+    let (database, table) = database();
+    write(&database, insert(table, 0..20_000, OnConflict::Refuse)).unwrap();
+    database.checkpoint(&Cancel::default()).unwrap();
+    let literals = (0..10).map(|id| Literal::Value(Value::Integer(id * 100))).collect();
+    let assignments = vec![Assignment { column: AGE, value: Expr::value(Value::Integer(5000)) }];
+    let predicate = Predicate::In { column: ID, literals };
+    write(&database, Mutation::Update(Update { table, predicate, assignments })).unwrap();
+    let doubled = Expr::Call {
+        function: Function::Multiply,
+        arguments: vec![Expr::Column(AGE), Expr::value(Value::Integer(2))],
+    };
+    let arguments = vec![doubled, Expr::value(Value::Integer(9000))];
+    let beyond = Predicate::Holds(Expr::Call { function: Function::Compare(CompareOp::Gt), arguments });
+    assert_eq!(count(&database, table, &beyond), 10);
+    let done = database.checkpoint(&Cancel::default()).unwrap();
+    assert_eq!((done.folded, done.parts), (0, 1));
+    assert_eq!(count(&database, table, &beyond), 10);
 }
 
 #[test]

@@ -13,7 +13,7 @@
 use super::{Database, State};
 use crate::catalog::Catalog;
 use crate::control::Cancel;
-use crate::delta::{Layer, Patch, PatchRef};
+use crate::delta::{Layer, NO_CODES, Patch, PatchRef, TEXTS};
 use crate::index::encode::{encode_cells, set_section};
 use crate::schema::{ColumnId, DataType, TableId};
 use crate::table::{Extent, TableState};
@@ -180,7 +180,8 @@ impl Database {
                 }
                 let merged = Patch::merged(&patches);
                 let patch = merged.by_ref();
-                let stats = SectionStats { cardinality: patch.rows.len() as u32, ..SectionStats::default() };
+                let (low, high) = if patch.has_texts() { TEXTS } else { patch.bounds().unwrap_or(NO_CODES) };
+                let stats = SectionStats { cardinality: patch.rows.len() as u32, low, high };
                 part.writer.append(*column, SectionKind::Patch, within as u16, &patch.section(), stats)?;
             }
         }

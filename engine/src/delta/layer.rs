@@ -95,6 +95,7 @@ impl Layer {
         let (range, within) = (chunk as usize / RANGE_CHUNKS, chunk as usize % RANGE_CHUNKS);
         let layer = Arc::make_mut(self.columns.entry(column).or_default());
         for write in writes {
+            layer.texts |= matches!(write.old, Cell::Text(_));
             match &write.new {
                 Cell::Code(code) => {
                     let (low, high) = layer.bounds.unwrap_or((*code, *code));

@@ -10,6 +10,12 @@
 //! A write touches the patches of its rows and columns, and copies nothing of the base. An inserted row has a cell in every
 //! column of its table; a deleted one only in the live set.
 
+/// What the table of sections says as least and greatest code of a patch that has texts without codes: codes of texts are
+/// not negative.
+pub const TEXTS: (i64, i64) = (-1, -1);
+/// The same of one without codes.
+pub const NO_CODES: (i64, i64) = (0, -1);
+
 mod layer;
 mod patch;
 

@@ -431,6 +431,18 @@ impl<'a> PatchRef<'a> {
         })
     }
 
+    /// The least and the greatest of the codes that rows hold now.
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        let codes =
+            self.new.iter().filter_map(|cell| if let CellRef::Code(code) = cell { Some(code) } else { None });
+        codes.map(|code| (code, code)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// True where texts stand here without their codes, now or before.
+    pub fn has_texts(&self) -> bool {
+        self.new.are_texts() || self.old.are_texts()
+    }
+
     /// The bytes of the section: a multiple of eight.
     pub fn section(&self) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];

@@ -34,8 +34,6 @@ pub(super) struct Worker<'p, 'a> {
     pub(super) stats: Stats,
     /// The codes of leaves that ask for many, once they were wanted; `None` where they have no such set.
     pub(super) code_sets: HashMap<usize, Option<Arc<CodeSet>>>,
-    /// True while changes are left out.
-    pub(super) base_only: bool,
     pool: Vec<Box<Words>>,
 }
 
@@ -67,7 +65,6 @@ impl<'p, 'a> Worker<'p, 'a> {
             task: 0..0,
             stats: Stats::default(),
             code_sets: HashMap::new(),
-            base_only: false,
             pool: Vec::new(),
         }
     }
@@ -96,16 +93,6 @@ impl<'p, 'a> Worker<'p, 'a> {
 
     /// How many live members of a chunk satisfy the plan, within `mask`.
     pub(super) fn count(&mut self, chunk: u32, mask: Option<&Words>) -> Result<u32> {
-        let Some(changed) = self.few_changes(chunk, mask)? else { return self.count_plainly(chunk, mask) };
-        self.base_only = true;
-        let base = self.count_plainly(chunk, mask)?;
-        let stale = self.satisfied(chunk, &changed)?;
-        self.base_only = false;
-        let now = self.satisfied(chunk, &changed)?;
-        Ok(base + now.len() as u32 - stale.len() as u32)
-    }
-
-    fn count_plainly(&mut self, chunk: u32, mask: Option<&Words>) -> Result<u32> {
         self.stats.chunks += 1;
         let plan = self.plan;
         if mask.is_none() {
@@ -138,15 +125,6 @@ impl<'p, 'a> Worker<'p, 'a> {
 
     /// The live members of a chunk that satisfy the plan, within `mask`.
     pub(super) fn members(&mut self, chunk: u32, mask: Option<&Words>) -> Result<Answer> {
-        let Some(changed) = self.few_changes(chunk, mask)? else { return self.members_plainly(chunk, mask) };
-        self.base_only = true;
-        let base = self.members_plainly(chunk, mask)?;
-        self.base_only = false;
-        let now = self.satisfied(chunk, &changed)?;
-        self.put_right(chunk, base, &changed, &now)
-    }
-
-    fn members_plainly(&mut self, chunk: u32, mask: Option<&Words>) -> Result<Answer> {
         self.stats.chunks += 1;
         let mut conjunction = Conjunction::new(1.0);
         if self.narrow_root(&mut conjunction, chunk, mask)? {

@@ -1,24 +1,22 @@
 //! Changed rows in the executor: the base is asked as if nothing had changed, then the changed rows are put right.
 //!
-//! Where few rows of a chunk were changed in what a predicate asks, the whole predicate is asked of the base, and of those
-//! rows once more. Else it is leaf by leaf: a leaf's set is the base's set without the changed rows and with those whose new
-//! cells satisfy it. The count of a single leaf is the base's, less the old cells that satisfied it, plus the new ones that
-//! do. A sink takes the members that did not change from the base, and the others row by row.
+//! A leaf's set is the base's set without the changed rows and with those whose new cells satisfy the leaf. A count is the
+//! base's count, less the old cells that satisfied it, plus the new ones that do. A sink takes the members that did not
+//! change from the base, and the others row by row.
+//!
+//! To ask the whole predicate of the base, and once more of the few rows that were changed, was tried and took three to six
+//! times as long: lists go through a tree at a microsecond a leaf, whatever their length.
 
 use super::Found;
-use super::chunk::{Answer, Worker};
+use super::chunk::Worker;
 use super::clause::{Clause, unite, words_of};
 use crate::Result;
 use crate::delta::{CellRef, CellsRef};
 use crate::kernel;
-use crate::plan::{Node, Test};
+use crate::plan::Test;
 use crate::table::ColumnReader;
 use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, SectionKind};
-
-/// Up to so many changed rows a predicate is asked again of each, at some nanoseconds a leaf; with more, a copy of each leaf's
-/// set is put right, which costs as much as a third of a microsecond a leaf and a nanosecond a row.
-const FEW_CHANGES: usize = 256;
 
 /// Whether a test is TRUE, or with `negated` FALSE, of a row that holds `cell`.
 pub(super) fn holds(test: &Test, cell: CellRef<'_>, negated: bool) -> bool {
@@ -59,80 +57,8 @@ impl<'a> Worker<'_, 'a> {
     #[inline]
     pub(super) fn is_overlaid(&self, leaf: usize, chunk: u32) -> bool {
         let leaf = &self.plan.leaves[leaf];
-        !self.base_only
-            && !matches!(leaf.test, Test::Ordinals(_) | Test::Computed(_))
+        !matches!(leaf.test, Test::Ordinals(_) | Test::Computed(_))
             && self.plan.reader(leaf).is_changed(chunk)
-    }
-
-    /// The rows of a chunk, within `mask`, that were changed in what leaves ask, where these are few; `None` where there are
-    /// none, or the changes are better put into the leaves' sets.
-    pub(super) fn few_changes(&self, chunk: u32, mask: Option<&Words>) -> Result<Option<Vec<u16>>> {
-        let plan = self.plan;
-        if matches!(plan.root, Node::Leaf { .. } | Node::Nobody | Node::Everyone) {
-            return Ok(None);
-        }
-        let mut rows: Vec<u16> = Vec::new();
-        for reader in plan.readers.iter().filter(|reader| reader.is_changed(chunk)) {
-            for patch in reader.changes(chunk)? {
-                if rows.len() + patch.rows.len() > FEW_CHANGES {
-                    return Ok(None);
-                }
-                rows.extend(patch.rows);
-            }
-        }
-        rows.sort_unstable();
-        rows.dedup();
-        if let Some(mask) = mask {
-            rows.retain(|row| kernel::has(mask, *row));
-        }
-        Ok((!rows.is_empty()).then_some(rows))
-    }
-
-    /// Those of some rows for which the plan holds.
-    pub(super) fn satisfied(&mut self, chunk: u32, rows: &[u16]) -> Result<Vec<u16>> {
-        let (plan, mut satisfied) = (self.plan, rows.to_vec());
-        self.probe(&plan.root, chunk, &mut satisfied)?;
-        self.retain_live(chunk, &mut satisfied)?;
-        Ok(satisfied)
-    }
-
-    /// The members of the base, of which some rows were changed, and the plan holds for `now` of those.
-    pub(super) fn put_right(
-        &mut self,
-        chunk: u32,
-        base: Answer,
-        changed: &[u16],
-        now: &[u16],
-    ) -> Result<Answer> {
-        let (mut words, mut cardinality) = match base {
-            Answer::Nobody if now.is_empty() => return Ok(Answer::Nobody),
-            Answer::Everyone if now.len() == changed.len() => return Ok(Answer::Everyone),
-            Answer::Nobody => return Ok(Answer::Members(now.to_vec())),
-            Answer::Members(mut members) => {
-                members.retain(|member| changed.binary_search(member).is_err());
-                members.extend(now);
-                members.sort_unstable();
-                return Ok(if members.is_empty() { Answer::Nobody } else { Answer::Members(members) });
-            }
-            Answer::Everyone => {
-                let mut live = Clause::new(false);
-                self.live_into(chunk, &mut live)?;
-                (live.into_words(self), self.live_cardinality(chunk)?)
-            }
-            Answer::Words(words, cardinality) => (words, cardinality),
-        };
-        for row in changed {
-            let word = &mut words[usize::from(*row) / 64];
-            cardinality -= (*word >> (row % 64) & 1) as u32;
-            *word &= !(1 << (row % 64));
-        }
-        kernel::set_members(&mut words, now, true);
-        cardinality += now.len() as u32;
-        if cardinality == 0 {
-            self.give_back(words);
-            return Ok(Answer::Nobody);
-        }
-        Ok(Answer::Words(words, cardinality))
     }
 
     /// What changes add to the number of members that a leaf of the base has, and take from it.

@@ -193,10 +193,10 @@ impl Accumulator {
             (States::DoubleSum(sums), CellRef::Code(code)) => {
                 sums[group].add(DoubleSum::of(crate::code::code_to_double(code)));
             }
-            (States::Code(best), CellRef::Code(code)) => {
-                if first || (if is_max { code > best[group] } else { code < best[group] }) {
-                    best[group] = code;
-                }
+            (States::Code(best), CellRef::Code(code))
+                if first || (if is_max { code > best[group] } else { code < best[group] }) =>
+            {
+                best[group] = code;
             }
             (States::Text(best), CellRef::Code(_) | CellRef::Text(_)) => {
                 let view = reader.dictionary.map(Dictionary::view).transpose()?;
