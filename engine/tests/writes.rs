@@ -238,3 +238,18 @@ fn what_was_acknowledged_is_there_after_a_crash() {
     let more = reopened.add_column(table, &column, false).unwrap();
     assert_eq!(count(&reopened, table, &Predicate::IsNull(more)), 390);
 }
+
+#[test]
+fn who_opens_beside_a_writer_sees_what_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = Database::open(directory.path(), Mode::ReadWrite).unwrap();
+    let columns = [ColumnSpec { name: "id".into(), data_type: DataType::BigInt, nullable: false }];
+    let table = database.create_table("t", &columns, Some(0)).unwrap();
+    for id in 0..5 {
+        let rows = vec![vec![Value::Integer(id)]];
+        let conflict = OnConflict::Refuse;
+        write(&database, Mutation::Insert(Insert { table, columns: vec![ID], rows, conflict })).unwrap();
+        let reader = Database::open(directory.path(), Mode::ReadOnly).unwrap();
+        assert_eq!(reader.snapshot().rows(table), id as u64 + 1);
+    }
+}

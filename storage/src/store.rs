@@ -130,8 +130,8 @@ impl Store {
     /// the LSNs.
     ///
     /// For a writer all of them are durable when this returns, what a crash tore off is gone, and so are segments
-    /// without a record after the checkpoint. A reader is shown the log as of its opening, but for a segment that a
-    /// writer has open; what a process that died had not yet synced may be among it.
+    /// without a record after the checkpoint. A reader is shown the log as of its opening; what a writer has not yet
+    /// synced, or a process that died had not, may be among it.
     ///
     /// # Errors
     /// Those of [`wal::replay`].

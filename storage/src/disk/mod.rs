@@ -17,6 +17,9 @@ pub trait Disk: Send + Sync {
     fn create(&self, name: &str) -> Result<Box<dyn WriteFile>>;
     /// The whole file, read in place. The file must not change while the bytes live.
     fn map(&self, name: &str) -> Result<Bytes>;
+    /// A copy of what a file holds now, also of one that is being appended to: then all that was appended before this
+    /// was called, and perhaps a piece of what comes after.
+    fn read(&self, name: &str) -> Result<Bytes>;
     /// Renames a file over another.
     fn rename(&self, from: &str, to: &str) -> Result<()>;
     /// Removes a file; a missing one is an error.

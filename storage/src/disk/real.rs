@@ -123,6 +123,10 @@ impl Disk for RealDisk {
         Ok(Bytes::mapped(map))
     }
 
+    fn read(&self, name: &str) -> Result<Bytes> {
+        std::fs::read(self.path(name)).map(|bytes| Bytes::copied(&bytes)).map_err(failed("read", name))
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         std::fs::rename(self.path(from), self.path(to)).map_err(failed("rename", from))
     }

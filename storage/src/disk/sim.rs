@@ -310,6 +310,13 @@ impl Disk for SimDisk {
         Ok(Box::new(SimWrite { disk: self.clone(), file, name: name.to_owned() }))
     }
 
+    fn read(&self, name: &str) -> Result<Bytes> {
+        let mut state = self.state();
+        state.step("read", name, false).result?;
+        let file = state.find("read", name)?;
+        Ok(Bytes::copied(&state.files[file].bytes))
+    }
+
     fn map(&self, name: &str) -> Result<Bytes> {
         let mut state = self.state();
         state.refuse_while_writing("map", name)?;

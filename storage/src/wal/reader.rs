@@ -71,19 +71,18 @@ struct Extent {
 impl Log {
     /// Maps the segments of a directory.
     ///
-    /// `beside_writer`: a last one that is being written is left out, and so is one that goes just now, because only a
-    /// writer that opens removes the last one, when no record is in it.
+    /// `beside_writer`: a last one that is being written is read as far as it is; one that goes just now is left out, because
+    /// only a writer that opens removes the last one, when no record is in it.
     pub(crate) fn open(disk: &dyn Disk, database: u64, after: Lsn, beside_writer: bool) -> Result<Log> {
         let firsts = segments(&disk.list()?);
         let mut found = Vec::new();
         for (i, &first) in firsts.iter().enumerate() {
             let name = wal_file_name(first);
-            match disk.map(&name) {
+            let is_last = i + 1 == firsts.len();
+            match if beside_writer && is_last { disk.read(&name) } else { disk.map(&name) } {
                 Ok(bytes) => found.push(Segment { name, first, bytes }),
                 Err(Error::Io { source, .. })
-                    if beside_writer
-                        && i + 1 == firsts.len()
-                        && matches!(source.kind(), ErrorKind::ResourceBusy | ErrorKind::NotFound) => {}
+                    if beside_writer && is_last && source.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
