@@ -243,6 +243,17 @@ impl<'p, 'a> Worker<'p, 'a> {
     ) -> Result<bool> {
         let plan = self.plan;
         if self.is_overlaid(leaf, chunk) && into.members.is_none() && !self.few(into, chunk) {
+            if !negated || !self.has_nulls(leaf, chunk) {
+                let mut clause = Clause::new(negated);
+                let members = self.overlaid_into(leaf, chunk, &mut clause)?;
+                let share = self.share_of(members, chunk);
+                if !negated {
+                    return Ok(self.keep(into, clause, share));
+                }
+                into.share *= 1.0 - share;
+                into.clauses.push(clause);
+                return Ok(true);
+            }
             let words = self.overlaid(leaf, negated, chunk)?;
             let share = self.share_of(kernel::cardinality(&words), chunk);
             let mut clause = Clause::new(false);

@@ -34,12 +34,14 @@ pub(super) struct Clause<'a> {
     made: Option<Box<Words>>,
     /// True where everybody outside is meant.
     pub(super) negated: bool,
+    /// True while stored sets are not to be read in place: some of their rows will be put right.
+    pub(super) copying: bool,
 }
 
 impl<'a> Clause<'a> {
     /// The union of nothing.
     pub(super) fn new(negated: bool) -> Clause<'a> {
-        Clause { stored: [&NOBODY; STORED_MAX], count: 0, made: None, negated }
+        Clause { stored: [&NOBODY; STORED_MAX], count: 0, made: None, negated, copying: false }
     }
 
     /// The buffer of what is made: `true` where its content counts for nothing yet.
@@ -52,7 +54,7 @@ impl<'a> Clause<'a> {
     pub(super) fn add(&mut self, set: ChunkRef<'a>, worker: &mut Worker<'_, 'a>) {
         worker.stats.bytes += set.bytes() as u64;
         match set {
-            ChunkRef::Bitset { words, .. } if self.count < STORED_MAX => {
+            ChunkRef::Bitset { words, .. } if self.count < STORED_MAX && !self.copying => {
                 self.stored[self.count] = words;
                 self.count += 1;
             }

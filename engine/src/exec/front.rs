@@ -246,22 +246,30 @@ impl<'a> Search<'_, 'a> {
         for chunk in chunks.filter(|chunk| self.reader.is_changed(*chunk)) {
             self.cancel.check()?;
             let changes = self.reader.changes(chunk)?;
-            let mut rows: Vec<u16> = changes.iter().flat_map(|patch| patch.rows).copied().collect();
-            rows.sort_unstable();
-            rows.dedup();
-            let mut places = vec![None; rows.len()];
-            self.reader.overlay(chunk, &rows, |at, cell| {
-                places[at] = if let CellRef::Code(code) = cell { Some(self.order.place(code)) } else { None };
-            })?;
             let threshold = self.threshold.load(Ordering::Relaxed);
-            let wanted = |row: u16, place: &Option<i64>| {
-                let masked = self.mask.is_none_or(|mask| mask.contains(chunk << 16 | u32::from(row)));
-                masked && place.is_some_and(|place| place >= threshold)
+            let wanted = |row: u16, cell: CellRef<'_>| {
+                let CellRef::Code(code) = cell else { return None };
+                let place = self.order.place(code);
+                let masked = || self.mask.is_none_or(|mask| mask.contains(chunk << 16 | u32::from(row)));
+                (place >= threshold && masked()).then_some((row, place))
             };
-            let both: Vec<(u16, i64)> = (rows.iter().zip(&places))
-                .filter(|(row, place)| wanted(**row, place))
-                .filter_map(|(row, place)| Some((*row, (*place)?)))
-                .collect();
+            let both: Vec<(u16, i64)> = match changes.as_slice() {
+                [patch] => {
+                    let cells = patch.rows.iter().zip(patch.new.iter());
+                    cells.filter_map(|(row, cell)| wanted(*row, cell)).collect()
+                }
+                _ => {
+                    let mut rows: Vec<u16> = changes.iter().flat_map(|patch| patch.rows).copied().collect();
+                    rows.sort_unstable();
+                    rows.dedup();
+                    let mut cells = vec![CellRef::Null; rows.len()];
+                    self.reader.overlay(chunk, &rows, |at, cell| cells[at] = cell)?;
+                    rows.iter().zip(cells).filter_map(|(row, cell)| wanted(*row, cell)).collect()
+                }
+            };
+            if both.is_empty() {
+                continue;
+            }
             let mut members: Vec<u16> = both.iter().map(|(row, _)| *row).collect();
             finder.worker.probe(&self.plan.root, chunk, &mut members)?;
             finder.worker.retain_live(chunk, &mut members)?;

@@ -122,10 +122,7 @@ impl<'a> Worker<'_, 'a> {
         if !self.is_overlaid(leaf, chunk) {
             return self.base_into(leaf, chunk, clause);
         }
-        let words = self.overlaid(leaf, false, chunk)?;
-        let cardinality = kernel::cardinality(&words);
-        clause.add_words(words, self);
-        Ok(cardinality)
+        self.overlaid_into(leaf, chunk, clause)
     }
 
     /// [`Self::leaf_into`] in the base.

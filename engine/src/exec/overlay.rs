@@ -130,6 +130,43 @@ impl<'a> Worker<'_, 'a> {
         Ok(rows)
     }
 
+    /// Adds an overlaid leaf's TRUE set to a clause; at most so many are its members, and 0 is exact.
+    pub(super) fn overlaid_into(&mut self, leaf: usize, chunk: u32, clause: &mut Clause<'a>) -> Result<u32> {
+        let plan = self.plan;
+        let planned = &plan.leaves[leaf];
+        let changes = plan.reader(planned).changes(chunk)?;
+        // What other leaves have put there stays, whatever the base says of a changed row.
+        let (words, fresh) = clause.made(self);
+        if fresh {
+            words.fill(0);
+        }
+        let count = changes.iter().map(|patch| patch.rows.len()).sum();
+        let mut before: Vec<bool> = Vec::with_capacity(count);
+        for patch in &changes {
+            before.extend(patch.rows.iter().map(|row| kernel::has(words, *row)));
+        }
+        clause.copying = true;
+        let mut members = self.base_into(leaf, chunk, clause)?;
+        clause.copying = false;
+        let (words, _) = clause.made(self);
+        let mut before = before.into_iter();
+        for patch in &changes {
+            for ((row, cell), before) in patch.rows.iter().zip(patch.new.iter()).zip(&mut before) {
+                let holds = holds(&planned.test, cell, false);
+                let (word, bit) = (&mut words[usize::from(*row) / 64], row % 64);
+                *word = *word & !(1 << bit) | u64::from(holds | before) << bit;
+                members += u32::from(holds);
+            }
+        }
+        Ok(members)
+    }
+
+    /// True where an overlaid leaf is NULL for somebody, or was changed to it.
+    pub(super) fn has_nulls(&self, leaf: usize, chunk: u32) -> bool {
+        let reader = self.plan.reader(&self.plan.leaves[leaf]);
+        reader.entry(chunk, SectionKind::Nulls).is_some() || reader.has_changed_nulls(chunk)
+    }
+
     /// The members of a chunk for which an overlaid leaf is TRUE, or with `negated` FALSE.
     pub(super) fn overlaid(&mut self, leaf: usize, negated: bool, chunk: u32) -> Result<Box<Words>> {
         let plan = self.plan;
