@@ -71,7 +71,7 @@ fn sample() -> Catalog {
     }
 }
 
-/// A table as both versions write it.
+/// A table as versions 1 and 2 write it; version 3 appends two numbers.
 const TABLE: &str = "01000000 0100000000000000 6d
     0200000000000000
     01000000 0200000000000000 6964 03000000 00
@@ -85,9 +85,23 @@ const TABLE: &str = "01000000 0100000000000000 6d
 /// These bytes are in people's files. If this test fails, the encoder changed, not the test.
 #[test]
 fn the_bytes_are_golden() {
-    let golden = format!(
-        "0200 02000000 03000000 06000000
-        0100000000000000 {TABLE}
+    let golden = golden("0300", &format!("{TABLE} 0700000000000000 0700000000000000"));
+    assert_eq!(hex(&sample().encode()), hex(&unhex(&golden)));
+    assert_eq!(Catalog::decode(&unhex(&golden)).unwrap(), sample());
+}
+
+/// What was written before rows could change is read, and written anew as the present version.
+#[test]
+fn version_2_is_read() {
+    let read = Catalog::decode(&unhex(&golden("0200", TABLE))).unwrap();
+    assert_eq!(read, sample());
+    assert_eq!(read.encode()[..2], [3, 0]);
+}
+
+fn golden(version: &str, table: &str) -> String {
+    format!(
+        "{version} 02000000 03000000 06000000
+        0100000000000000 {table}
         0100000000000000
         02000000 0100000000000000 76 01000000
         0100000000000000 03000000 0500000000000000 7370656e64
@@ -99,9 +113,7 @@ fn the_bytes_are_golden() {
         0100000000000000 53 0900000000000000
         05000000 0100000000000000 73 01000000 01000000 04000000 0200000000000000
         0100000000000000 53 0900000000000000"
-    );
-    assert_eq!(hex(&sample().encode()), hex(&unhex(&golden)));
-    assert_eq!(Catalog::decode(&unhex(&golden)).unwrap(), sample());
+    )
 }
 
 /// What version 0.1 before views and audiences wrote is read, and written anew as the present version.
@@ -111,18 +123,18 @@ fn version_1_is_read() {
     let read = Catalog::decode(&old).unwrap();
     let expected = Catalog { next_table: TableId(2), tables: vec![table()], ..Catalog::default() };
     assert_eq!(read, expected);
-    assert_eq!(read.encode()[..2], [2, 0]);
+    assert_eq!(read.encode()[..2], [3, 0]);
     assert_eq!(Catalog::decode(&read.encode()).unwrap(), expected);
 }
 
 #[test]
 fn other_versions_and_damage_are_refused() {
     let bytes = sample().encode();
-    for version in [0, 3, 0xff] {
+    for version in [0, 4, 0xff] {
         let mut other = bytes.clone();
         other[0] = version;
         let error = Catalog::decode(&other).unwrap_err().to_string();
-        assert!(error.contains("expected at most 2"), "{error}");
+        assert!(error.contains("expected at most 3"), "{error}");
     }
     for length in 1..bytes.len() {
         assert!(Catalog::decode(&bytes[..length]).is_err(), "cut to {length}");

@@ -215,7 +215,7 @@ mod tests {
             DataType::Date,
             decimal,
         ];
-        types.get(column.0 as usize - 1).copied()
+        types.get((column.0 as usize).checked_sub(1)?).copied()
     }
 
     fn change() -> Change {
