@@ -230,6 +230,18 @@ impl<'a> CellsRef<'a> {
         }
     }
 
+    /// Bytes in a section.
+    fn bytes(&self) -> usize {
+        let rows = self.states.len();
+        let arrays = match self.data {
+            DataRef::Truths => [0, 0],
+            DataRef::Codes(_) => [8 * rows, 0],
+            DataRef::Texts { bytes, .. } => [4 * rows, bytes.len()],
+            DataRef::Lists { codes, .. } => [4 * rows, 4 * codes.len()],
+        };
+        [rows, arrays[0], arrays[1]].iter().map(|length| length.next_multiple_of(8)).sum()
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         put(out, self.states);
         match self.data {
@@ -409,6 +421,9 @@ impl<'a> PatchRef<'a> {
     /// Whatever is not as [`Self::section`] writes it.
     pub fn open(section: &'a [u8]) -> Result<PatchRef<'a>, Malformed> {
         let patch = PatchRef::read(section)?;
+        if section.len() != patch.bytes() {
+            return Err(Malformed("a patch to its end"));
+        }
         if patch.rows.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(Malformed("ascending rows of a patch"));
         }
@@ -441,6 +456,12 @@ impl<'a> PatchRef<'a> {
     /// True where texts stand here without their codes, now or before.
     pub fn has_texts(&self) -> bool {
         self.new.are_texts() || self.old.are_texts()
+    }
+
+    /// Bytes of the section.
+    fn bytes(&self) -> usize {
+        let rows = (2 * self.rows.len()).next_multiple_of(8);
+        HEADER_BYTES + rows + self.new.bytes() + self.old.bytes()
     }
 
     /// The bytes of the section: a multiple of eight.
