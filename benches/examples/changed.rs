@@ -1,6 +1,7 @@
 //! Changes a share of a table's members through the batch API, in batches of 1,000 at random, from some threads:
-//! `cargo run --release -p muster-benches --example changed DIR TABLE [--share 0.01] [--threads 8] [--columns a,b,…] [--one]`
+//! `cargo run --release -p muster-benches --example changed DIR TABLE [--share 0.01] [--threads 8] [--batch 1000] [--columns a,b,…] [--one]`
 //!
+//! Checkpoints run beside it as they do in `muster`. Also prints what a bare `fsync` takes on the directory's file system.
 //! Each member gets the values of another one, of the named columns (else of all but the key), or with `--one` of one of them,
 //! drawn by lot. Prints members a second. The changes stay in the log: `muster bench DIR` then measures over them.
 
@@ -12,8 +13,6 @@ use muster_engine::{ColumnId, Expr, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-const BATCH: usize = 1_000;
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| {
@@ -23,11 +22,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("name a database and a table".into());
     };
     let share: f64 = option("--share").unwrap_or("0.01").parse()?;
+    let batch: usize = option("--batch").unwrap_or("1000").parse()?;
     let threads: u64 = option("--threads").unwrap_or("8").parse()?;
     let one = arguments.iter().any(|argument| argument == "--one");
     let opened = Instant::now();
-    let database = Database::open(directory.as_ref(), Mode::ReadWrite)?;
+    let database = std::sync::Arc::new(Database::open(directory.as_ref(), Mode::ReadWrite)?);
+    database.begin_checkpoints()?;
     println!("opened in {:.2} s", opened.elapsed().as_secs_f64());
+    println!("a bare fsync of 4 KiB: {:.2} ms", bare_fsync(directory)? * 1e3);
     let snapshot = database.snapshot();
     let schema = snapshot.table_named(table).ok_or("there is no such table")?;
     let key = schema.key.ok_or("the table has no key")?;
@@ -38,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(|column| column.id)
         .collect();
     let rows = snapshot.rows(schema.id);
-    let batches = (rows as f64 * share / BATCH as f64).ceil() as u64;
+    let batches = (rows as f64 * share / batch as f64).ceil() as u64;
     let (next, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -59,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     } else {
                         columns.clone()
                     };
-                    let mut members: Vec<u32> = (0..BATCH).map(|_| draw(rows) as u32).collect();
+                    let mut members: Vec<u32> = (0..batch).map(|_| draw(rows) as u32).collect();
                     members.sort_unstable();
                     members.dedup();
                     let others: Vec<u32> = members.iter().map(|_| draw(rows) as u32).collect();
@@ -87,7 +89,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     });
     let seconds = started.elapsed().as_secs_f64();
-    let members = batches as f64 * BATCH as f64;
-    println!("{members} members in {seconds:.2} s: {:.0} a second", members / seconds);
+    let members = batches as f64 * batch as f64;
+    println!(
+        "{members} members in {seconds:.2} s: {:.0} a second; {:.2} ms a batch of {batch} and thread",
+        members / seconds,
+        seconds * 1e3 * threads as f64 / batches as f64
+    );
+    println!("logical bytes (key 8, column 4, value 8): {}", bytes.into_inner());
     Ok(())
+}
+
+/// The median time of a write of 4 KiB and an fsync.
+fn bare_fsync(directory: &str) -> std::io::Result<f64> {
+    use std::io::Write;
+    let path = std::path::Path::new(directory).join("fsync.probe");
+    let mut file = std::fs::File::create(&path)?;
+    let mut seconds = Vec::new();
+    for _ in 0..101 {
+        let started = Instant::now();
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    std::fs::remove_file(path)?;
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[50])
 }

@@ -5,8 +5,8 @@
 //!                                            └─ apply: a new draft of the table ───┴─ publish ─ acknowledge
 //! ```
 //!
-//! [`resolve`](resolve::resolve) says which rows hold what afterwards, and refuses; [`Change`] is that, and what the log holds;
-//! [`apply`](apply::apply) puts it into a table's newest layer. Recovery reads changes from the log and goes through the same
+//! `resolve` says which rows hold what afterwards, and refuses; [`Change`] is that, and what the log holds;
+//! `apply` puts it into a table's newest layer. Recovery reads changes from the log and goes through the same
 //! `apply`.
 
 pub(crate) mod apply;
