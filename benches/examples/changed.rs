@@ -108,7 +108,7 @@ fn bare_fsync(directory: &str) -> std::io::Result<f64> {
     for _ in 0..101 {
         let started = Instant::now();
         file.write_all(&[0; 4096])?;
-        file.sync_data()?;
+        file.sync_all()?;
         seconds.push(started.elapsed().as_secs_f64());
     }
     std::fs::remove_file(path)?;
