@@ -105,6 +105,7 @@ mod dialect;
 mod error;
 mod grammar;
 mod interval;
+mod maintain;
 mod naive;
 mod order;
 mod outcome;

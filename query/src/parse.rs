@@ -6,13 +6,13 @@ use crate::error::{Error, Result};
 use crate::parameter::Param;
 use crate::statement::{CopyWhat, Statement};
 use crate::write::grammar as write;
-use crate::{analysis, copy, ddl, grammar, transaction};
+use crate::{analysis, copy, ddl, grammar, maintain, transaction};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// What can be executed, for messages.
-const STATEMENTS: &str = "SELECT, INSERT, UPDATE, DELETE, BEGIN, COMMIT, ROLLBACK, EXPLAIN, PROFILE, OVERLAP, CREATE, ALTER, DROP, COPY, SHOW, \
-     DESCRIBE and SET are answered";
+const STATEMENTS: &str = "SELECT, INSERT, UPDATE, DELETE, BEGIN, COMMIT, ROLLBACK, EXPLAIN, PROFILE, OVERLAP, CREATE, ALTER, DROP, COPY, CHECKPOINT, \
+     SHOW, DESCRIBE and SET are answered";
 
 /// Parses one statement; a semicolon may end it. Cost: a few microseconds per hundred bytes, most of it in the lexer.
 pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
@@ -47,6 +47,7 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
         Keyword::COPY => copy::copy,
         Keyword::SHOW => ddl::show,
         Keyword::DESCRIBE | Keyword::DESC => ddl::describe,
+        _ if is_word(&first.token, "checkpoint") => maintain::checkpoint,
         _ if is_word(&first.token, "profile") => analysis::grammar::profile,
         _ if is_word(&first.token, "overlap") => analysis::grammar::overlap,
         Keyword::NoKeyword => {

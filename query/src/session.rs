@@ -152,6 +152,7 @@ impl Session {
         match statement {
             Statement::Change(change) => self.change(*change, &snapshot),
             Statement::Control(control) => self.control(control),
+            Statement::Checkpoint => self.checkpoint(),
             Statement::Select(select) => {
                 select::plan(*select, &self.context(&snapshot))?.run(&snapshot, &self.cancel)
             }

@@ -27,6 +27,7 @@ pub(crate) enum Statement {
     CopyTo(Box<CopyTo>),
     Change(Box<Change>),
     Control(Control),
+    Checkpoint,
     Select(Box<Select>),
     Explain(Box<Explain>),
     Profile(Box<Profile>),

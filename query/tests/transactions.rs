@@ -138,8 +138,30 @@ fn a_read_only_database_says_so() {
     let (directory, db) = database();
     drop(db);
     let db = Database::open_read_only(directory.path().join("db")).unwrap();
-    for sql in ["INSERT INTO t (id) VALUES (3)", "UPDATE t SET a = 1", "DELETE FROM t", "BEGIN"] {
+    for sql in ["INSERT INTO t (id) VALUES (3)", "UPDATE t SET a = 1", "DELETE FROM t", "BEGIN", "CHECKPOINT"]
+    {
         let error = db.execute(sql).unwrap_err();
         assert!(matches!(error, Error::Query { kind: QueryErrorKind::ReadOnly, .. }), "{sql}: {error}");
     }
+}
+
+#[test]
+fn a_checkpoint_writes_what_changed() {
+    let (directory, db) = database();
+    let message = |db: &Database| match db.execute("checkpoint;").unwrap() {
+        Outcome::Done { message } => message,
+        other => panic!("{other:?}"),
+    };
+    let first = message(&db);
+    assert!(first.starts_with("CHECKPOINT (") && !first.starts_with("CHECKPOINT (0 parts"), "{first}");
+    let again = message(&db);
+    assert!(again.starts_with("CHECKPOINT (0 parts, 0 bytes, LSN "), "{again}");
+    db.execute("CHECKPOINT now").unwrap_err();
+    let mut session = db.session();
+    session.execute("BEGIN").unwrap();
+    assert!(is_of_transaction(&session.execute("CHECKPOINT").unwrap_err()));
+    session.execute("ROLLBACK").unwrap();
+    drop((session, db));
+    let db = Database::open(directory.path().join("db")).unwrap();
+    assert_eq!(count(&mut db.session()), 2);
 }

@@ -11,7 +11,7 @@ pub(super) struct Statement {
 }
 
 /// All statements.
-pub(super) const STATEMENTS: [Statement; 20] = [
+pub(super) const STATEMENTS: [Statement; 21] = [
     Statement {
         name: "SELECT",
         what: "counts, groups and members",
@@ -67,6 +67,7 @@ UPDATE table [[AS] alias] SET column = value | DEFAULT, … [WHERE condition]
     },
     Statement { name: "COMMIT", what: "the transaction becomes durable and visible", syntax: "COMMIT | END" },
     Statement { name: "ROLLBACK", what: "the transaction is undone", syntax: "ROLLBACK | ABORT" },
+    Statement { name: "CHECKPOINT", what: "changes in memory become parts, now", syntax: "CHECKPOINT" },
     Statement {
         name: "EXPLAIN",
         what: "how a SELECT is answered; ANALYZE: and what it cost",

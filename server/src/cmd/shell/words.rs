@@ -2,13 +2,30 @@
 //! coloured in vain and nothing else.
 
 /// Words that begin a statement.
-pub(super) const OPENINGS: [&str; 18] = [
-    "SELECT", "SHOW", "DESCRIBE", "CREATE", "COPY", "EXPLAIN", "SET", "ALTER", "DROP", "PROFILE", "OVERLAP",
-    "RESET", "INSERT", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK",
+pub(super) const OPENINGS: [&str; 19] = [
+    "SELECT",
+    "SHOW",
+    "DESCRIBE",
+    "CREATE",
+    "COPY",
+    "EXPLAIN",
+    "SET",
+    "ALTER",
+    "DROP",
+    "PROFILE",
+    "OVERLAP",
+    "RESET",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "CHECKPOINT",
 ];
 
 /// Words with a meaning of their own, sorted.
-pub(super) const KEYWORDS: [&str; 125] = [
+pub(super) const KEYWORDS: [&str; 126] = [
     "ABORT",
     "ADD",
     "ALL",
@@ -31,6 +48,7 @@ pub(super) const KEYWORDS: [&str; 125] = [
     "CASCADE",
     "CASE",
     "CAST",
+    "CHECKPOINT",
     "COLUMN",
     "COMMIT",
     "CONFLICT",
