@@ -63,7 +63,7 @@ pub enum KeyIndex {
 }
 
 /// A key to look up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key<'a> {
     /// Of a BIGINT key.
     Integer(i64),

@@ -7,7 +7,7 @@
 
 use muster_engine::batch::{Batch, Place, RowSource, batch_of_values};
 use muster_engine::control::Cancel;
-use muster_engine::database::Mode;
+use muster_engine::database::{Conflict, Mode};
 use muster_engine::exec::{Aggregate, Count, Groups, Members, OrderBy, Scope, Top, evaluate, project};
 use muster_engine::predicate::{CompareOp, Predicate};
 use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId};
@@ -132,7 +132,7 @@ fn import(database: &Database, way: Way, mut rows: Rows, cancel: &Cancel) -> Res
         Way::IntoTable => {
             let table = database.snapshot().table_named("t").unwrap().id;
             let ids: Vec<ColumnId> = (0..columns().len() as u32).map(column).collect();
-            database.import(table, &ids, &mut rows, cancel, &mut |_| {}).map(drop)
+            database.import(table, &ids, &mut rows, Conflict::Refuse, cancel, &mut |_| {}).map(drop)
         }
     }
 }

@@ -10,12 +10,14 @@ use crate::cursor::Cursor;
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::grammar;
 use crate::statement::{CopyFormat, CopyFrom, CopyOptions, CopyTo, CopyWhat, Name, Statement};
+use muster_engine::database::Conflict;
 use muster_engine::transfer::TextEncoding;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 const OPTIONS: &str = "the options are FORMAT csv, parquet, jsonl or roaring, HEADER, DELIMITER ',', QUOTE '\"', ESCAPE '\"', \
-                       NULL 'text'; of COPY … FROM also ENCODING 'name', ON_ERROR skip and REJECTS 'file'";
+                       NULL 'text'; of COPY … FROM also ENCODING 'name', ON_ERROR skip, REJECTS 'file' and \
+                       ON_CONFLICT update or nothing";
 
 /// Reads the statement; the files are looked at when it is executed.
 pub(crate) fn copy(cursor: &mut Cursor) -> Result<Statement> {
@@ -70,7 +72,7 @@ fn copy_to(cursor: &mut Cursor, what: CopyWhat) -> Result<Statement> {
     let (file, file_span) = cursor.text("the name of a file in single quotes")?;
     let (options, given) = options(cursor)?;
     for (option, span) in given {
-        if matches!(option.as_str(), "encoding" | "on_error" | "rejects") {
+        if matches!(option.as_str(), "encoding" | "on_error" | "rejects" | "on_conflict") {
             let message = format!("{} is an option of COPY … FROM", option.to_uppercase());
             return Err(
                 Error::unsupported(span, message).advise("files are written in UTF-8, all rows or none")
@@ -178,6 +180,17 @@ fn option(cursor: &mut Cursor, name: &str, span: Span, options: &mut CopyOptions
                 "skip" | "ignore" => true,
                 other => {
                     return Err(Error::syntax(value_span, format!("expected stop or skip, found {other}")));
+                }
+            }
+        }
+        "on_conflict" => {
+            options.conflict = match word(cursor, "update, nothing or stop")?.as_str() {
+                "stop" => Conflict::Refuse,
+                "nothing" => Conflict::Nothing,
+                "update" => Conflict::Update,
+                other => {
+                    let message = format!("expected update, nothing or stop, found {other}");
+                    return Err(Error::syntax(value_span, message));
                 }
             }
         }

@@ -10,6 +10,7 @@ use crate::ddl::Definition;
 use crate::error::Span;
 use crate::transaction::Control;
 use crate::write::grammar::Change;
+use muster_engine::database::Conflict;
 use muster_engine::exec::FoldFunction;
 use muster_engine::expr::PatternKind;
 use muster_engine::predicate::{CompareOp, Interval};
@@ -116,6 +117,7 @@ pub(crate) struct CopyOptions {
     pub(crate) encoding: Option<TextEncoding>,
     pub(crate) skips_bad_rows: bool,
     pub(crate) rejects: Option<String>,
+    pub(crate) conflict: Conflict,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

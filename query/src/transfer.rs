@@ -57,6 +57,7 @@ impl Session {
             Some(file) => PathBuf::from(file),
             None => default_rejects(&schema.name),
         });
+        let conflict = copy.options.conflict;
         let options = read_options(copy.options, names, rejects.clone());
         let targets = Target::of_table(&schema);
         let (delivered, mut source) = open_source(&files, &options, &targets)?;
@@ -66,7 +67,8 @@ impl Session {
             Some(hear) => hear.as_mut(),
             None => &mut unheard,
         };
-        let report = self.engine.import(schema.id, &columns, source.as_mut(), &self.cancel, progress)?;
+        let report =
+            self.engine.import(schema.id, &columns, source.as_mut(), conflict, &self.cancel, progress)?;
         let mut message = format!("COPY {}", report.rows);
         if let (Some(rejects), Some(skipped @ 1..)) = (rejects, source.skipped()) {
             message += &format!(" ({skipped} skipped, see {})", rejects.display());

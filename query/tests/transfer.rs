@@ -317,3 +317,99 @@ fn a_stranger_makes_no_audience_of_a_file() {
     let error = session.execute(&place.sql("CREATE STATIC AUDIENCE a ON t FROM '$/keys'")).unwrap_err();
     assert!(error.to_string().starts_with("this session may not read or write files"), "{error}");
 }
+
+#[test]
+fn rows_come_to_a_table_that_has_some() {
+    let place = Place::new();
+    place.write("more.csv", "5,Ines,Porto\n6,,Lima\n");
+    assert_eq!(place.done("COPY t (id, name, city) FROM '$/more.csv'"), "COPY 2");
+    let ids = "SELECT id FROM t ORDER BY id";
+    let of = |ids: &[i64]| ids.iter().map(|id| vec![Value::Integer(*id)]).collect::<Vec<_>>();
+    assert_eq!(place.rows(ids), of(&[1, 2, 3, 4, 5, 6]));
+    // A key that is there, or that comes twice, ends all of it and says where it stands.
+    place.write("known.csv", "7,x\n1,y\n");
+    place.write("twice.csv", "8,x\n9,z\n8,y\n");
+    for (file, line, key) in [("known.csv", 2, 1), ("twice.csv", 3, 8)] {
+        let refused = place.refuses(&format!("COPY t (id, name) FROM '$/{file}'"));
+        let expected = format!(
+            "{file}, line {line}: column \"id\": value \"{key}\": the key is there already; ON_CONFLICT update or \
+             nothing says what to do then"
+        );
+        assert_eq!(refused, expected);
+    }
+    assert_eq!(place.rows(ids), of(&[1, 2, 3, 4, 5, 6]));
+    // The table is one that had rows, also when they are gone.
+    place.done("DELETE FROM t");
+    assert_eq!(place.done("COPY t FROM '$/rows.csv'"), "COPY 4");
+    assert_eq!(place.rows(ids), of(&[1, 2, 3, 4]));
+}
+
+#[test]
+fn a_key_that_is_there_is_updated_or_passed_over() {
+    let place = Place::new();
+    place.write("news.csv", "1,Aiko,Osaka\n7,Ines,Porto\n7,Inês,Porto\n2,,\n");
+    let copy = |what| place.done(&format!("COPY t (id, name, city) FROM '$/news.csv' (ON_CONFLICT {what})"));
+    let all = "SELECT id, name, city, spend FROM t ORDER BY id";
+    let before = place.rows(all);
+    assert_eq!(copy("nothing"), "COPY 1");
+    let text = |text: &str| Value::Text(text.into());
+    let mut expected = before;
+    expected.push(vec![Value::Integer(7), text("Ines"), text("Porto"), Value::Null]);
+    assert_eq!(place.rows(all), expected);
+    assert_eq!(copy("update"), "COPY 4");
+    expected[0][2] = text("Osaka");
+    (expected[1][1], expected[1][2]) = (Value::Null, Value::Null);
+    expected[4][1] = text("Inês");
+    assert_eq!(place.rows(all), expected);
+    // A bad row is skipped here as elsewhere.
+    place.write("bad.csv", "8,Ada,Rome\nx,Bad,Rome\n1,Aiko,Nara\n");
+    let skip = "(ON_CONFLICT update, ON_ERROR skip, REJECTS '$/rejects.csv')";
+    let done = place.done(&format!("COPY t (id, name, city) FROM '$/bad.csv' {skip}"));
+    assert!(done.starts_with("COPY 2 (1 skipped, see "), "{done}");
+    // A table without a key takes what comes, and knows no conflict.
+    place.done("CREATE TABLE log (what TEXT)");
+    place.write("log.csv", "a\nb\n");
+    for rows in [2, 4] {
+        assert_eq!(place.done("COPY log FROM '$/log.csv'"), "COPY 2");
+        assert_eq!(place.rows("SELECT count(*) FROM log"), [[Value::Integer(rows)]]);
+    }
+    let refused = place.refuses("COPY log FROM '$/log.csv' (ON_CONFLICT nothing)");
+    assert!(refused.contains("has no key, so no row of it is in conflict"), "{refused}");
+}
+
+#[test]
+fn many_rows_come_whole_or_not_at_all_in_every_format() {
+    let place = Place::new();
+    place.done(
+        "CREATE TABLE big (id BIGINT PRIMARY KEY, city TEXT, tags TEXT[], spend DECIMAL(12,2), on_ BOOLEAN)",
+    );
+    let row = |id: i64| format!("{id},c{},\"{{t{},x}}\",{id}.25,{}\n", id % 7, id % 3, id % 2 == 0);
+    let rows = |ids: std::ops::Range<i64>| ids.map(row).collect::<String>();
+    place.write("a.csv", rows(0..50_000));
+    place.write("b.csv", rows(50_000..140_000) + &row(17));
+    place.done("COPY big FROM '$/a.csv'");
+    let refused = place.refuses("COPY big FROM '$/b.csv'");
+    assert!(
+        refused.starts_with("b.csv, line 90001: column \"id\": value \"17\": the key is there"),
+        "{refused}"
+    );
+    assert_eq!(place.rows("SELECT count(*) FROM big"), [[Value::Integer(50_000)]]);
+    assert_eq!(place.done("COPY big FROM '$/b.csv' (ON_CONFLICT nothing)"), "COPY 90000");
+    let sums = "SELECT city, count(*), sum(spend), count(*) FILTER (WHERE on_ AND 't1' = ANY(tags)) FROM big \
+                GROUP BY city ORDER BY city";
+    let all = place.rows(sums);
+    place.write("whole.csv", rows(0..140_000));
+    place.done(
+        "CREATE TABLE fast (id BIGINT PRIMARY KEY, city TEXT, tags TEXT[], spend DECIMAL(12,2), on_ BOOLEAN)",
+    );
+    place.done("COPY fast FROM '$/whole.csv'");
+    assert_eq!(all, place.rows(&sums.replace("big", "fast")));
+    for file in ["c.parquet", "c.jsonl.gz", "c.csv"] {
+        place.done(&format!("COPY big TO '$/{file}'"));
+        place.done("UPDATE big SET city = NULL, tags = NULL, spend = 0");
+        place.done("DELETE FROM big WHERE id < 30000");
+        assert_eq!(place.done(&format!("COPY big FROM '$/{file}' (ON_CONFLICT update)")), "COPY 140000");
+        assert_eq!(place.rows(sums), all, "{file}");
+        place.done("CHECKPOINT");
+    }
+}

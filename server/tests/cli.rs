@@ -309,6 +309,30 @@ fn inspect_shows_what_there_is_and_verify_finds_a_flipped_byte() {
     }
 }
 
+#[test]
+fn an_import_into_rows_says_what_a_known_key_does() {
+    let people = people();
+    let write = |text: &str| std::fs::write(people.path().join("news.csv"), text).unwrap();
+    write("id,city\n1,Osaka\n90,Rome\n");
+    let import = ["import", "db", "people", "news.csv"];
+    let refused = fails(people.path(), 1, &import);
+    assert!(
+        refused.contains("news.csv, line 2: column \"id\": value \"1\": the key is there already"),
+        "{refused}"
+    );
+    let city = |id| {
+        let select = format!("SELECT city FROM people WHERE id = {id}");
+        ok(people.path(), &["shell", "db", "-c", &select, "--format", "csv"])
+    };
+    assert_eq!(city(90), "city\n");
+    let out = ok(people.path(), &[&import[..], &["--on-conflict", "nothing"]].concat());
+    assert!(out.contains("1 rows imported into people"), "{out}");
+    assert_ne!(city(1), "city\nOsaka\n");
+    let out = ok(people.path(), &[&import[..], &["--on-conflict", "update"]].concat());
+    assert!(out.contains("2 rows imported into people"), "{out}");
+    assert_eq!([city(1), city(90)], ["city\nOsaka\n", "city\nRome\n"]);
+}
+
 /// Everything that can be wrong with a file at once, set right by flags.
 #[test]
 fn an_import_meets_files_as_they_come() {

@@ -6,6 +6,7 @@
 //! import, define: the writer's lock ─ new parts ─ a new State ─ Store::commit ─ published in one switch
 //! ```
 
+mod append;
 mod checkpoint;
 mod columns;
 mod define;
@@ -15,6 +16,7 @@ mod pressure;
 mod snapshot;
 mod write;
 
+pub use append::Conflict;
 pub use checkpoint::Checkpointed;
 pub use columns::Dependents;
 pub use define::{AudienceSpec, ViewSpec};
@@ -75,7 +77,7 @@ pub(crate) struct State {
 /// What an import did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportReport {
-    /// Rows imported.
+    /// Rows that are new, and those whose members got new values.
     pub rows: u64,
 }
 
@@ -133,26 +135,29 @@ impl Database {
         Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Imports rows into an empty table: all of them, or none where it fails or is cancelled. The source delivers
-    /// `columns` (ids of the table's, in the source's order); the others become NULL.
+    /// Imports rows: all of them, or none where it fails or is cancelled. The source delivers `columns` (ids of the table's,
+    /// in the source's order); the others become NULL.
+    ///
+    /// A table that never had rows gets parts of its own, and a key that the source repeats is refused. Into another the
+    /// rows are inserted through the log, and `conflict` says what a key does that is there already.
     pub fn import(
         &self,
         table: TableId,
         columns: &[ColumnId],
         source: &mut dyn RowSource,
+        conflict: Conflict,
         cancel: &Cancel,
         progress: OnProgress<'_>,
     ) -> Result<ImportReport> {
-        let _writer = self.writer.take(cancel)?;
+        self.pressure.wait_for_room(cancel)?;
+        let mut writer = self.writer.take(cancel)?;
         let state = self.state();
         let mut catalog = Catalog::clone(&state.catalog);
         let record = catalog.table_mut(table)?;
         let extent = state.tables.get(&table).map_or_else(Extent::default, |table| table.extent());
         if extent.ordinals > 0 {
-            return Err(Error::Invalid(format!(
-                "table \"{}\" already has {} rows; rows are imported into an empty table, all files at once",
-                record.schema.name, extent.rows
-            )));
+            let schema = record.schema.clone();
+            return self.append(&mut writer, &schema, columns, source, conflict, cancel, progress);
         }
         let imported = import(&self.store, &record.schema, columns, source, cancel, progress)?;
         *record = imported.record;

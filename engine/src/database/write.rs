@@ -7,6 +7,7 @@
 use super::{Database, State};
 use crate::control::Cancel;
 use crate::mutation::{Changed, Mutation};
+use crate::schema::TableId;
 use crate::writer::Change;
 use crate::writer::apply::apply;
 use crate::writer::record;
@@ -133,18 +134,35 @@ impl Request {
 }
 
 /// The state that is about to be, and the changes that lead to it: one group an LSN.
-struct Draft {
+pub(super) struct Draft {
     state: State,
     groups: Vec<Vec<Change>>,
 }
 
 impl Draft {
-    fn of(state: &State) -> Draft {
+    pub(super) fn of(state: &State) -> Draft {
         Draft { state: state.clone(), groups: Vec::new() }
     }
 
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot::of(Arc::new(self.state.clone()))
+    }
+
+    /// Bytes of a table's changes in memory, about.
+    pub(super) fn bytes(&self, table: TableId) -> usize {
+        let layers = self.state.tables.get(&table).into_iter().flat_map(|table| &table.layers);
+        layers.map(|layer| layer.bytes()).sum()
+    }
+
+    /// Lets all changes be one group: they become durable together, under one LSN.
+    pub(super) fn join(&mut self) {
+        if self.groups.len() > 1 {
+            self.groups = vec![std::mem::take(&mut self.groups).concat()];
+        }
+    }
+
     /// Applies a mutation whole, or leaves the draft as it was.
-    fn write(&mut self, mutation: &Mutation, now_micros: i64, cancel: &Cancel) -> Result<Changed> {
+    pub(super) fn write(&mut self, mutation: &Mutation, now_micros: i64, cancel: &Cancel) -> Result<Changed> {
         let snapshot = Snapshot::of(Arc::new(self.state.clone())).at(now_micros);
         let (change, changed) = resolve(&snapshot, mutation, cancel)?;
         drop(snapshot);
@@ -227,6 +245,11 @@ impl Database {
         Ok(())
     }
 
+    /// [`Self::commit`] of who has the writer.
+    pub(super) fn commit_seated(&self, seated: &mut Seated<'_>, draft: Draft) -> Result<()> {
+        self.commit(&mut seated.writer, draft)
+    }
+
     /// Begins a transaction; waits for the one that is under way, until `cancel`.
     pub fn begin(self: &Arc<Self>, cancel: &Cancel) -> Result<Transaction> {
         self.pressure.wait_for_room(cancel)?;
@@ -247,7 +270,7 @@ pub struct Transaction {
 impl Transaction {
     /// The present with the transaction's own writes.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(Arc::new(self.draft.state.clone()))
+        self.draft.snapshot()
     }
 
     /// Applies one mutation whole, visible to this transaction only.
@@ -261,7 +284,7 @@ impl Transaction {
     /// Makes all of it durable and visible, in one LSN.
     pub fn commit(mut self) -> Result<()> {
         let mut draft = std::mem::replace(&mut self.draft, Draft::of(&self.database.state()));
-        draft.groups = if draft.groups.is_empty() { Vec::new() } else { vec![draft.groups.concat()] };
+        draft.join();
         self.database.commit(&mut self.writer, draft)
     }
 

@@ -8,7 +8,7 @@ use crate::figures::{duration, thousands};
 use crate::interrupt;
 use crate::progress::Bar;
 use muster_engine::batch::RowSource;
-use muster_engine::database::{Database, ImportReport, Mode};
+use muster_engine::database::{Conflict, Database, ImportReport, Mode};
 use muster_engine::schema::{ColumnSpec, TableSchema};
 use muster_engine::transfer::{
     Ambiguity, Format, ReadOptions, Target, TextEncoding, default_rejects, expand, infer, open_source,
@@ -77,6 +77,9 @@ pub(crate) struct Arguments {
     /// Where skipped rows go, with file, line, column and reason [default: TABLE.rejects.csv]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
+    /// What a row does whose key the table has: end the import, give the member its values, or nothing
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "stop")]
+    on_conflict: OnConflict,
     /// Take the safe choice where a type is ambiguous
     #[arg(long)]
     yes: bool,
@@ -93,6 +96,23 @@ enum FileFormat {
 enum OnError {
     Stop,
     Skip,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum OnConflict {
+    Stop,
+    Update,
+    Nothing,
+}
+
+impl From<OnConflict> for Conflict {
+    fn from(said: OnConflict) -> Conflict {
+        match said {
+            OnConflict::Stop => Conflict::Refuse,
+            OnConflict::Update => Conflict::Update,
+            OnConflict::Nothing => Conflict::Nothing,
+        }
+    }
 }
 
 /// What fields are quoted by, if anything.
@@ -212,7 +232,7 @@ fn into_existing(
     let (delivered, mut source) = open_source(files, options, &Target::of_table(schema))?;
     let columns: Vec<_> = delivered.into_iter().map(|target| schema.columns[target].id).collect();
     let report = watched(table, source.as_mut(), |source, cancel, show| {
-        database.import(schema.id, &columns, source, cancel, show)
+        database.import(schema.id, &columns, source, arguments.on_conflict.into(), cancel, show)
     })?;
     Ok((report, source.skipped()))
 }

@@ -116,7 +116,7 @@ STATIC keeps the members of today; without it the condition is asked each time."
     },
     Statement {
         name: "COPY",
-        what: "files into an empty table, answers into a file",
+        what: "files into a table, answers into a file",
         syntax: "\
 COPY table [(column, …)] FROM 'file' [, 'file' …] [[WITH] (option, …)]
 COPY table [(column, …)] | (SELECT …) TO 'file' [[WITH] (option, …)]
@@ -124,7 +124,8 @@ COPY table [(column, …)] | (SELECT …) TO 'file' [[WITH] (option, …)]
 option:
   FORMAT csv | parquet | jsonl | roaring    HEADER [true | false]
   DELIMITER ','    QUOTE '\"'    ESCAPE '\"'    NULL 'text'
-  only FROM: ENCODING 'name'    ON_ERROR skip    REJECTS 'file'",
+  only FROM: ENCODING 'name'    ON_ERROR skip    REJECTS 'file'
+             ON_CONFLICT update | nothing",
     },
     Statement {
         name: "ALTER TABLE",
