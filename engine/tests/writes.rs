@@ -253,3 +253,23 @@ fn who_opens_beside_a_writer_sees_what_was_acknowledged() {
         assert_eq!(reader.snapshot().rows(table), id as u64 + 1);
     }
 }
+
+/// A disk in memory has no links, so that all is copied; and a backup that is cancelled leaves nothing.
+#[test]
+fn a_backup_on_another_disk_holds_what_was_written() {
+    let (database, table) = database();
+    write(&database, insert(table, 0..1_000, OnConflict::Refuse)).unwrap();
+    let target = SimDisk::new(2);
+    let cancelled = Cancel::default();
+    cancelled.cancel();
+    assert!(database.backup_on(Arc::new(target.clone()), &cancelled).is_err());
+    assert_eq!(muster_storage::disk::Disk::list(&target).unwrap(), Vec::<String>::new());
+    let done = database.backup_on(Arc::new(target.clone()), &Cancel::default()).unwrap();
+    assert!(done.parts > 0 && done.bytes > 0 && done.lsn == database.snapshot().lsn());
+    write(&database, insert(table, 1_000..1_100, OnConflict::Refuse)).unwrap();
+    database.checkpoint(&Cancel::default()).unwrap();
+    let copy = Database::open_on(Arc::new(target), Mode::ReadWrite).unwrap();
+    assert_eq!((copy.snapshot().rows(table), database.snapshot().rows(table)), (1_000, 1_100));
+    assert_eq!(copy.id(), database.id());
+    copy.verify(&Cancel::default(), &mut |_, _, _| {}).unwrap();
+}

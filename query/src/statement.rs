@@ -29,6 +29,7 @@ pub(crate) enum Statement {
     Change(Box<Change>),
     Control(Control),
     Checkpoint,
+    Backup { directory: String, span: Span },
     Select(Box<Select>),
     Explain(Box<Explain>),
     Profile(Box<Profile>),

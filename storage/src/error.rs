@@ -46,6 +46,14 @@ pub enum Error {
         /// The database directory.
         directory: String,
     },
+    /// A backup would mix with other files.
+    #[error("{directory} is not empty, it holds {name}; a backup goes to a new or an empty directory")]
+    BackupTarget {
+        /// The directory.
+        directory: String,
+        /// One of its files.
+        name: String,
+    },
     /// The directory holds something else.
     #[error("{directory} is not a MusterDB database: {reason}")]
     NotADatabase {

@@ -8,6 +8,10 @@
 //! It does not know what is in a part or in the catalog, and it is not the engine's snapshot: a reader keeps the
 //! manifest it took and the maps it made, and both outlive any commit.
 
+mod backup;
+
+pub use backup::Backup;
+
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;

@@ -36,7 +36,7 @@ pub enum Conflict {
 }
 
 /// What stays the same from batch to batch.
-struct Append<'a> {
+pub(super) struct Append<'a> {
     schema: &'a TableSchema,
     columns: Vec<&'a Column>,
     /// Which of `columns` is the key.
@@ -44,34 +44,49 @@ struct Append<'a> {
     conflict: Conflict,
 }
 
-impl Database {
-    /// Takes rows into a table that has some, whole or not at all. The caller has the writer.
-    pub(super) fn append(
-        &self,
-        seated: &mut Seated<'_>,
-        schema: &TableSchema,
+impl<'a> Append<'a> {
+    pub(super) fn new(
+        schema: &'a TableSchema,
         columns: &[ColumnId],
-        source: &mut dyn RowSource,
         conflict: Conflict,
+    ) -> Result<Append<'a>> {
+        if schema.key.is_none() && conflict != Conflict::Refuse {
+            return Err(Error::Invalid(format!(
+                "table \"{}\" has no key, so no row of it is in conflict",
+                schema.name
+            )));
+        }
+        let unknown = |id: &ColumnId| Error::Invalid(format!("there is no column {}", id.0));
+        let found = columns.iter().map(|id| schema.column(*id).ok_or_else(|| unknown(id)));
+        let columns = found.collect::<Result<Vec<_>>>()?;
+        let key = columns.iter().position(|column| schema.key == Some(column.id));
+        Ok(Append { schema, columns, key, conflict })
+    }
+
+    /// Takes rows into a table that has some, whole or not at all.
+    pub(super) fn run(
+        &self,
+        database: &Database,
+        seated: &mut Seated<'_>,
+        source: &mut dyn RowSource,
         cancel: &Cancel,
         progress: OnProgress<'_>,
     ) -> Result<ImportReport> {
-        let append = Append::new(schema, columns, conflict)?;
-        let mut draft = Draft::of(&self.state());
-        let before = draft.bytes(schema.id);
+        let mut draft = Draft::of(&database.state());
+        let before = draft.bytes(self.schema.id);
         let (mut read, mut changed, mut told) = (0u64, 0u64, Instant::now());
         while let Some(batch) = source.next()? {
             for start in (0..batch.rows).step_by(ROWS_AT_ONCE) {
                 cancel.check()?;
                 let end = batch.rows.min(start + ROWS_AT_ONCE);
-                let rows = append.rows(&batch, start..end);
-                changed += append.write(&mut draft, rows, read, source, cancel)?;
+                let rows = self.rows(&batch, start..end);
+                changed += self.write(&mut draft, rows, read, source, cancel)?;
                 read += (end - start) as u64;
-                if draft.bytes(schema.id).saturating_sub(before) > CHECKPOINT_BYTES {
+                if draft.bytes(self.schema.id).saturating_sub(before) > CHECKPOINT_BYTES {
                     return Err(Error::Invalid(format!(
                         "more than {} MiB of changes to \"{}\" at once, at row {read}; import the files in several parts",
                         CHECKPOINT_BYTES >> 20,
-                        schema.name
+                        self.schema.name
                     )));
                 }
                 if told.elapsed() > PROGRESS_EVERY {
@@ -84,24 +99,8 @@ impl Database {
         progress(Progress { rows: read, rows_total: Some(read), share: 1.0, phase: "sync" });
         cancel.check()?;
         draft.join();
-        self.commit_seated(seated, draft)?;
+        database.commit_seated(seated, draft)?;
         Ok(ImportReport { rows: changed })
-    }
-}
-
-impl<'a> Append<'a> {
-    fn new(schema: &'a TableSchema, columns: &[ColumnId], conflict: Conflict) -> Result<Append<'a>> {
-        if schema.key.is_none() && conflict != Conflict::Refuse {
-            return Err(Error::Invalid(format!(
-                "table \"{}\" has no key, so no row of it is in conflict",
-                schema.name
-            )));
-        }
-        let unknown = |id: &ColumnId| Error::Invalid(format!("there is no column {}", id.0));
-        let found = columns.iter().map(|id| schema.column(*id).ok_or_else(|| unknown(id)));
-        let columns = found.collect::<Result<Vec<_>>>()?;
-        let key = columns.iter().position(|column| schema.key == Some(column.id));
-        Ok(Append { schema, columns, key, conflict })
     }
 
     /// Rows of a batch as values.

@@ -7,6 +7,7 @@
 //! ```
 
 mod append;
+mod backup;
 mod checkpoint;
 mod columns;
 mod define;
@@ -17,6 +18,7 @@ mod snapshot;
 mod write;
 
 pub use append::Conflict;
+pub use backup::BackedUp;
 pub use checkpoint::Checkpointed;
 pub use columns::Dependents;
 pub use define::{AudienceSpec, ViewSpec};
@@ -24,6 +26,7 @@ pub use pressure::{CHANGES_BYTES_MAX, CHECKPOINT_BYTES};
 pub use snapshot::Snapshot;
 pub use write::Transaction;
 
+use append::Append;
 use pressure::Pressure;
 use write::{Queue, Writer, WriterSeat};
 
@@ -157,7 +160,8 @@ impl Database {
         let extent = state.tables.get(&table).map_or_else(Extent::default, |table| table.extent());
         if extent.ordinals > 0 {
             let schema = record.schema.clone();
-            return self.append(&mut writer, &schema, columns, source, conflict, cancel, progress);
+            let append = Append::new(&schema, columns, conflict)?;
+            return append.run(self, &mut writer, source, cancel, progress);
         }
         let imported = import(&self.store, &record.schema, columns, source, cancel, progress)?;
         *record = imported.record;

@@ -7,6 +7,7 @@ pub mod real;
 pub mod sim;
 
 use crate::Result;
+use std::path::Path;
 
 /// A directory of files.
 ///
@@ -20,6 +21,16 @@ pub trait Disk: Send + Sync {
     /// A copy of what a file holds now, also of one that is being appended to: then all that was appended before this
     /// was called, and perhaps a piece of what comes after.
     fn read(&self, name: &str) -> Result<Bytes>;
+    /// Gives a file a second name, its own, on another disk that has no such file yet. False where that cannot be: then
+    /// nothing has happened. The file must not be one that is still written.
+    fn link(&self, name: &str, to: &dyn Disk) -> bool {
+        let _ = (name, to);
+        false
+    }
+    /// The directory of the file system that this is, if it is one.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
     /// Renames a file over another.
     fn rename(&self, from: &str, to: &str) -> Result<()>;
     /// Removes a file; a missing one is an error.

@@ -11,7 +11,7 @@ pub(super) struct Statement {
 }
 
 /// All statements.
-pub(super) const STATEMENTS: [Statement; 21] = [
+pub(super) const STATEMENTS: [Statement; 22] = [
     Statement {
         name: "SELECT",
         what: "counts, groups and members",
@@ -68,6 +68,11 @@ UPDATE table [[AS] alias] SET column = value | DEFAULT, … [WHERE condition]
     Statement { name: "COMMIT", what: "the transaction becomes durable and visible", syntax: "COMMIT | END" },
     Statement { name: "ROLLBACK", what: "the transaction is undone", syntax: "ROLLBACK | ABORT" },
     Statement { name: "CHECKPOINT", what: "changes in memory become parts, now", syntax: "CHECKPOINT" },
+    Statement {
+        name: "BACKUP",
+        what: "the database as it is, in an empty directory",
+        syntax: "BACKUP TO 'directory'",
+    },
     Statement {
         name: "EXPLAIN",
         what: "how a SELECT is answered; ANALYZE: and what it cost",

@@ -2,7 +2,7 @@
 //! coloured in vain and nothing else.
 
 /// Words that begin a statement.
-pub(super) const OPENINGS: [&str; 19] = [
+pub(super) const OPENINGS: [&str; 20] = [
     "SELECT",
     "SHOW",
     "DESCRIBE",
@@ -22,10 +22,11 @@ pub(super) const OPENINGS: [&str; 19] = [
     "COMMIT",
     "ROLLBACK",
     "CHECKPOINT",
+    "BACKUP",
 ];
 
 /// Words with a meaning of their own, sorted.
-pub(super) const KEYWORDS: [&str; 126] = [
+pub(super) const KEYWORDS: [&str; 127] = [
     "ABORT",
     "ADD",
     "ALL",
@@ -39,6 +40,7 @@ pub(super) const KEYWORDS: [&str; 126] = [
     "AT",
     "AUDIENCE",
     "AUDIENCES",
+    "BACKUP",
     "BEGIN",
     "BERNOULLI",
     "BETWEEN",
