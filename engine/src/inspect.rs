@@ -2,12 +2,17 @@
 
 use crate::control::Cancel;
 use crate::database::Database;
+use crate::delta::PatchRef;
+use crate::exec::{Count, Scope, evaluate};
 use crate::member::KeyLayout;
-use crate::schema::{ColumnId, DataType, TableSchema};
+use crate::predicate::Predicate;
+use crate::schema::{ColumnId, DataType, TableId, TableSchema};
+use crate::table::TableState;
+use crate::writer::record;
 use crate::{Result, Snapshot};
 use muster_storage::format::SectionKind;
-use muster_storage::manifest::part_file_name;
-use std::collections::BTreeMap;
+use muster_storage::manifest::{PartRole, part_file_name};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// What `muster inspect` shows.
@@ -17,6 +22,10 @@ pub struct Inspection {
     pub database_id: u64,
     /// The last change.
     pub lsn: u64,
+    /// Every change up to this LSN is in parts; the log has the others.
+    pub checkpoint: u64,
+    /// The files of the log, with their bytes.
+    pub log: Vec<(String, u64)>,
     /// Part files.
     pub parts: usize,
     /// Their bytes.
@@ -38,6 +47,10 @@ pub struct TableInspection {
     pub keys: KeyLayout,
     /// Bytes of all its parts, tables of sections and padding included.
     pub bytes: u64,
+    /// Parts that hold changes of others.
+    pub patch_parts: usize,
+    /// Bytes of memory that changes since the checkpoint take.
+    pub changes_bytes: u64,
     /// The columns, in declaration order.
     pub columns: Vec<ColumnInspection>,
     /// The members of its static audiences, each as the BOOLEAN column that it is stored as, under the audience's name.
@@ -53,8 +66,10 @@ pub struct ColumnInspection {
     pub name: String,
     /// The type.
     pub data_type: DataType,
-    /// NULL rows.
+    /// Live rows that are NULL.
     pub nulls: u64,
+    /// Rows whose value is in a patch, in memory or in a part, rather than in the base: changed ones and new ones.
+    pub changed: u64,
     /// For TEXT and TEXT[] the strings of its dictionary, for BOOLEAN the members for which it is TRUE.
     pub cardinality: Option<u64>,
     /// Bytes by what they are for.
@@ -68,26 +83,36 @@ pub struct Verification {
     pub parts: u64,
     /// Sections whose checksum and form were checked.
     pub sections: u64,
-    /// Bytes read.
+    /// Bytes of the parts.
     pub bytes: u64,
+    /// Files of the log.
+    pub log_segments: u64,
+    /// Records of the log after the checkpoint, each decoded.
+    pub log_records: u64,
+    /// Bytes of the log.
+    pub log_bytes: u64,
 }
 
 impl Database {
-    /// Describes everything stored. Cost: the tables of sections, no section.
+    /// Describes everything stored. Cost: the tables of sections, no section; of a table with changes also these, and a count
+    /// for each of its columns.
     pub fn inspect(&self) -> Result<Inspection> {
         let snapshot = self.snapshot();
         let manifest = self.store().manifest();
         let tables = snapshot.tables().into_iter().map(|schema| inspect_table(&snapshot, &manifest, schema));
         Ok(Inspection {
             database_id: manifest.database_id,
-            lsn: manifest.lsn.0,
+            lsn: snapshot.lsn(),
+            checkpoint: manifest.checkpoint.0,
+            log: self.store().log_segments()?,
             parts: manifest.parts.len(),
             bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
             tables: tables.collect::<Result<_>>()?,
         })
     }
 
-    /// Reads every byte of every part and checks it: checksums, forms, padding. Stops at the first damage.
+    /// Reads every byte of every part and checks it: checksums, forms, padding; and the log as opening does. Stops at the
+    /// first damage.
     ///
     /// `on_part` hears of each part done: its number, how many there are, its bytes.
     pub fn verify(
@@ -105,7 +130,11 @@ impl Database {
             let reader = muster_storage::part::PartReader::open(&name, bytes, manifest.database_id, part)?;
             for index in 0..reader.entries().len() {
                 cancel.check()?;
-                reader.section_at(index)?;
+                let section = reader.section_at(index)?;
+                let entry = &reader.entries()[index];
+                if entry.kind() == Some(SectionKind::Patch) {
+                    PatchRef::open(section).map_err(|what| reader.malformed(entry.offset, what))?;
+                }
             }
             reader.check_padding()?;
             done.parts += 1;
@@ -116,6 +145,18 @@ impl Database {
         for schema in snapshot.tables() {
             verify_forms(&snapshot, &schema, cancel)?;
         }
+        for (_, bytes) in self.store().log_segments()? {
+            done.log_segments += 1;
+            done.log_bytes += bytes;
+        }
+        let type_of = |table: TableId, column: ColumnId| {
+            snapshot.schema(table).ok()?.column(column).map(|column| column.data_type)
+        };
+        let read = self.store().read_log(|_, kind, payload| {
+            cancel.check()?;
+            record::decode(kind, payload, &type_of).map(drop)
+        })?;
+        done.log_records = read.records;
         Ok(done)
     }
 }
@@ -131,6 +172,7 @@ fn inspect_table(
         name: name.to_owned(),
         data_type,
         nulls: 0,
+        changed: 0,
         cardinality: None,
         bytes: BTreeMap::new(),
     };
@@ -144,9 +186,10 @@ fn inspect_table(
             audiences.push(members);
         }
     }
-    let mut bytes = 0;
+    let (mut bytes, mut patch_parts) = (0, 0);
     for part in manifest.parts.iter().filter(|part| part.table == schema.id.0) {
         bytes += part.bytes;
+        patch_parts += usize::from(part.role == PartRole::Patch);
         for entry in snapshot.part(part.id).map_or(&[][..], |reader| reader.entries()) {
             let mut all = columns.iter_mut().chain(&mut audiences);
             let (Some(column), Some(kind)) = (all.find(|column| column.id.0 == entry.column), entry.kind())
@@ -166,16 +209,52 @@ fn inspect_table(
     for column in &mut columns {
         column.nulls += table.rows_without(column.id);
     }
+    let changes_bytes = table.layers.iter().map(|layer| layer.bytes() as u64).sum();
+    if patch_parts > 0 || changes_bytes > 0 || table.has_dead() {
+        // What the tables of sections say is of the base, and of rows that are gone too.
+        for column in &mut columns {
+            column.nulls = count(snapshot, schema.id, &Predicate::IsNull(column.id))?;
+            if column.data_type == DataType::Boolean {
+                column.cardinality = Some(count(snapshot, schema.id, &Predicate::IsTrue(column.id))?);
+            } else if let Some(dictionary) = table.dictionary(column.id) {
+                column.cardinality = Some(dictionary.view()?.len() as u64);
+            }
+        }
+        for column in &mut audiences {
+            column.cardinality = Some(count(snapshot, schema.id, &Predicate::IsTrue(column.id))?);
+        }
+        for column in columns.iter_mut().chain(&mut audiences) {
+            column.changed = changed_rows(table, column.id)?;
+        }
+    }
     let keys = snapshot.key_layout(schema.id);
     Ok(TableInspection {
         rows: table.rows(),
         chunks: table.chunks(),
         keys,
         bytes,
+        patch_parts,
+        changes_bytes,
         columns,
         audiences,
         schema,
     })
+}
+
+fn count(snapshot: &Snapshot, table: TableId, predicate: &Predicate) -> Result<u64> {
+    Ok(evaluate(snapshot, table, predicate, &Scope::default(), &Cancel::default(), &Count)?.0)
+}
+
+/// Rows of a column that patches have, each once.
+fn changed_rows(table: &TableState, column: ColumnId) -> Result<u64> {
+    let reader = table.reader(column)?;
+    let mut all = 0;
+    for chunk in (0..table.chunks()).filter(|chunk| reader.is_changed(*chunk)) {
+        let patches = reader.changes(chunk)?;
+        let rows: HashSet<u16> = patches.iter().flat_map(|patch| patch.rows).copied().collect();
+        all += rows.len() as u64;
+    }
+    Ok(all)
 }
 
 /// Opens every section as what it claims to be.

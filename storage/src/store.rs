@@ -157,6 +157,30 @@ impl Store {
         Ok(replayed)
     }
 
+    /// The files of the log and their bytes, in the order of their LSNs.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn log_segments(&self) -> Result<Vec<(String, u64)>> {
+        Ok(self.log_as_it_is()?.sizes().collect())
+    }
+
+    /// Reads the log once more, as [`Self::replay`] did, also while it is written; changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`wal::replay`].
+    pub fn read_log<E: From<Error>>(
+        &self,
+        visit: impl FnMut(Lsn, u16, &[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Replayed, E> {
+        Ok(self.log_as_it_is()?.replay(visit)?.0)
+    }
+
+    fn log_as_it_is(&self) -> Result<Log> {
+        let manifest = self.manifest();
+        Log::open(&*self.disk, manifest.database_id, manifest.checkpoint, true)
+    }
+
     /// The end of the log, to append to from `next_lsn` on. The database stays locked until it, too, is dropped.
     ///
     /// # Errors

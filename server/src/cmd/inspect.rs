@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// Shows tables, columns, cardinalities, and the bytes of each index.
 ///
-/// Reads the tables of contents only, so that it is quick at any size. Cardinality is the number of different texts or
+/// Reads the tables of contents only, and what has changed, so that it is quick at any size. Cardinality is the number of different texts or
 /// tags of a column, and for BOOLEAN how many rows are true.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -48,6 +48,20 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         bytes(inspection.bytes),
         inspection.parts
     )?;
+    let log: u64 = inspection.log.iter().map(|(_, bytes)| bytes).sum();
+    writeln!(
+        out,
+        "checkpoint at LSN {}, the log since: {} in {}",
+        inspection.checkpoint,
+        bytes(log),
+        match inspection.log.len() {
+            1 => "1 segment".to_owned(),
+            segments => format!("{segments} segments"),
+        }
+    )?;
+    for (name, size) in &inspection.log {
+        writeln!(out, "  {name} {}", bytes(*size))?;
+    }
     for table in &inspection.tables {
         writeln!(
             out,
@@ -59,6 +73,14 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
             per_row(table.bytes, table.rows),
             key(table)
         )?;
+        if table.patch_parts > 0 || table.changes_bytes > 0 {
+            writeln!(
+                out,
+                "changes: {} in memory, {} patch parts",
+                bytes(table.changes_bytes),
+                table.patch_parts
+            )?;
+        }
         writeln!(out, "{}", columns(table))?;
     }
     Ok(())
@@ -83,7 +105,7 @@ fn key(table: &TableInspection) -> String {
 fn columns(table: &TableInspection) -> Table {
     let mut shown = Table::new();
     shown.load_style(presets::UTF8_FULL_CONDENSED);
-    shown.set_header(["column", "type", "NULLs", "cardinality", "bytes", "a row", "of which"]);
+    shown.set_header(["column", "type", "NULLs", "cardinality", "changed", "bytes", "a row", "of which"]);
     let named =
         table.columns.iter().map(|column| (column.name.clone(), column.data_type.to_string(), column));
     let audiences = table
@@ -95,6 +117,7 @@ fn columns(table: &TableInspection) -> Table {
         let figures = [
             thousands(column.nulls),
             cardinality(column),
+            thousands(column.changed),
             bytes(total),
             format!("{:.2}", per_row(total, table.rows)),
         ];
@@ -148,6 +171,7 @@ fn as_json(inspection: &Inspection) -> serde_json::Value {
             "type": column.data_type.to_string(),
             "nulls": column.nulls,
             "cardinality": column.cardinality,
+            "changed": column.changed,
             "bytes": total(column),
             "sections": named(column),
         })
@@ -159,13 +183,18 @@ fn as_json(inspection: &Inspection) -> serde_json::Value {
             "chunks": table.chunks,
             "key": table.schema.key.and_then(|id| table.schema.column(id)).map(|column| &column.name),
             "bytes": table.bytes,
+            "patch_parts": table.patch_parts,
+            "changes_bytes": table.changes_bytes,
             "columns": table.columns.iter().map(column).collect::<Vec<_>>(),
             "static_audiences": table.audiences.iter().map(column).collect::<Vec<_>>(),
         })
     };
+    let segment = |(name, bytes): &(String, u64)| serde_json::json!({ "file": name, "bytes": bytes });
     serde_json::json!({
         "database_id": format!("{:016x}", inspection.database_id),
         "lsn": inspection.lsn,
+        "checkpoint": inspection.checkpoint,
+        "log": inspection.log.iter().map(segment).collect::<Vec<_>>(),
         "parts": inspection.parts,
         "bytes": inspection.bytes,
         "tables": inspection.tables.iter().map(table).collect::<Vec<_>>(),

@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Checks every checksum, form and padding byte of a database. The first damage found ends it with exit code 1 and
+/// Checks every checksum, form and padding byte of a database, and its log. The first damage found ends it with exit code 1 and
 /// the file and place.
 ///
 /// Changes nothing, and can run while the database is in use.
@@ -41,10 +41,12 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     drop(bar);
     writeln!(
         out,
-        "ok: {} in {} part files, {} sections, in {}",
+        "ok: {} in {} part files, {} sections; {} of log, {} records since the checkpoint; in {}",
         bytes(done.bytes),
         thousands(done.parts),
         thousands(done.sections),
+        bytes(done.log_bytes),
+        thousands(done.log_records),
         duration(started.elapsed())
     )?;
     Ok(())

@@ -89,6 +89,11 @@ impl Log {
         Ok(Log { segments: found, database, after })
     }
 
+    /// The segments by name, with their bytes.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = (String, u64)> {
+        self.segments.iter().map(|segment| (segment.name.clone(), segment.bytes.len() as u64))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
