@@ -1,4 +1,5 @@
-//! CHECKPOINT: what changed in memory becomes parts, now. BACKUP: the database as it is, in another directory.
+//! CHECKPOINT: what changed in memory becomes parts, now. BACKUP: the database as it is, in another directory. REFRESH:
+//! a reader sees what the writer has committed.
 
 use crate::cursor::Cursor;
 use crate::error::{Result, Span};
@@ -13,6 +14,12 @@ use std::path::Path;
 pub(crate) fn checkpoint(cursor: &mut Cursor) -> Result<Statement> {
     cursor.take();
     Ok(Statement::Checkpoint)
+}
+
+/// `REFRESH`
+pub(crate) fn refresh(cursor: &mut Cursor) -> Result<Statement> {
+    cursor.take();
+    Ok(Statement::Refresh)
 }
 
 /// `BACKUP TO 'directory'`
@@ -30,6 +37,12 @@ impl Session {
         self.check_writable("CHECKPOINT")?;
         let Checkpointed { lsn, parts, bytes, .. } = self.engine.checkpoint(&self.cancel)?;
         Ok(done("CHECKPOINT", parts, bytes, lsn))
+    }
+
+    /// Carries out REFRESH. Who writes sees everything anyway.
+    pub(crate) fn refresh(&mut self) -> Result<Outcome> {
+        self.check_alone("REFRESH")?;
+        Ok(Outcome::Done { message: format!("REFRESH (LSN {})", self.engine.refresh()?) })
     }
 
     /// Carries out BACKUP.

@@ -12,7 +12,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// What can be executed, for messages.
 const STATEMENTS: &str = "SELECT, INSERT, UPDATE, DELETE, BEGIN, COMMIT, ROLLBACK, EXPLAIN, PROFILE, OVERLAP, CREATE, ALTER, DROP, COPY, CHECKPOINT, \
-     BACKUP, SHOW, DESCRIBE and SET are answered";
+     BACKUP, REFRESH, SHOW, DESCRIBE and SET are answered";
 
 /// Parses one statement; a semicolon may end it. Cost: a few microseconds per hundred bytes, most of it in the lexer.
 pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
@@ -49,6 +49,7 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
         Keyword::DESCRIBE | Keyword::DESC => ddl::describe,
         _ if is_word(&first.token, "checkpoint") => maintain::checkpoint,
         _ if is_word(&first.token, "backup") => maintain::backup,
+        _ if is_word(&first.token, "refresh") => maintain::refresh,
         _ if is_word(&first.token, "profile") => analysis::grammar::profile,
         _ if is_word(&first.token, "overlap") => analysis::grammar::overlap,
         Keyword::NoKeyword => {

@@ -153,6 +153,7 @@ impl Session {
             Statement::Change(change) => self.change(*change, &snapshot),
             Statement::Control(control) => self.control(control),
             Statement::Checkpoint => self.checkpoint(),
+            Statement::Refresh => self.refresh(),
             Statement::Backup { directory, span } => self.backup(&directory, span),
             Statement::Select(select) => {
                 select::plan(*select, &self.context(&snapshot))?.run(&snapshot, &self.cancel)

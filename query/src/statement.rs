@@ -29,6 +29,7 @@ pub(crate) enum Statement {
     Change(Box<Change>),
     Control(Control),
     Checkpoint,
+    Refresh,
     Backup { directory: String, span: Span },
     Select(Box<Select>),
     Explain(Box<Explain>),

@@ -103,6 +103,21 @@ impl Store {
         })
     }
 
+    /// Takes up what is on disk now, for a reader: the live manifest, and the log to be replayed after it.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`]; then it stays with what it had.
+    ///
+    /// # Panics
+    /// For a writer, who knows of every change.
+    pub fn refresh(&self) -> Result<()> {
+        assert!(self.mode == OpenMode::ReadOnly, "a writer was to be refreshed");
+        let (manifest, log) = open_to_read(&*self.disk)?;
+        *self.current() = Arc::new(manifest);
+        *self.log() = LogState::Unread(log);
+        Ok(())
+    }
+
     /// The live manifest.
     pub fn manifest(&self) -> Arc<Manifest> {
         Arc::clone(&self.current())

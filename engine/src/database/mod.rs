@@ -99,10 +99,11 @@ impl Database {
     /// Opens a database on any disk.
     pub fn open_on(disk: Arc<dyn Disk>, mode: Mode) -> Result<Database> {
         let store = Store::open(disk, mode)?;
-        let manifest = store.manifest();
-        let catalog = Catalog::decode(&manifest.catalog)?;
-        let mut state = State::load(&store, catalog, &manifest.parts, None)?;
-        state.recover(&store)?;
+        let state = match State::opened(&store) {
+            // A writer's checkpoint may have removed what this manifest names.
+            Err(_) if mode == OpenMode::ReadOnly => State::refreshed(&store)?,
+            opened => opened?,
+        };
         let log = match mode {
             OpenMode::ReadWrite => Some(store.wal_writer(Lsn(state.lsn.0 + 1))?),
             OpenMode::ReadOnly => None,
@@ -117,6 +118,22 @@ impl Database {
         };
         database.show(state);
         Ok(database)
+    }
+
+    /// Lets a database that was opened for reading see every change that its writer acknowledged before this was called.
+    /// Snapshots stay what they are. The LSN it shows now comes back; a writer's own shows all there is at any time.
+    ///
+    /// Cost: as opening it.
+    ///
+    /// # Errors
+    /// Those of opening it; then it shows what it did.
+    pub fn refresh(&self) -> Result<u64> {
+        if self.store.mode() == OpenMode::ReadOnly {
+            // One at a time: a reader makes no checkpoints.
+            let _one = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+            self.show(State::refreshed(&self.store)?);
+        }
+        Ok(self.state().lsn.0)
     }
 
     /// The present, with `now()` fixed to this moment.
@@ -254,6 +271,29 @@ fn unchecked(_: &State) -> Result<()> {
 }
 
 impl State {
+    /// What a store's manifest names, and the log after it.
+    fn opened(store: &Store) -> Result<State> {
+        let manifest = store.manifest();
+        let catalog = Catalog::decode(&manifest.catalog)?;
+        let mut state = State::load(store, catalog, &manifest.parts, None)?;
+        state.recover(store)?;
+        Ok(state)
+    }
+
+    /// [`Self::opened`] of what is on disk now. It is tried again while a writer goes on: its checkpoints remove what an
+    /// older manifest names.
+    fn refreshed(store: &Store) -> Result<State> {
+        let mut failed_at = None;
+        loop {
+            store.refresh()?;
+            let lsn = store.manifest().lsn;
+            match State::opened(store) {
+                Err(_) if failed_at != Some(lsn) => failed_at = Some(lsn),
+                opened => return opened,
+            }
+        }
+    }
+
     /// Opens parts under a catalog; those that `old` has open stay open, and verified, and what its tables have in memory
     /// stays with them.
     fn load(store: &Store, catalog: Catalog, part_refs: &[PartRef], old: Option<&State>) -> Result<State> {

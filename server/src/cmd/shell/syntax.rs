@@ -11,7 +11,7 @@ pub(super) struct Statement {
 }
 
 /// All statements.
-pub(super) const STATEMENTS: [Statement; 22] = [
+pub(super) const STATEMENTS: [Statement; 23] = [
     Statement {
         name: "SELECT",
         what: "counts, groups and members",
@@ -73,6 +73,7 @@ UPDATE table [[AS] alias] SET column = value | DEFAULT, … [WHERE condition]
         what: "the database as it is, in an empty directory",
         syntax: "BACKUP TO 'directory'",
     },
+    Statement { name: "REFRESH", what: "a reader sees what was written since", syntax: "REFRESH" },
     Statement {
         name: "EXPLAIN",
         what: "how a SELECT is answered; ANALYZE: and what it cost",

@@ -2,7 +2,7 @@
 //! coloured in vain and nothing else.
 
 /// Words that begin a statement.
-pub(super) const OPENINGS: [&str; 20] = [
+pub(super) const OPENINGS: [&str; 21] = [
     "SELECT",
     "SHOW",
     "DESCRIBE",
@@ -23,10 +23,11 @@ pub(super) const OPENINGS: [&str; 20] = [
     "ROLLBACK",
     "CHECKPOINT",
     "BACKUP",
+    "REFRESH",
 ];
 
 /// Words with a meaning of their own, sorted.
-pub(super) const KEYWORDS: [&str; 127] = [
+pub(super) const KEYWORDS: [&str; 128] = [
     "ABORT",
     "ADD",
     "ALL",
@@ -120,6 +121,7 @@ pub(super) const KEYWORDS: [&str; 127] = [
     "RENAME",
     "REPEATABLE",
     "REPLACE",
+    "REFRESH",
     "RESET",
     "RESTRICT",
     "ROARING",

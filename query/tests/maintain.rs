@@ -1,4 +1,4 @@
-//! BACKUP as a user writes it: what it holds, what it refuses, and that nobody is in its way.
+//! BACKUP and REFRESH as a user writes them: what they hold, what they refuse, and that nobody is in their way.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -121,6 +121,67 @@ fn backups_beside_writers_and_checkpoints_are_of_one_moment() {
             assert_eq!(n, number(&copy, "SELECT n FROM t WHERE id = 2"));
             assert_eq!(n, number(&copy, "SELECT count(*) FROM t WHERE n IS NULL"));
             assert!((at_least..=at_most).contains(&n), "{at_least} <= {n} <= {at_most}");
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn a_reader_sees_what_was_written_when_it_refreshes() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path()).unwrap();
+    db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, city TEXT)").unwrap();
+    db.execute("INSERT INTO t VALUES (1, 'Kyoto')").unwrap();
+    let reader = Database::open_read_only(directory.path()).unwrap();
+    let counts = |db: &Database| {
+        number(db, "SELECT count(*) FROM t") * 100 + number(db, "SELECT count(*) FROM t WHERE city = 'Lima'")
+    };
+    db.execute("INSERT INTO t VALUES (2, 'Lima'), (3, NULL)").unwrap();
+    assert_eq!((counts(&db), counts(&reader)), (301, 100));
+    reader.execute("REFRESH").unwrap();
+    assert_eq!(counts(&reader), 301);
+    // Patches, then a part that took their place, then the log again; nothing is applied twice.
+    for (id, expected) in [(3, 302), (1, 303)] {
+        db.execute(&format!("UPDATE t SET city = 'Lima' WHERE id = {id}")).unwrap();
+        db.execute("CHECKPOINT").unwrap();
+        reader.execute("REFRESH").unwrap();
+        assert_eq!(counts(&reader), expected);
+    }
+    db.execute("DELETE FROM t WHERE id = 2").unwrap();
+    for _ in 0..2 {
+        reader.execute("REFRESH").unwrap();
+        assert_eq!(counts(&reader), 202);
+    }
+    // Who writes may say so too.
+    db.execute("REFRESH").unwrap();
+    assert_eq!(counts(&db), 202);
+}
+
+#[test]
+fn a_reader_refreshes_and_opens_beside_checkpoints() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path()).unwrap();
+    db.execute("CREATE TABLE t (id BIGINT PRIMARY KEY)").unwrap();
+    let (stop, acknowledged) = (AtomicBool::new(false), AtomicI64::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for id in 1.. {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                db.execute(&format!("INSERT INTO t VALUES ({id})")).unwrap();
+                acknowledged.store(id, Ordering::SeqCst);
+                db.execute("CHECKPOINT").unwrap();
+            }
+        });
+        let reader = Database::open_read_only(directory.path()).unwrap();
+        for _ in 0..60 {
+            let at_least = acknowledged.load(Ordering::SeqCst);
+            reader.execute("REFRESH").unwrap();
+            assert!(number(&reader, "SELECT count(*) FROM t") >= at_least);
+            let at_least = acknowledged.load(Ordering::SeqCst);
+            let opened = Database::open_read_only(directory.path()).unwrap();
+            assert!(number(&opened, "SELECT count(*) FROM t") >= at_least);
         }
         stop.store(true, Ordering::SeqCst);
     });
