@@ -1,0 +1,193 @@
+//! Writes, transactions and checkpoints on a simulated disk: whatever happens after whichever operation, what was acknowledged
+//! is there, what was in flight is there whole or not at all, and it is the same again after the next power cut.
+//!
+//! Each failure prints the fault and the operation that replay it.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use muster_engine::control::Cancel;
+use muster_engine::database::{Database, Mode};
+use muster_engine::exec::{Count, Members, Scope, evaluate, project};
+use muster_engine::mutation::{Assignment, Delete, Insert, Mutation, OnConflict, Update};
+use muster_engine::predicate::{CompareOp, Predicate};
+use muster_engine::schema::ColumnSpec;
+use muster_engine::{ColumnId, DataType, Expr, Result, TableId, Value};
+use muster_storage::disk::sim::{Fault, SimDisk};
+use std::fmt::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+const TABLE: TableId = TableId(1);
+const ID: ColumnId = ColumnId(1);
+const CITY: ColumnId = ColumnId(2);
+const TAGS: ColumnId = ColumnId(3);
+
+fn open(disk: &SimDisk) -> Result<Arc<Database>> {
+    Database::open_on(Arc::new(disk.clone()), Mode::ReadWrite).map(Arc::new)
+}
+
+fn prepared(seed: u64) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    let column = |name: &str, data_type, nullable| ColumnSpec { name: name.into(), data_type, nullable };
+    let columns = [
+        column("id", DataType::BigInt, false),
+        column("city", DataType::Text, true),
+        column("tags", DataType::TextArray, true),
+    ];
+    let database = open(&disk).unwrap();
+    assert_eq!(database.create_table("t", &columns, Some(0)).unwrap(), TABLE);
+    disk
+}
+
+fn insert(ids: Range<i64>, city: &str, conflict: OnConflict) -> Mutation {
+    let row = |id| vec![Value::Integer(id), Value::Text(city.into()), Value::tags([format!("t{}", id % 3)])];
+    let rows = ids.map(row).collect();
+    Mutation::Insert(Insert { table: TABLE, columns: vec![ID, CITY, TAGS], rows, conflict })
+}
+
+fn upsert(ids: Range<i64>, city: &str) -> Mutation {
+    let assignment = |column: ColumnId| Assignment { column, value: Expr::Column(column.excluded()) };
+    insert(ids, city, OnConflict::Update(vec![assignment(CITY), assignment(TAGS)]))
+}
+
+fn below(id: i64) -> Predicate {
+    Predicate::compare(ID, CompareOp::Lt, Value::Integer(id))
+}
+
+fn update(id: i64, city: Option<&str>) -> Mutation {
+    let value = city.map_or(Value::Null, |city| Value::Text(city.into()));
+    let assignments = vec![Assignment { column: CITY, value: Expr::value(value) }];
+    Mutation::Update(Update { table: TABLE, predicate: below(id), assignments })
+}
+
+fn delete(id: i64) -> Mutation {
+    Mutation::Delete(Delete { table: TABLE, predicate: below(id) })
+}
+
+/// What becomes durable together.
+enum Step {
+    Write(Mutation),
+    Transaction(Vec<Mutation>),
+    Checkpoint,
+}
+
+/// Each kind of change over memory, over patches and over a base, and with a checkpoint behind it.
+fn steps() -> Vec<Step> {
+    use Step::{Checkpoint, Transaction, Write};
+    vec![
+        Write(insert(0..200, "Kyoto", OnConflict::Refuse)),
+        Checkpoint,
+        Write(update(8, Some("Lima"))),
+        Transaction(vec![upsert(195..205, "Oslo"), update(4, None), delete(2)]),
+        Checkpoint,
+        Write(upsert(0..3, "Rome")),
+        Write(delete(1)),
+        Checkpoint,
+        Transaction(vec![update(100, Some("Quito")), insert(300..330, "Lima", OnConflict::Nothing)]),
+        Checkpoint,
+        Write(update(20, Some("Kyoto"))),
+    ]
+}
+
+fn take(database: &Arc<Database>, step: &Step) -> Result<()> {
+    let cancel = Cancel::default();
+    match step {
+        Step::Write(mutation) => database.write(mutation, 0, &cancel).map(drop),
+        Step::Transaction(mutations) => {
+            let mut transaction = database.begin(&cancel)?;
+            for mutation in mutations {
+                transaction.write(mutation, 0, &cancel)?;
+            }
+            transaction.commit()
+        }
+        Step::Checkpoint => database.checkpoint(&cancel).map(drop),
+    }
+}
+
+/// The rows, and what the indexes say of them, as text.
+fn describe(database: &Database) -> String {
+    let (snapshot, scope, cancel) = (database.snapshot(), Scope::default(), Cancel::default());
+    let everyone = Predicate::everyone();
+    let members = evaluate(&snapshot, TABLE, &everyone, &scope, &cancel, &Members).unwrap().0;
+    let ordinals: Vec<u32> = members.iter().collect();
+    let mut rows: Vec<String> = project(&snapshot, TABLE, &ordinals, &[ID, CITY, TAGS])
+        .unwrap()
+        .iter()
+        .map(|row| format!("{row:?}"))
+        .collect();
+    rows.sort_unstable();
+    let mut text = rows.join("\n");
+    let cities = ["Kyoto", "Lima", "Oslo", "Rome", "Quito"];
+    let cities = cities.map(|city| Predicate::compare(CITY, CompareOp::Eq, Value::Text(city.into())));
+    let tagged = Predicate::HasAny { column: TAGS, tags: vec!["t1".into()] };
+    for predicate in cities.into_iter().chain([Predicate::IsNull(CITY), tagged, below(50)]) {
+        let count = evaluate(&snapshot, TABLE, &predicate, &scope, &cancel, &Count).unwrap().0;
+        write!(text, " {count}").unwrap();
+    }
+    text
+}
+
+/// What is seen after each number of steps, and the disk operations of all of them and of opening.
+fn undisturbed(steps: &[Step]) -> (Vec<String>, u64) {
+    let disk = prepared(1).restart();
+    let started = disk.operations();
+    let database = open(&disk).unwrap();
+    let mut seen = vec![describe(&database)];
+    for step in steps {
+        take(&database, step).unwrap();
+        seen.push(describe(&database));
+    }
+    (seen, disk.operations() - started)
+}
+
+/// Opens what is left, which must be what some number of steps leave, of these; and again after a power cut.
+fn examine(left: &SimDisk, allowed: &[String], context: &str) {
+    let database = open(left).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let found = describe(&database);
+    assert!(allowed.contains(&found), "{context}: found\n{found}\nexpected one of {allowed:#?}");
+    let verified = database.verify(&Cancel::default(), &mut |_, _, _| {});
+    verified.unwrap_or_else(|error| panic!("{context}: {error}"));
+    drop(database);
+    let again = open(&left.crash()).unwrap_or_else(|error| panic!("{context}, then a power cut: {error}"));
+    assert_eq!(describe(&again), found, "{context}, then a power cut");
+    // It goes on from there.
+    take(&again, &Step::Write(upsert(900..903, "Oslo"))).unwrap();
+    take(&again, &Step::Checkpoint).unwrap();
+}
+
+fn meet(fault: Fault) {
+    let steps = steps();
+    let (seen, operations) = undisturbed(&steps);
+    assert!(operations > 50, "{operations}");
+    for operation in 0..=operations {
+        let context = format!("{fault:?} at operation {operation} of {operations}");
+        let disk = prepared(operation).restart();
+        disk.fail_after(operation, fault);
+        let mut acknowledged = 0;
+        if let Ok(database) = open(&disk) {
+            let mut steps = steps.iter();
+            acknowledged = steps.by_ref().take_while(|step| take(&database, step).is_ok()).count();
+            // Who reads in this process sees what was acknowledged, and a writer is told or goes on.
+            assert_eq!(describe(&database), seen[acknowledged], "{context}");
+        }
+        // The step after the acknowledged ones may have happened.
+        let allowed = &seen[acknowledged..seen.len().min(acknowledged + 2)];
+        examine(&disk.restart(), allowed, &context);
+        examine(&disk.crash(), allowed, &context);
+    }
+}
+
+#[test]
+fn a_crash_after_any_operation_loses_nothing_acknowledged() {
+    meet(Fault::Crash);
+}
+
+#[test]
+fn a_failing_operation_loses_nothing_acknowledged() {
+    meet(Fault::IoError);
+}
+
+#[test]
+fn a_full_disk_loses_nothing_acknowledged() {
+    meet(Fault::NoSpace);
+}
