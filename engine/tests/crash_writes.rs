@@ -1,5 +1,6 @@
 //! Writes, transactions and checkpoints on a simulated disk: whatever happens after whichever operation, what was acknowledged
-//! is there, what was in flight is there whole or not at all, and it is the same again after the next power cut.
+//! is there, what was in flight is there whole or not at all, and it is the same again after the next power cut. And whatever
+//! byte of whatever file is changed: an error that names a file, or the right answer.
 //!
 //! Each failure prints the fault and the operation that replay it.
 
@@ -12,6 +13,7 @@ use muster_engine::mutation::{Assignment, Delete, Insert, Mutation, OnConflict, 
 use muster_engine::predicate::{CompareOp, Predicate};
 use muster_engine::schema::ColumnSpec;
 use muster_engine::{ColumnId, DataType, Expr, Result, TableId, Value};
+use muster_storage::disk::Disk;
 use muster_storage::disk::sim::{Fault, SimDisk};
 use std::fmt::Write;
 use std::ops::Range;
@@ -190,4 +192,96 @@ fn a_failing_operation_loses_nothing_acknowledged() {
 #[test]
 fn a_full_disk_loses_nothing_acknowledged() {
     meet(Fault::NoSpace);
+}
+
+/// A database with every kind of file, and what is seen in it: at the end, and before the last record of the log.
+fn written() -> (SimDisk, [String; 2]) {
+    let disk = prepared(1);
+    let database = open(&disk).unwrap();
+    let mut before = String::new();
+    for step in steps() {
+        before = describe(&database);
+        take(&database, &step).unwrap();
+    }
+    let after = describe(&database);
+    drop(database);
+    (disk, [after, before])
+}
+
+/// Opens a damaged database. Only the end of the log may be taken for what a crash tore.
+fn examine_damage(disk: &SimDisk, name: &str, seen: &[String; 2], context: &str) -> bool {
+    let opened = Database::open_on(Arc::new(disk.clone()), Mode::ReadOnly);
+    let verified = opened.and_then(|database| {
+        database.verify(&Cancel::default(), &mut |_, _, _| {})?;
+        Ok(describe(&database))
+    });
+    match verified {
+        Ok(found) => {
+            let allowed = if name.starts_with("wal-") { &seen[..] } else { &seen[..1] };
+            assert!(allowed.contains(&found), "{context}: a wrong answer\n{found}");
+            false
+        }
+        Err(error) => {
+            let said = error.to_string();
+            let names_file = disk
+                .list()
+                .unwrap()
+                .iter()
+                .chain([&name.to_owned()])
+                .any(|file| said.contains(file.as_str()));
+            assert!(names_file, "{context}: {said}");
+            true
+        }
+    }
+}
+
+/// A copy of a disk, but for one file.
+fn with_file(disk: &SimDisk, name: &str, bytes: Option<&[u8]>) -> SimDisk {
+    let copy = SimDisk::new(1);
+    for file in disk.list().unwrap() {
+        match (file == name, bytes) {
+            (true, Some(bytes)) => copy.plant(&file, bytes),
+            (true, None) => {}
+            (false, _) => copy.plant(&file, &disk.contents(&file).unwrap()),
+        }
+    }
+    copy
+}
+
+#[test]
+fn a_changed_file_is_an_error_that_names_it_or_harmless() {
+    let (disk, seen) = written();
+    let files: Vec<String> = disk.list().unwrap().into_iter().filter(|name| name != "LOCK").collect();
+    assert!(files.len() >= 5 && files.iter().any(|name| name.starts_with("wal-")), "{files:?}");
+    for name in &files {
+        let bytes = disk.contents(name).unwrap();
+        let stride = bytes.len().div_ceil(700);
+        let (mut flips, mut noticed) = (0, 0);
+        for at in (0..bytes.len()).step_by(stride) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            let left = with_file(&disk, name, Some(&flipped));
+            flips += 1;
+            noticed += usize::from(examine_damage(&left, name, &seen, &format!("{name}, byte {at} flipped")));
+        }
+        if !name.starts_with("wal-") {
+            assert_eq!(noticed, flips, "{name}: changes that nobody noticed");
+        }
+        for length in (0..bytes.len()).step_by(bytes.len().div_ceil(50)) {
+            let left = with_file(&disk, name, Some(&bytes[..length]));
+            examine_damage(&left, name, &seen, &format!("{name} cut to {length}"));
+        }
+        if !name.starts_with("wal-") {
+            let gone = with_file(&disk, name, None);
+            let context = format!("{name} missing");
+            assert!(examine_damage(&gone, name, &seen, &context), "{context}");
+        }
+        for other in files.iter().filter(|other| *other != name) {
+            let left = with_file(&disk, name, Some(&disk.contents(other).unwrap()));
+            let context = format!("{name} holds {other}");
+            // A last segment shorter than its header is what a crash leaves of a new one.
+            let noticed = examine_damage(&left, name, &seen, &context);
+            assert!(noticed || name.starts_with("wal-"), "{context}");
+        }
+    }
 }
