@@ -25,8 +25,16 @@ pub(super) fn statements(wanted: &str) -> Result<String, String> {
     };
     let named: Vec<_> = STATEMENTS.iter().filter(|statement| asked(statement.name)).collect();
     if wanted.is_empty() {
+        // What ends a transaction stands with what begins it, so that all of it fits a screen.
         let lines: Vec<String> = (named.iter())
-            .map(|statement| format!("  {:<24}{}", statement.name.to_lowercase(), statement.what))
+            .filter(|statement| !matches!(statement.name, "COMMIT" | "ROLLBACK"))
+            .map(|statement| {
+                let name = match statement.name {
+                    "BEGIN" => "begin, commit, rollback".to_owned(),
+                    name => name.to_lowercase(),
+                };
+                format!("  {name:<24}{}", statement.what)
+            })
             .collect();
         return Ok(format!("\\h and one of these shows how it is written:\n\n{}", lines.join("\n")));
     }
