@@ -11,7 +11,7 @@ use crate::table::TableState;
 use crate::writer::record;
 use crate::{Result, Snapshot};
 use muster_storage::format::SectionKind;
-use muster_storage::manifest::{PartRole, part_file_name};
+use muster_storage::manifest::{PartId, PartRole, part_file_name};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ impl Database {
             database_id: manifest.database_id,
             lsn: snapshot.lsn(),
             checkpoint: manifest.checkpoint.0,
-            log: self.store().log_segments()?,
+            log: self.of_the_log(|| Ok(self.store().log_segments()?))?,
             parts: manifest.parts.len(),
             bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
             tables: tables.collect::<Result<_>>()?,
@@ -112,7 +112,7 @@ impl Database {
     }
 
     /// Reads every byte of every part and checks it: checksums, forms, padding; and the log as opening does. Stops at the
-    /// first damage.
+    /// first damage. A writer may go on meanwhile: parts that it replaces are passed over.
     ///
     /// `on_part` hears of each part done: its number, how many there are, its bytes.
     pub fn verify(
@@ -126,7 +126,10 @@ impl Database {
         for (number, part) in manifest.parts.iter().enumerate() {
             // A fresh reader: what was verified earlier is read again.
             let name = part_file_name(part.id);
-            let bytes = self.store().disk().map(&name)?;
+            let bytes = match self.store().disk().map(&name) {
+                Err(_) if !self.still_has(part.id)? => continue,
+                mapped => mapped?,
+            };
             let reader = muster_storage::part::PartReader::open(&name, bytes, manifest.database_id, part)?;
             for index in 0..reader.entries().len() {
                 cancel.check()?;
@@ -145,19 +148,42 @@ impl Database {
         for schema in snapshot.tables() {
             verify_forms(&snapshot, &schema, cancel)?;
         }
-        for (_, bytes) in self.store().log_segments()? {
-            done.log_segments += 1;
-            done.log_bytes += bytes;
-        }
-        let type_of = |table: TableId, column: ColumnId| {
-            snapshot.schema(table).ok()?.column(column).map(|column| column.data_type)
-        };
-        let read = self.store().read_log(|_, kind, payload| {
-            cancel.check()?;
-            record::decode(kind, payload, &type_of).map(drop)
+        let (segments, records) = self.of_the_log(|| {
+            let snapshot = self.snapshot();
+            let type_of = |table: TableId, column: ColumnId| {
+                snapshot.schema(table).ok()?.column(column).map(|column| column.data_type)
+            };
+            let read = self.store().read_log(|_, kind, payload| {
+                cancel.check()?;
+                record::decode(kind, payload, &type_of).map(drop)
+            })?;
+            Ok((self.store().log_segments()?, read.records))
         })?;
-        done.log_records = read.records;
+        done.log_segments = segments.len() as u64;
+        done.log_bytes = segments.iter().map(|(_, bytes)| bytes).sum();
+        done.log_records = records;
         Ok(done)
+    }
+
+    /// What is said of the log; once more where a checkpoint let segments go meanwhile.
+    fn of_the_log<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {
+        loop {
+            let checkpoint = self.store().manifest().checkpoint;
+            let said = read();
+            if said.is_ok() {
+                return said;
+            }
+            self.refresh()?;
+            if self.store().manifest().checkpoint == checkpoint {
+                return said;
+            }
+        }
+    }
+
+    /// Whether a part is one of the database on disk now.
+    fn still_has(&self, id: PartId) -> Result<bool> {
+        self.refresh()?;
+        Ok(self.store().manifest().parts.iter().any(|part| part.id == id))
     }
 }
 

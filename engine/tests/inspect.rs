@@ -10,6 +10,7 @@ use muster_engine::predicate::{CompareOp, Predicate};
 use muster_engine::schema::ColumnSpec;
 use muster_engine::{ColumnId, DataType, Expr, TableId, Value};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const ID: ColumnId = ColumnId(1);
 const CITY: ColumnId = ColumnId(2);
@@ -122,4 +123,35 @@ fn verification_reads_patches_and_the_log() {
     std::fs::write(&segment, &damaged).unwrap();
     let error = verify(&database).unwrap_err().to_string();
     assert!(error.contains(segment.file_name().unwrap().to_str().unwrap()), "{error}");
+}
+
+/// Checkpoints remove parts and segments while they are read; neither is damage.
+#[test]
+fn verification_and_inspection_go_on_beside_checkpoints() {
+    let directory = tempfile::tempdir().unwrap();
+    let (database, table) = new(directory.path(), 2_000);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                set(&database, table, round % 2_000, ACTIVE, Value::Boolean(round % 3 == 0));
+                database.checkpoint(&Cancel::default()).unwrap();
+            }
+        });
+        // A panic here must let the writer end.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let reader = Database::open(directory.path(), Mode::ReadOnly).unwrap();
+            for _ in 0..100 {
+                verify(&database).unwrap();
+                verify(&reader).unwrap();
+                database.inspect().unwrap();
+                reader.inspect().unwrap();
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        done.unwrap();
+    });
 }
