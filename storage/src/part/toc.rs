@@ -78,15 +78,15 @@ impl PartHeader {
         if header.magic != PART_MAGIC {
             return Err(corrupt(0, format!("{PART_MAGIC:?}"), format!("{:?}", header.magic)));
         }
-        if header.version != FORMAT_VERSION {
-            return Err(Error::Version { file: file.into(), found: header.version, known: FORMAT_VERSION });
-        }
         if header.checksum != header.expected_checksum() {
             return Err(corrupt(
                 60,
                 format!("header checksum {:08x}", header.expected_checksum()),
                 format!("{:08x}", header.checksum),
             ));
+        }
+        if header.version != FORMAT_VERSION {
+            return Err(Error::Version { file: file.into(), found: header.version, known: FORMAT_VERSION });
         }
         Ok(header)
     }
@@ -156,5 +156,22 @@ impl TocEntry {
     /// The order of the table.
     pub(super) fn sort_key(&self) -> (u32, u16, u16) {
         (self.column, self.kind, self.chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was said to be of another version, and a newer program asked for, where a bit had flipped.
+    #[test]
+    fn a_flipped_version_is_damage_and_a_sealed_one_another_version() {
+        let mut header = PartHeader::new(1, 2, 3, 64, 0, 0);
+        header.version += 1;
+        let flipped = PartHeader::read("part", header.as_bytes()).unwrap_err();
+        assert!(matches!(flipped, Error::Corrupt { offset: 60, .. }), "{flipped}");
+        header.checksum = header.expected_checksum();
+        let newer = PartHeader::read("part", header.as_bytes()).unwrap_err();
+        assert!(matches!(newer, Error::Version { known: FORMAT_VERSION, .. }), "{newer}");
     }
 }
