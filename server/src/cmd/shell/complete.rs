@@ -124,7 +124,7 @@ fn arguments(names: &dyn Names, command: &str, prefix: &str) -> Vec<Candidate> {
         "chart" => of(&["on", "off"]),
         "pset" => of(&["null", "pager", "format", "expanded"]),
         "h" => (STATEMENTS.iter())
-            .map(|statement| (statement.name.to_lowercase(), statement.what))
+            .flat_map(|statement| statement.names().map(|name| (name.to_lowercase(), statement.what)))
             .filter(|(name, _)| name.starts_with(&prefix.to_lowercase()))
             .map(|(name, what)| candidate(name, what))
             .collect(),

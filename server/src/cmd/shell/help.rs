@@ -1,7 +1,7 @@
 //! `\?`: the commands on one screen. `\h`: how statements are written.
 
 use super::commands::COMMANDS;
-use super::syntax::STATEMENTS;
+use super::syntax::{STATEMENTS, Statement};
 use super::words;
 
 /// The commands, on a screen of 80 by 24.
@@ -23,24 +23,17 @@ pub(super) fn statements(wanted: &str) -> Result<String, String> {
     let asked = |name: &str| {
         name.starts_with(&wanted) || wanted.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))
     };
-    let named: Vec<_> = STATEMENTS.iter().filter(|statement| asked(statement.name)).collect();
+    let named: Vec<_> = STATEMENTS.iter().filter(|statement| statement.names().any(asked)).collect();
     if wanted.is_empty() {
-        // What ends a transaction stands with what begins it, so that all of it fits a screen.
         let lines: Vec<String> = (named.iter())
-            .filter(|statement| !matches!(statement.name, "COMMIT" | "ROLLBACK"))
-            .map(|statement| {
-                let name = match statement.name {
-                    "BEGIN" => "begin, commit, rollback".to_owned(),
-                    name => name.to_lowercase(),
-                };
-                format!("  {name:<24}{}", statement.what)
-            })
+            .map(|statement| format!("  {:<24}{}", statement.name.to_lowercase(), statement.what))
             .collect();
         return Ok(format!("\\h and one of these shows how it is written:\n\n{}", lines.join("\n")));
     }
     if named.is_empty() {
-        let nearest = STATEMENTS.iter().min_by_key(|statement| words::distance(&wanted, statement.name));
-        let nearest = nearest.map_or_else(String::new, |statement| statement.name.to_lowercase());
+        let names = STATEMENTS.iter().flat_map(Statement::names);
+        let nearest = names.min_by_key(|name| words::distance(&wanted, name));
+        let nearest = nearest.map_or_else(String::new, str::to_lowercase);
         return Err(format!("there is no statement {wanted}, did you mean {nearest}? \\h lists them"));
     }
     let texts: Vec<String> = named
@@ -63,16 +56,19 @@ mod tests {
             assert!(long.is_empty(), "{long:#?}");
         }
         for statement in &STATEMENTS {
-            let text = statements(statement.name).unwrap();
-            assert!(text.lines().all(|line| width(line) <= 80), "{text}");
-            let verb = statement.name.split(' ').next().unwrap();
-            assert!(statement.syntax.starts_with(verb), "{text}");
+            for name in statement.names() {
+                let text = statements(name).unwrap();
+                assert!(text.lines().all(|line| width(line) <= 80), "{text}");
+                let verb = name.split(' ').next().unwrap();
+                assert!(statement.syntax.lines().any(|line| line.starts_with(verb)), "{text}");
+            }
         }
     }
 
     #[test]
     fn a_statement_is_found_by_its_beginning_and_a_mistyped_one_by_its_nearest() {
         assert!(statements("sel").unwrap().starts_with("SELECT: "));
+        assert!(statements("commit").unwrap().contains("COMMIT | END"));
         assert!(statements("drop table").unwrap().starts_with("DROP: "));
         let tables = statements("create t").unwrap();
         assert!(tables.contains("PRIMARY KEY") && !tables.contains("SELECT: "), "{tables}");

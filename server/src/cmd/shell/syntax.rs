@@ -2,7 +2,7 @@
 
 /// A statement.
 pub(super) struct Statement {
-    /// Its first words.
+    /// Its first words; of several that belong together, those of each after a comma.
     pub(super) name: &'static str,
     /// What it does, without a full stop.
     pub(super) what: &'static str,
@@ -10,8 +10,15 @@ pub(super) struct Statement {
     pub(super) syntax: &'static str,
 }
 
+impl Statement {
+    /// The first words of each.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.name.split(", ")
+    }
+}
+
 /// All statements.
-pub(super) const STATEMENTS: [Statement; 23] = [
+pub(super) const STATEMENTS: [Statement; 21] = [
     Statement {
         name: "SELECT",
         what: "counts, groups and members",
@@ -61,12 +68,13 @@ UPDATE table [[AS] alias] SET column = value | DEFAULT, … [WHERE condition]
         syntax: "DELETE FROM table [[AS] alias] [WHERE condition]",
     },
     Statement {
-        name: "BEGIN",
-        what: "a transaction, up to COMMIT or ROLLBACK",
-        syntax: "BEGIN | START TRANSACTION",
+        name: "BEGIN, COMMIT, ROLLBACK",
+        what: "statements that are done together, or not at all",
+        syntax: "\
+BEGIN | START TRANSACTION
+COMMIT | END
+ROLLBACK | ABORT",
     },
-    Statement { name: "COMMIT", what: "the transaction becomes durable and visible", syntax: "COMMIT | END" },
-    Statement { name: "ROLLBACK", what: "the transaction is undone", syntax: "ROLLBACK | ABORT" },
     Statement { name: "CHECKPOINT", what: "changes in memory become parts, now", syntax: "CHECKPOINT" },
     Statement {
         name: "BACKUP",
