@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 const WRITERS: i64 = 4;
 /// Members of a writer come and go among these.
 const MEMBERS: i64 = 300;
-/// Says the child where to write.
+/// The test, which is also the child.
+const TEST: &str = "killed_at_any_moment_nothing_acknowledged_is_lost";
+/// Says the child where to write, and that it is the child.
 const DIRECTORY: &str = "MUSTER_KILL_DIRECTORY";
 
 /// Where the keys of a writer begin.
@@ -101,10 +103,8 @@ impl Model {
     }
 }
 
-/// The child of the test below; where nothing says where to write it is not the child.
-#[test]
-fn a_process_that_writes() {
-    let Ok(directory) = std::env::var(DIRECTORY) else { return };
+/// What the child does, until it is killed.
+fn write_for_ever(directory: &str) {
     let db = Database::open(directory).unwrap();
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
@@ -136,7 +136,10 @@ fn number(db: &Database, sql: &str) -> i64 {
 }
 
 #[test]
-fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_half_there() {
+fn killed_at_any_moment_nothing_acknowledged_is_lost() {
+    if let Ok(directory) = std::env::var(DIRECTORY) {
+        return write_for_ever(&directory);
+    }
     let setting = |name: &str, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
     let rounds: u64 = setting("MUSTER_KILL_ROUNDS", 10);
     let seed: u64 = setting("MUSTER_KILL_SEED", 1);
@@ -179,7 +182,7 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_half_there()
 /// The last batch of each writer that a child acknowledged before it was killed.
 fn write_and_kill(directory: &Path, after: Duration) -> BTreeMap<i64, i64> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_process_that_writes", "--nocapture"])
+        .args(["--exact", TEST, "--nocapture"])
         .env(DIRECTORY, directory)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
