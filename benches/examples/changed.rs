@@ -6,7 +6,7 @@
 //! drawn by lot. Prints members a second. The changes stay in the log: `muster bench DIR` then measures over them.
 
 use muster_engine::control::Cancel;
-use muster_engine::database::{Database, Mode};
+use muster_engine::database::{Database, Durability, Mode};
 use muster_engine::exec::project;
 use muster_engine::mutation::{Assignment, Insert, Mutation, OnConflict};
 use muster_engine::{ColumnId, Expr, Value};
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let one = arguments.iter().any(|argument| argument == "--one");
     let opened = Instant::now();
     let database = std::sync::Arc::new(Database::open(directory.as_ref(), Mode::ReadWrite)?);
-    database.begin_checkpoints()?;
+    database.begin_upkeep()?;
     println!("opened in {:.2} s", opened.elapsed().as_secs_f64());
     println!("a bare fsync of 4 KiB: {:.2} ms", bare_fsync(directory)? * 1e3);
     let snapshot = database.snapshot();
@@ -83,7 +83,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         rows,
                         conflict: OnConflict::Update(written.iter().map(column).collect()),
                     });
-                    database.write(&mutation, 0, &Cancel::default()).expect("a batch");
+                    database.write(&mutation, 0, Durability::Synced, &Cancel::default()).expect("a batch");
                 }
             });
         }

@@ -13,6 +13,15 @@ pub enum Error {
     /// The statement was cancelled; nothing changed.
     #[error("cancelled")]
     Cancelled,
+    /// A snapshot that kept too much of what the database has replaced, or for too long: see
+    /// [`crate::database::SnapshotLimits`].
+    #[error(
+        "the snapshot of LSN {lsn} has ended: it kept files that the database replaced since, for too long or too many of them; ask again"
+    )]
+    SnapshotEnded {
+        /// The change that the snapshot included last.
+        lsn: u64,
+    },
     /// A schema change or a predicate that cannot be. A whole sentence without a full stop.
     #[error("{0}")]
     Invalid(String),

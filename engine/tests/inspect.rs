@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use muster_engine::control::Cancel;
-use muster_engine::database::{Database, Mode};
+use muster_engine::database::{Database, Durability, Mode};
 use muster_engine::inspect::{Inspection, Verification};
 use muster_engine::mutation::{Assignment, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::{CompareOp, Predicate};
@@ -37,7 +37,7 @@ fn new(directory: &Path, rows: i64) -> (Database, TableId) {
 }
 
 fn write(database: &Database, mutation: Mutation) {
-    database.write(&mutation, 0, &Cancel::default()).unwrap();
+    database.write(&mutation, 0, Durability::Synced, &Cancel::default()).unwrap();
 }
 
 fn below(id: i64) -> Predicate {

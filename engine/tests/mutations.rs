@@ -20,7 +20,7 @@ use compare::compare;
 use make::{MOMENT, mutation};
 use model::Model;
 use muster_engine::control::Cancel;
-use muster_engine::database::{Database, Mode};
+use muster_engine::database::{Database, Durability, Mode};
 use muster_engine::{Result, Snapshot};
 use muster_storage::disk::sim::SimDisk;
 use random::Random;
@@ -44,7 +44,7 @@ fn agree<T: std::fmt::Debug + PartialEq>(done: Result<T>, expected: Option<T>, w
 /// One statement by itself.
 fn write_one(database: &Database, model: &mut Model, random: &mut Random) {
     let Some(mutation) = mutation(model, random) else { return };
-    let done = database.write(&mutation, MOMENT, &Cancel::default());
+    let done = database.write(&mutation, MOMENT, Durability::Synced, &Cancel::default());
     agree(done, model.write(&mutation), &mutation);
 }
 
@@ -67,7 +67,7 @@ fn transact(database: &Arc<Database>, model: &mut Model, random: &mut Random) {
         0 => transaction.rollback(),
         1 => drop(transaction),
         _ => {
-            transaction.commit().unwrap();
+            transaction.commit(Durability::Synced).unwrap();
             *model = draft;
         }
     }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use muster_engine::control::Cancel;
-use muster_engine::database::{Database, Mode};
+use muster_engine::database::{Database, Durability, Mode};
 use muster_engine::exec::{Aggregate, Count, Groups, Scope, evaluate};
 use muster_engine::expr::{Expr, Function};
 use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
@@ -121,18 +121,28 @@ fn snapshots_have_whole_batches() {
                             );
                             transaction.write(&insert(table, batch), 0, &cancel).unwrap_err();
                             if round % 2 == 0 {
-                                transaction.commit().unwrap();
+                                transaction.commit(Durability::Synced).unwrap();
                             } else {
                                 drop(transaction);
                             }
                             continue;
                         }
-                        database.write(&insert(table, batch), 0, &cancel).unwrap();
-                        assert_eq!(database.write(&bump(table, of_batch(batch)), 0, &cancel).unwrap(), all);
-                        database.write(&bump(table, Predicate::everyone()), 0, &cancel).unwrap();
+                        database.write(&insert(table, batch), 0, Durability::Synced, &cancel).unwrap();
+                        assert_eq!(
+                            database
+                                .write(&bump(table, of_batch(batch)), 0, Durability::Synced, &cancel)
+                                .unwrap(),
+                            all
+                        );
+                        database
+                            .write(&bump(table, Predicate::everyone()), 0, Durability::Synced, &cancel)
+                            .unwrap();
                         if round % 3 == 0 {
                             let delete = Mutation::Delete(Delete { table, predicate: of_batch(batch) });
-                            assert_eq!(database.write(&delete, 0, &cancel).unwrap().deleted, ROWS as u64);
+                            assert_eq!(
+                                database.write(&delete, 0, Durability::Synced, &cancel).unwrap().deleted,
+                                ROWS as u64
+                            );
                         }
                         if round % 8 == 7 {
                             database.checkpoint(&cancel).unwrap();
@@ -166,9 +176,10 @@ fn who_waits_for_the_writer_can_give_up() {
     let cancel = Cancel::default();
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| database.write(&insert(table, 1), 0, &cancel));
+        let writer = scope.spawn(|| database.write(&insert(table, 1), 0, Durability::Synced, &cancel));
         let beginner = scope.spawn(|| database.begin(&cancel).map(drop));
-        let patient = scope.spawn(|| database.write(&insert(table, 2), 0, &Cancel::default()));
+        let patient =
+            scope.spawn(|| database.write(&insert(table, 2), 0, Durability::Synced, &Cancel::default()));
         std::thread::sleep(Duration::from_millis(60));
         assert!(!writer.is_finished() && !beginner.is_finished() && !patient.is_finished());
         cancel.cancel();

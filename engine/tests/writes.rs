@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use muster_engine::control::Cancel;
-use muster_engine::database::{Database, Mode};
+use muster_engine::database::{Database, Durability, Mode};
 use muster_engine::exec::{Count, Scope, evaluate, project};
 use muster_engine::expr::Function;
 use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
@@ -36,7 +36,7 @@ fn database_on(disk: &SimDisk) -> (Arc<Database>, TableId) {
 }
 
 fn write(database: &Database, mutation: Mutation) -> Result<Changed> {
-    database.write(&mutation, 0, &Cancel::default())
+    database.write(&mutation, 0, Durability::Synced, &Cancel::default())
 }
 
 fn insert(table: TableId, ids: std::ops::Range<i64>, conflict: OnConflict) -> Mutation {
@@ -125,7 +125,7 @@ fn a_transaction_is_seen_whole_or_not_at_all() {
     assert_eq!(database.snapshot().rows(table), 0);
     let mut transaction = database.begin(&Cancel::default()).unwrap();
     transaction.write(&insert(table, 0..10, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
-    transaction.commit().unwrap();
+    transaction.commit(Durability::Synced).unwrap();
     assert_eq!(database.snapshot().rows(table), 10);
 }
 
@@ -218,7 +218,7 @@ fn what_was_acknowledged_is_there_after_a_crash() {
     let mut transaction = database.begin(&Cancel::default()).unwrap();
     transaction.write(&insert(table, 200..300, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
     transaction.write(&insert(table, 300..400, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
-    transaction.commit().unwrap();
+    transaction.commit(Durability::Synced).unwrap();
     let mut transaction = database.begin(&Cancel::default()).unwrap();
     transaction.write(&insert(table, 400..500, OnConflict::Refuse), 0, &Cancel::default()).unwrap();
     let reopened = Database::open_on(Arc::new(disk.crash()), Mode::ReadWrite).unwrap();

@@ -166,8 +166,8 @@ impl Database {
     fn open_in(directory: &Path, mode: Mode) -> Result<Database> {
         let engine = Arc::new(muster_engine::Database::open(directory, mode)?);
         if mode == Mode::ReadWrite {
-            // Without a thread for them changes only stay longer in memory and in the log.
-            let _ = engine.begin_checkpoints();
+            // Without threads for it changes only stay longer in memory and in the log, and all are synced.
+            let _ = engine.begin_upkeep();
         }
         Ok(Database { engine, read_only: mode == Mode::ReadOnly })
     }

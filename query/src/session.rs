@@ -8,6 +8,7 @@ use crate::parameter::Param;
 use crate::statement::Statement;
 use crate::{analysis, define, parse, script, select, transaction};
 use muster_engine::control::Progress;
+use muster_engine::database::Durability;
 use muster_engine::expr::time;
 use muster_engine::mutation::{Changed, Mutation};
 use muster_engine::schema::DataType;
@@ -31,6 +32,8 @@ pub struct Session {
     pub(crate) transaction: Option<transaction::Open>,
     /// How long a transaction may go unused; `None` is for ever.
     pub(crate) idle_timeout: Option<Duration>,
+    /// When what the session writes is on disk.
+    pub(crate) durability: Durability,
 }
 
 impl Session {
@@ -45,6 +48,7 @@ impl Session {
             files_forbidden: false,
             transaction: None,
             idle_timeout: Some(transaction::IDLE_TIMEOUT),
+            durability: Durability::Synced,
         }
     }
 
@@ -93,7 +97,7 @@ impl Session {
     }
 
     /// Applies a change that is described without SQL, in the session's transaction if it is in one. Returns when it is
-    /// durable and visible, or refuses the whole of it.
+    /// visible and durable (unless the session has `SET synchronous_commit = off`), or refuses the whole of it.
     pub fn write(&mut self, mutation: &Mutation) -> Result<Changed> {
         let changed = self.in_transaction(|session| {
             session.check_writable("a write")?;
@@ -210,6 +214,18 @@ impl Session {
                     return refuse(format!("{text:?} is no length of time"), advice);
                 }
             },
+            ("synchronous_commit", value) => {
+                self.durability = match value.as_deref().map(str::to_ascii_lowercase).as_deref() {
+                    None | Some("on") => Durability::Synced,
+                    Some("off") => Durability::Relaxed,
+                    Some(other) => {
+                        return refuse(
+                            format!("{other:?} is neither on nor off"),
+                            "SET synchronous_commit = off",
+                        );
+                    }
+                };
+            }
             (_, None) => self.zone = None,
             (_, Some(name)) => {
                 let Some(zone) = time::zone_named(name) else {

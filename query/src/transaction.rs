@@ -9,7 +9,7 @@ use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::session::Session;
 use crate::statement::Statement;
-use muster_engine::database::Transaction;
+use muster_engine::database::{Durability, Transaction};
 use muster_engine::mutation::{Changed, Mutation};
 use muster_engine::{Cancel, Snapshot};
 use sqlparser::keywords::Keyword;
@@ -182,9 +182,9 @@ impl Open {
         }
     }
 
-    fn commit(self) -> Result<()> {
+    fn commit(self, durability: Durability) -> Result<()> {
         match self.0.end() {
-            Stage::Writing(transaction) => Ok(transaction.commit()?),
+            Stage::Writing(transaction) => Ok(transaction.commit(durability)?),
             stage => Err(stage.error()),
         }
     }
@@ -257,7 +257,7 @@ impl Session {
                 self.transaction = open;
                 Err(transaction_error("a transaction is under way already", "COMMIT or ROLLBACK ends it"))
             }
-            (Control::Commit, Some(open)) => open.commit().and_then(|()| done("COMMIT")),
+            (Control::Commit, Some(open)) => open.commit(self.durability).and_then(|()| done("COMMIT")),
             (Control::Rollback, Some(open)) => {
                 drop(open);
                 done("ROLLBACK")
@@ -300,7 +300,7 @@ impl Session {
     pub(crate) fn apply(&mut self, mutation: &Mutation, now_micros: i64) -> Result<Changed> {
         match &self.transaction {
             Some(open) => open.write(mutation, now_micros, &self.cancel),
-            None => Ok(self.engine.write(mutation, now_micros, &self.cancel)?),
+            None => Ok(self.engine.write(mutation, now_micros, self.durability, &self.cancel)?),
         }
     }
 

@@ -71,8 +71,12 @@ impl Database {
             }
             return Err(error);
         }
+        let lsn = frozen.lsn.0;
+        drop(frozen);
+        // Nobody but snapshots has what was replaced now.
+        self.horizon.end_the_old();
         Ok(Checkpointed {
-            lsn: frozen.lsn.0,
+            lsn,
             parts: outcome.new.len(),
             folded: outcome.folded,
             bytes: outcome.new.iter().map(|part| part.bytes).sum(),

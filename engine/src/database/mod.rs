@@ -12,6 +12,8 @@ mod checkpoint;
 mod columns;
 mod define;
 mod drop;
+mod horizon;
+mod keeper;
 mod names;
 mod pressure;
 mod snapshot;
@@ -22,11 +24,15 @@ pub use backup::BackedUp;
 pub use checkpoint::Checkpointed;
 pub use columns::Dependents;
 pub use define::{AudienceSpec, ViewSpec};
+pub use horizon::SnapshotLimits;
+pub use keeper::RELAXED_WINDOW;
 pub use pressure::{CHANGES_BYTES_MAX, CHECKPOINT_BYTES};
 pub use snapshot::Snapshot;
-pub use write::Transaction;
+pub use write::{Durability, Transaction};
 
 use append::Append;
+use horizon::Horizon;
+use keeper::Keeper;
 use pressure::Pressure;
 use write::{Queue, Writer, WriterSeat};
 
@@ -58,12 +64,14 @@ pub use muster_storage::store::OpenMode as Mode;
 pub struct Database {
     store: Store,
     /// There is one: whoever has it changes the database.
-    writer: WriterSeat,
+    writer: Arc<WriterSeat>,
     /// Mutations that wait for whoever has the writer next.
     queue: Queue,
     /// Held by the one checkpoint that is under way.
     checkpoint: Mutex<()>,
     pressure: Arc<Pressure>,
+    keeper: Arc<Keeper>,
+    horizon: Horizon,
     state: RwLock<Arc<State>>,
 }
 
@@ -75,6 +83,8 @@ pub(crate) struct State {
     tables: HashMap<TableId, Arc<TableState>>,
     part_refs: Arc<Vec<PartRef>>,
     parts: Arc<HashMap<PartId, Arc<PartReader>>>,
+    /// That of the database which shows the state.
+    horizon: Horizon,
 }
 
 /// What an import did.
@@ -110,10 +120,12 @@ impl Database {
         };
         let database = Database {
             store,
-            writer: WriterSeat::new(Writer { log }),
+            writer: Arc::new(WriterSeat::new(Writer { log })),
             queue: Queue::default(),
             checkpoint: Mutex::new(()),
             pressure: Arc::default(),
+            keeper: Arc::default(),
+            horizon: Horizon::default(),
             state: RwLock::new(Arc::new(state.clone())),
         };
         database.show(state);
@@ -253,10 +265,23 @@ impl Database {
     }
 
     /// Lets the next snapshot be of a state.
-    fn show(&self, state: State) {
+    fn show(&self, mut state: State) {
         let layers = state.tables.values().flat_map(|table| &table.layers);
         self.pressure.set(layers.map(|layer| layer.bytes()).sum());
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        state.horizon = self.horizon.clone();
+        let new = Arc::new(state);
+        let old = std::mem::replace(
+            &mut *self.state.write().unwrap_or_else(PoisonError::into_inner),
+            Arc::clone(&new),
+        );
+        if self.horizon.advance(&old, &new) {
+            self.keeper.wake();
+        }
+    }
+
+    /// How long and how much of the disk snapshots may keep of what the database has no more use for.
+    pub fn set_snapshot_limits(&self, limits: SnapshotLimits) {
+        self.horizon.set_limits(limits);
     }
 }
 
@@ -324,6 +349,7 @@ impl State {
             tables,
             part_refs: Arc::new(part_refs.to_vec()),
             parts: Arc::new(parts),
+            horizon: old.map_or_else(Horizon::default, |old| old.horizon.clone()),
         })
     }
 }

@@ -70,16 +70,18 @@ impl Pressure {
 }
 
 impl Database {
-    /// Begins to make checkpoints, as [`CHECKPOINT_BYTES`] says, in a thread that ends with the database. Where nobody calls
-    /// this, changes stay in memory and in the log until [`Database::checkpoint`].
+    /// Begins what goes on beside readers and writers, in two threads that end with the database: checkpoints, as
+    /// [`CHECKPOINT_BYTES`] says; syncs of relaxed changes, and the end of old snapshots. Where nobody calls this, changes stay
+    /// in memory and in the log until [`Database::checkpoint`], and all are synced before they are acknowledged.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn begin_checkpoints(self: &Arc<Self>) -> std::io::Result<()> {
-        self.pressure.state().relieved = true;
+    pub fn begin_upkeep(self: &Arc<Self>) -> std::io::Result<()> {
         let (pressure, database) = (Arc::clone(&self.pressure), Arc::downgrade(self));
         let thread = std::thread::Builder::new().name("muster-checkpoint".into());
-        thread.spawn(move || work(&pressure, &database)).map(drop)
+        thread.spawn(move || work(&pressure, &database))?;
+        self.pressure.state().relieved = true;
+        self.begin_keeping()
     }
 }
 
@@ -87,6 +89,8 @@ impl Drop for Database {
     fn drop(&mut self) {
         self.pressure.state().stopped = true;
         self.pressure.changed.notify_all();
+        self.keeper.stop();
+        self.writer.close();
     }
 }
 

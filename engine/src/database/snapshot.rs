@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A read view: one LSN, one `now()`. Cheap to clone; never waits and never changes.
+///
+/// It keeps the files that it reads, also where the database has replaced them. Past the [`super::SnapshotLimits`] it ends:
+/// whatever is begun with it is then [`Error::SnapshotEnded`], and dropping it gives the disk back.
 #[derive(Clone)]
 pub struct Snapshot {
     state: Arc<State>,
@@ -147,7 +150,14 @@ impl Snapshot {
         self.state.catalog.table(table).map_or(KeyLayout::None, |record| record.keys)
     }
 
+    /// An error once the snapshot has ended.
+    pub fn check(&self) -> Result<()> {
+        self.state.horizon.check(self.state.lsn)
+    }
+
+    /// Where all questions begin.
     pub(crate) fn table(&self, table: TableId) -> Result<&Arc<TableState>> {
+        self.check()?;
         self.state.tables.get(&table).ok_or_else(|| Error::Invalid(format!("there is no table {}", table.0)))
     }
 }

@@ -21,6 +21,18 @@ use std::time::Duration;
 /// How often somebody who waits for the writer looks whether he is still to wait.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// When a change that was acknowledged is on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When it is acknowledged.
+    #[default]
+    Synced,
+    /// Within [`super::RELAXED_WINDOW`] of that, and the time of the writes that are then under way. If the process or the
+    /// machine dies before, the last changes are gone: always the last ones, each whole, never one before another that
+    /// is kept. A synced change, a definition, an import or a checkpoint after it makes it durable at once.
+    Relaxed,
+}
+
 /// What only the writer has.
 pub(super) struct Writer {
     /// The end of the log; a database that is only read has none.
@@ -28,16 +40,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Appends groups of changes to the log, each under an LSN of its own after `last`, and syncs them together. The last LSN comes
-    /// back.
-    fn log(&mut self, last: Lsn, groups: &[Vec<Change>]) -> Result<Lsn> {
+    /// Appends groups of changes to the log, each under an LSN of its own after `last`, and syncs them together unless they are
+    /// to be durable later. The last LSN comes back.
+    fn log(&mut self, last: Lsn, groups: &[Vec<Change>], durability: Durability) -> Result<Lsn> {
         let log = self.log.as_mut().ok_or(muster_storage::Error::ReadOnly)?;
         let mut lsn = last;
         for changes in groups {
             lsn = Lsn(lsn.0 + 1);
             log.append(record::CHANGES, lsn, &record::encode(changes))?;
         }
-        log.sync()?;
+        if durability == Durability::Synced {
+            log.sync()?;
+        }
         Ok(lsn)
     }
 }
@@ -63,9 +77,29 @@ impl WriterSeat {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the writer is free.
+    /// Waits until the writer is free. Everything that was acknowledged is then durable, so that what is to be done, too,
+    /// comes after it.
     pub(super) fn take(&self, cancel: &Cancel) -> Result<Seated<'_>> {
-        self.take_unless(cancel, || false).map(|taken| Seated { seat: self, writer: taken })
+        let writer = self.take_unless(cancel, || false)?;
+        self.synced(writer)
+    }
+
+    fn synced(&self, writer: Option<Writer>) -> Result<Seated<'_>> {
+        let mut seated = Seated { seat: self, writer };
+        seated.log().map_or(Ok(()), WalWriter::sync)?;
+        Ok(seated)
+    }
+
+    /// Makes durable what was acknowledged before it was, unless it is no more wanted.
+    pub(super) fn sync(&self, done: impl Fn() -> bool) -> Result<()> {
+        let writer = self.take_unless(&Cancel::default(), done)?;
+        self.synced(writer).map(drop)
+    }
+
+    /// Waits until the writer is free, and ends it: the log is synced, closed, and somebody else's.
+    pub(super) fn close(&self) {
+        let seat = self.free.wait_while(self.seat(), |writer| writer.is_none());
+        drop(seat.unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Waits until the writer is free, or until it is no more wanted.
@@ -97,6 +131,11 @@ impl WriterSeat {
 }
 
 impl Seated<'_> {
+    /// Takes the writer along; it is to be given back.
+    fn keep(mut self) -> Option<Writer> {
+        self.writer.take()
+    }
+
     /// The end of the log, of a database that is written.
     pub(super) fn log(&mut self) -> Option<&mut WalWriter> {
         self.writer.as_mut()?.log.as_mut()
@@ -123,6 +162,7 @@ impl Queue {
 struct Request {
     mutation: Mutation,
     now_micros: i64,
+    durability: Durability,
     cancel: Cancel,
     answer: Mutex<Option<Result<Changed>>>,
 }
@@ -181,15 +221,22 @@ impl Draft {
 }
 
 impl Database {
-    /// Applies one mutation whole: on return it is visible to the next snapshot, and synced.
+    /// Applies one mutation whole: on return it is visible to the next snapshot, and as durable as asked for.
     ///
     /// # Errors
     /// A value that does not fit its column, a key that is there already, NULL where none may be; then nothing changed.
-    pub fn write(&self, mutation: &Mutation, now_micros: i64, cancel: &Cancel) -> Result<Changed> {
+    pub fn write(
+        &self,
+        mutation: &Mutation,
+        now_micros: i64,
+        durability: Durability,
+        cancel: &Cancel,
+    ) -> Result<Changed> {
         self.pressure.wait_for_room(cancel)?;
         let request = Arc::new(Request {
             mutation: mutation.clone(),
             now_micros,
+            durability,
             cancel: cancel.clone(),
             answer: Mutex::new(None),
         });
@@ -218,14 +265,16 @@ impl Database {
         answer.unwrap_or_else(|| Err(Error::Invalid("the writer left without an answer".into())))
     }
 
-    /// Does what waits, with one sync.
+    /// Does what waits, with one sync, or none where nobody waits for it.
     fn answer(&self, writer: &mut Option<Writer>, requests: &[Arc<Request>]) {
         let mut draft = Draft::of(&self.state());
         let done: Vec<Result<Changed>> = requests
             .iter()
             .map(|request| draft.write(&request.mutation, request.now_micros, &request.cancel))
             .collect();
-        let committed = self.commit(writer, draft);
+        let all_relaxed = requests.iter().all(|request| request.durability == Durability::Relaxed);
+        let durability = if all_relaxed { Durability::Relaxed } else { Durability::Synced };
+        let committed = self.commit(writer, draft, durability);
         for (request, mut done) in requests.iter().zip(done) {
             if let (Ok(_), Err(error)) = (&done, &committed) {
                 done = Err(Error::Invalid(format!("the change could not be made durable: {error}")));
@@ -234,26 +283,31 @@ impl Database {
         }
     }
 
-    /// Logs a draft's changes, syncs them, and shows them to the next snapshot.
-    fn commit(&self, writer: &mut Option<Writer>, mut draft: Draft) -> Result<()> {
+    /// Logs a draft's changes, syncs them or leaves that to the keeper, and shows them to the next snapshot.
+    fn commit(&self, writer: &mut Option<Writer>, mut draft: Draft, durability: Durability) -> Result<()> {
         if draft.groups.is_empty() {
             return Ok(());
         }
         let writer = writer.as_mut().ok_or_else(|| Error::Invalid("somebody else has the writer".into()))?;
-        draft.state.lsn = writer.log(draft.state.lsn, &draft.groups)?;
+        let durability = if self.keeper.is_there() { durability } else { Durability::Synced };
+        draft.state.lsn = writer.log(draft.state.lsn, &draft.groups, durability)?;
         self.show(draft.state);
+        if durability == Durability::Relaxed {
+            self.keeper.wake();
+        }
         Ok(())
     }
 
     /// [`Self::commit`] of who has the writer.
     pub(super) fn commit_seated(&self, seated: &mut Seated<'_>, draft: Draft) -> Result<()> {
-        self.commit(&mut seated.writer, draft)
+        self.commit(&mut seated.writer, draft, Durability::Synced)
     }
 
     /// Begins a transaction; waits for the one that is under way, until `cancel`.
     pub fn begin(self: &Arc<Self>, cancel: &Cancel) -> Result<Transaction> {
         self.pressure.wait_for_room(cancel)?;
-        let writer = self.writer.take_unless(cancel, || false)?;
+        // A transaction may have the writer for long, and others' changes are not to wait for their sync meanwhile.
+        let writer = self.writer.take(cancel)?.keep();
         let draft = Draft::of(&self.state());
         Ok(Transaction { database: Arc::clone(self), writer, draft })
     }
@@ -281,11 +335,11 @@ impl Transaction {
         self.draft.write(mutation, now_micros, cancel)
     }
 
-    /// Makes all of it durable and visible, in one LSN.
-    pub fn commit(mut self) -> Result<()> {
+    /// Makes all of it visible, in one LSN, and as durable as asked for.
+    pub fn commit(mut self, durability: Durability) -> Result<()> {
         let mut draft = std::mem::replace(&mut self.draft, Draft::of(&self.database.state()));
         draft.join();
-        self.database.commit(&mut self.writer, draft)
+        self.database.commit(&mut self.writer, draft, durability)
     }
 
     /// Leaves everything as it was.

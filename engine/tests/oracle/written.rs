@@ -5,7 +5,7 @@ use crate::data::{NOW_MICROS, Table};
 use crate::random::Random;
 use crate::{import, naive, question};
 use muster_engine::control::Cancel;
-use muster_engine::database::Database;
+use muster_engine::database::{Database, Durability};
 use muster_engine::expr::Expr;
 use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::{Predicate, Truth};
@@ -136,14 +136,14 @@ impl Writer<'_> {
         let written = match random.below(4) {
             0 => self.database.begin(&cancel).and_then(|mut transaction| {
                 let changed = transaction.write(mutation, NOW_MICROS, &cancel)?;
-                transaction.commit().map(|()| changed)
+                transaction.commit(Durability::Synced).map(|()| changed)
             }),
             1 => self.database.begin(&cancel).and_then(|mut transaction| {
                 transaction.write(mutation, NOW_MICROS, &cancel)?;
                 transaction.rollback();
-                self.database.write(mutation, NOW_MICROS, &cancel)
+                self.database.write(mutation, NOW_MICROS, Durability::Synced, &cancel)
             }),
-            _ => self.database.write(mutation, NOW_MICROS, &cancel),
+            _ => self.database.write(mutation, NOW_MICROS, Durability::Synced, &cancel),
         };
         self.checkpoint(random);
         written.unwrap_or_else(|error| panic!("a write is refused: {error}"))

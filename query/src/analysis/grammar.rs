@@ -106,6 +106,9 @@ pub(crate) fn overlap(cursor: &mut Cursor) -> Result<Statement> {
     Ok(Statement::Overlap(Box::new(Overlap { sets, from })))
 }
 
+/// What SET sets.
+const SETTINGS: [&str; 4] = ["now", "timezone", "idle_in_transaction_timeout", "synchronous_commit"];
+
 /// Reads SET.
 pub(crate) fn set(cursor: &mut Cursor) -> Result<Statement> {
     cursor.expect_keyword(Keyword::SET)?;
@@ -120,10 +123,10 @@ pub(crate) fn set(cursor: &mut Cursor) -> Result<Statement> {
         }
         name
     };
-    if !matches!(name.text.as_str(), "now" | "timezone" | "idle_in_transaction_timeout") {
+    if !SETTINGS.contains(&name.text.as_str()) {
         let message = format!("unknown setting \"{}\"", name.text);
         return Err(Error::query(QueryErrorKind::Value, name.span, message)
-            .advise("the settings are now, timezone and idle_in_transaction_timeout"));
+            .advise(format!("the settings are {}", SETTINGS.join(", "))));
     }
     if cursor.eat_keyword(Keyword::DEFAULT) {
         return Ok(Statement::Set(Setting { name, value: None, span: cursor.last_span() }));
@@ -132,6 +135,11 @@ pub(crate) fn set(cursor: &mut Cursor) -> Result<Statement> {
         let value = Some(digits.clone());
         cursor.take();
         return Ok(Statement::Set(Setting { name, value, span: cursor.last_span() }));
+    }
+    let word = |keyword: Keyword, text: &str| (cursor.keyword() == keyword).then(|| text.to_owned());
+    if let Some(value) = word(Keyword::ON, "on").or_else(|| word(Keyword::OFF, "off")) {
+        cursor.take();
+        return Ok(Statement::Set(Setting { name, value: Some(value), span: cursor.last_span() }));
     }
     let (value, span) = cursor.text("a text in single quotes, or DEFAULT")?;
     Ok(Statement::Set(Setting { name, value: Some(value), span }))

@@ -101,6 +101,7 @@ impl Rows {
         let mut values = Values::new(ask, &self.outputs)?;
         for some in ordinals.chunks(PROJECTED_AT_ONCE) {
             ask.cancel.check()?;
+            ask.snapshot.check()?;
             hear(values.of(ask, some)?)?;
         }
         Ok(stats)

@@ -33,7 +33,7 @@ impl Session {
             let snapshot = self.at_its_time(transaction.snapshot());
             let mutation = mutation(change, &self.context(&snapshot))?;
             let changed = transaction.write(&mutation, snapshot.now_micros(), &self.cancel)?;
-            transaction.commit()?;
+            transaction.commit(self.durability)?;
             changed
         } else {
             let mutation = mutation(change, &self.context(snapshot))?;

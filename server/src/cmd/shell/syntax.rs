@@ -163,8 +163,10 @@ ALTER TABLE table
     },
     Statement {
         name: "SET",
-        what: "the session's clock, time zone and patience",
-        syntax: "SET now | timezone | idle_in_transaction_timeout = 'value' | DEFAULT",
+        what: "the session's clock, zone, patience, durability",
+        syntax: "\
+SET now | timezone | idle_in_transaction_timeout = 'value' | DEFAULT
+SET synchronous_commit = on | off",
     },
     Statement {
         name: "SHOW",
