@@ -2,6 +2,7 @@
 
 mod keys;
 mod machine;
+mod writes;
 
 use crate::failure::{Failure, Result};
 use crate::figures::{bytes, duration, thousands};
@@ -26,7 +27,8 @@ use std::time::{Duration, Instant};
 #[command(after_help = "Examples:
   muster generate 10000000 --into ./db --no-orders && muster bench ./db
   muster bench ./db --only mix8 --runs 100
-  muster bench ./db --json > bench.json")]
+  muster bench ./db --json > bench.json
+  muster bench ./copy --writes 300")]
 pub(crate) struct Arguments {
     /// The database's directory, as `muster generate --into` made it
     dir: PathBuf,
@@ -37,8 +39,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// JSON instead of a table
-    #[arg(long)]
+    #[arg(long, conflicts_with = "writes")]
     json: bool,
+    /// Changes members for so long: single commits, many committers, batches beside checkpoints, the questions beside
+    /// writers. The database is another one afterwards: give it a copy
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    writes: Option<u64>,
 }
 
 /// Runs of a question where none are asked for: at least this many …
@@ -65,21 +71,16 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         let names: Vec<&str> = QUESTIONS.iter().map(|(name, _)| *name).collect();
         return Err(Failure::new(format!("no question \"{unknown}\"; there are {}", names.join(", "))));
     }
+    if let Some(seconds) = arguments.writes {
+        let ask = |database: &Database, time: Option<Duration>| ask_all(database, arguments, time);
+        return writes::run(&arguments.dir, seconds, &ask, out);
+    }
     let database = Database::open_read_only(&arguments.dir)?;
     let members = members(&database)?;
-    let zipf = tag_style(&database)?;
     // Measured first, and its buffer given back, so that it is not counted among the questions' memory.
     let (threads, bandwidth) = machine::memory_bandwidth();
     let before = machine::anonymous_bytes();
-    let mut session = database.session();
-    session.set_now(NOW_SECONDS * 1_000_000);
-    let mut measured = Vec::new();
-    for (name, sql) in QUESTIONS {
-        if arguments.only.is_empty() || arguments.only.iter().any(|only| only == name) {
-            let sql = zipf.map_or(sql.to_owned(), |zipf| with_tag_lists(sql, zipf));
-            measured.push(measure(&mut session, name, sql, arguments.runs)?);
-        }
-    }
+    let measured = ask_all(&database, arguments, None)?;
     let after = machine::anonymous_bytes();
     let keys = if arguments.only.is_empty() { keys::measure(&database)? } else { None };
     if arguments.json {
@@ -108,6 +109,21 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
+/// Measures the questions that were chosen, each for so long or as the arguments say.
+fn ask_all(database: &Database, arguments: &Arguments, time: Option<Duration>) -> Result<Vec<Measured>> {
+    let zipf = tag_style(database)?;
+    let mut session = database.session();
+    session.set_now(NOW_SECONDS * 1_000_000);
+    let mut measured = Vec::new();
+    for (name, sql) in QUESTIONS {
+        if arguments.only.is_empty() || arguments.only.iter().any(|only| only == name) {
+            let sql = zipf.map_or(sql.to_owned(), |zipf| with_tag_lists(sql, zipf));
+            measured.push(measure(&mut session, name, sql, arguments.runs, time)?);
+        }
+    }
+    Ok(measured)
+}
+
 fn members(database: &Database) -> Result<u64> {
     let snapshot = database.engine().snapshot();
     let table = snapshot.table_named("members").ok_or_else(|| {
@@ -129,7 +145,13 @@ fn tag_style(database: &Database) -> Result<Option<bool>> {
     Ok(Some(zipf.is_some_and(|count| count > 0)))
 }
 
-fn measure(session: &mut Session, name: &'static str, sql: String, runs: Option<u64>) -> Result<Measured> {
+fn measure(
+    session: &mut Session,
+    name: &'static str,
+    sql: String,
+    runs: Option<u64>,
+    time: Option<Duration>,
+) -> Result<Measured> {
     let cancel = session.cancel_handle();
     let mut ask = || {
         let started = Instant::now();
@@ -141,9 +163,12 @@ fn measure(session: &mut Session, name: &'static str, sql: String, runs: Option<
     let (outcome, _) = ask()?;
     let mut times = Vec::new();
     let started = Instant::now();
-    let done = |times: &Vec<Duration>| match runs {
-        Some(runs) => times.len() as u64 >= runs,
-        None => times.len() >= RUNS_MAX || (times.len() >= RUNS_MIN && started.elapsed() >= RUNS_TIME),
+    let done = |times: &Vec<Duration>| match (runs, time) {
+        (_, Some(time)) => started.elapsed() >= time,
+        (Some(runs), None) => times.len() as u64 >= runs,
+        (None, None) => {
+            times.len() >= RUNS_MAX || (times.len() >= RUNS_MIN && started.elapsed() >= RUNS_TIME)
+        }
     };
     while !done(&times) {
         times.push(ask()?.1);
