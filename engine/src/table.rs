@@ -281,6 +281,14 @@ struct RangeReader<'a> {
     changes: Changes<'a>,
 }
 
+/// The patch that a part has of a chunk.
+fn patch_of<'a>(part: &Sections<'a>, within: usize) -> Result<Option<PatchRef<'a>>> {
+    let Some(bytes) = part.bytes(within as u16)? else { return Ok(None) };
+    let offset = part.entry(within as u16).map_or(0, |entry| entry.offset);
+    let patch = PatchRef::read(bytes).map_err(|what| part.part().malformed(offset, what))?;
+    Ok(Some(patch))
+}
+
 /// The changes of a column in a range, later ones over earlier ones.
 struct Changes<'a> {
     parts: Vec<Sections<'a>>,
@@ -351,10 +359,7 @@ impl<'a> ColumnReader<'a> {
         let mut patches = Vec::new();
         let Some(range) = self.ranges.get(chunk as usize / RANGE_CHUNKS) else { return Ok(patches) };
         for part in &range.changes.parts {
-            if let Some(bytes) = part.bytes(within as u16)? {
-                let offset = part.entry(within as u16).map_or(0, |entry| entry.offset);
-                patches.push(PatchRef::open(bytes).map_err(|what| part.part().malformed(offset, what))?);
-            }
+            patches.extend(patch_of(part, within)?);
         }
         let layers = range.changes.layers.iter().filter_map(|layer| layer.patch(within));
         patches.extend(layers.map(|patch| patch.by_ref()));
@@ -384,7 +389,19 @@ impl<'a> ColumnReader<'a> {
         if !self.is_changed(chunk) {
             return Ok(None);
         }
-        Ok(self.changes(chunk)?.iter().rev().find_map(|patch| patch.cell(row)))
+        let within = chunk as usize % RANGE_CHUNKS;
+        let Some(range) = self.ranges.get(chunk as usize / RANGE_CHUNKS) else { return Ok(None) };
+        // The latest first, and no further than to where the row is found.
+        let mut layers = range.changes.layers.iter().rev().filter_map(|layer| layer.patch(within));
+        if let Some(cell) = layers.find_map(|patch| patch.by_ref().cell(row)) {
+            return Ok(Some(cell));
+        }
+        for part in range.changes.parts.iter().rev() {
+            if let Some(cell) = patch_of(part, within)?.and_then(|patch| patch.cell(row)) {
+                return Ok(Some(cell));
+            }
+        }
+        Ok(None)
     }
 
     /// True where a member's BOOLEAN is TRUE, changes included.

@@ -71,6 +71,24 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// The code; 0 where there is none.
+    fn code(&self) -> i64 {
+        if let Cell::Code(code) = self { *code } else { 0 }
+    }
+}
+
+impl CellRef<'_> {
+    fn state(self) -> u8 {
+        match self {
+            CellRef::Absent => ABSENT,
+            CellRef::Null => NULL,
+            CellRef::Truth(true) => TRUE,
+            _ => VALUE,
+        }
+    }
+}
+
 /// A row's new cell and the one that it stands over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
@@ -117,12 +135,7 @@ impl Cells {
     }
 
     fn push(&mut self, cell: CellRef<'_>) {
-        self.states.push(match cell {
-            CellRef::Absent => ABSENT,
-            CellRef::Null => NULL,
-            CellRef::Truth(true) => TRUE,
-            _ => VALUE,
-        });
+        self.states.push(cell.state());
         match &mut self.data {
             Data::Truths => {}
             Data::Codes(codes) => codes.push(if let CellRef::Code(code) = cell { code } else { 0 }),
@@ -230,6 +243,20 @@ impl<'a> CellsRef<'a> {
         }
     }
 
+    /// True where a cell can be one of these, all of which are of one size.
+    fn holds(&self, cell: &Cell) -> bool {
+        match self.data {
+            DataRef::Truths => matches!(cell, Cell::Truth(_) | Cell::Null | Cell::Absent),
+            DataRef::Codes(_) => matches!(cell, Cell::Code(_) | Cell::Null | Cell::Absent),
+            DataRef::Texts { .. } | DataRef::Lists { .. } => false,
+        }
+    }
+
+    /// Bytes in a section of so many such cells, which are of one size.
+    fn bytes_of(&self, rows: usize) -> usize {
+        rows.next_multiple_of(8) + if let DataRef::Codes(_) = self.data { 8 * rows } else { 0 }
+    }
+
     /// Bytes in a section.
     fn bytes(&self) -> usize {
         let rows = self.states.len();
@@ -288,6 +315,34 @@ impl<'a> CellsRef<'a> {
     }
 }
 
+fn write_header(header: &mut [u8; HEADER_BYTES], rows: usize, kinds: [u8; 2], items: [usize; 2]) {
+    header[..4].copy_from_slice(&(rows as u32).to_le_bytes());
+    header[4..6].copy_from_slice(&kinds);
+    header[8..12].copy_from_slice(&(items[0] as u32).to_le_bytes());
+    header[12..16].copy_from_slice(&(items[1] as u32).to_le_bytes());
+}
+
+/// Where a write comes among the rows that are there.
+struct Spot {
+    /// Before this one, or in its place.
+    at: usize,
+    /// True where the row is there already.
+    again: bool,
+}
+
+/// Copies an array of a patch with an item more, or another one, at each spot. Where a row is there already its item
+/// gives way only if `replaces`.
+fn spread<T: Copy>(from: &[T], into: &mut [T], spots: &[Spot], replaces: bool, written: impl Fn(usize) -> T) {
+    let (mut read, mut wrote) = (0, 0);
+    for (n, spot) in spots.iter().enumerate() {
+        let end = wrote + spot.at - read;
+        into[wrote..end].copy_from_slice(&from[read..spot.at]);
+        into[end] = if spot.again && !replaces { from[spot.at] } else { written(n) };
+        (read, wrote) = (spot.at + usize::from(spot.again), end + 1);
+    }
+    into[wrote..].copy_from_slice(&from[read..]);
+}
+
 fn pad(out: &mut Vec<u8>) {
     out.resize(out.len().next_multiple_of(8), 0);
 }
@@ -313,6 +368,18 @@ impl<'a> Take<'a> {
     }
 }
 
+/// Gives arrays of a section away to be written, as [`Take`] reads them.
+struct Rest<'a>(&'a mut [u8]);
+
+impl<'a> Rest<'a> {
+    fn take<T: FromBytes + IntoBytes + KnownLayout>(&mut self, count: usize) -> Option<&'a mut [T]> {
+        let length = count * size_of::<T>();
+        let (array, rest) = std::mem::take(&mut self.0).split_at_mut_checked(length.next_multiple_of(8))?;
+        self.0 = rest;
+        <[T]>::mut_from_bytes(&mut array[..length]).ok()
+    }
+}
+
 /// A patch in memory. Cloning shares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch(Arc<[u64]>);
@@ -320,37 +387,12 @@ pub struct Patch(Arc<[u64]>);
 impl Patch {
     /// A patch with some writes, in the order of their rows, laid over another of the same layer: a row that was there
     /// keeps what it held before.
+    ///
+    /// Cost: a copy of the patch, in one piece and without a look at its cells unless they are texts or lists.
     pub fn over(earlier: Option<&Patch>, writes: &[Write]) -> Patch {
         let earlier = earlier.map_or(PatchRef::EMPTY, Patch::by_ref);
-        let (known, news, olds) = (earlier.rows, earlier.new, earlier.old);
-        let count = known.len() + writes.len();
-        let mut new = Cells::like(writes.iter().map(|write| write.new.by_ref()).chain(news.iter()));
-        let mut old = Cells::like(writes.iter().map(|write| write.old.by_ref()).chain(olds.iter()));
-        let mut rows = Vec::with_capacity(count);
-        let (mut at, mut writes) = (0, writes.iter().peekable());
-        loop {
-            let next = writes.peek().map(|write| write.row);
-            match (known.get(at), next) {
-                (None, None) => break,
-                (Some(row), next) if next.is_none_or(|next| *row < next) => {
-                    rows.push(*row);
-                    new.push(news.get(at));
-                    old.push(olds.get(at));
-                    at += 1;
-                }
-                (row, _) => {
-                    let Some(write) = writes.next() else { break };
-                    let again = row == Some(&write.row);
-                    rows.push(write.row);
-                    new.push(write.new.by_ref());
-                    old.push(if again { olds.get(at) } else { write.old.by_ref() });
-                    at += usize::from(again);
-                }
-            }
-        }
-        Patch::of(&rows, &new, &old)
+        earlier.spread(writes).unwrap_or_else(|| earlier.rebuilt(writes))
     }
-
     /// One patch in the place of several, of which later ones stand over earlier ones.
     pub fn merged(patches: &[PatchRef<'_>]) -> Patch {
         let mut cells: Vec<(u16, CellRef<'_>, CellRef<'_>)> = Vec::new();
@@ -415,7 +457,7 @@ impl<'a> PatchRef<'a> {
         old: CellsRef { states: &[], data: DataRef::Truths },
     };
 
-    /// Reads a section.
+    /// Reads a section, and looks at every cell.
     ///
     /// # Errors
     /// Whatever is not as [`Self::section`] writes it.
@@ -432,8 +474,8 @@ impl<'a> PatchRef<'a> {
         Ok(patch)
     }
 
-    /// Reads a section within its bounds, and trusts the rest.
-    fn read(section: &'a [u8]) -> Result<PatchRef<'a>, Malformed> {
+    /// Reads a section within its bounds, and trusts the rest: its checksum says that it is as it was written.
+    pub fn read(section: &'a [u8]) -> Result<PatchRef<'a>, Malformed> {
         let header = section.first_chunk::<HEADER_BYTES>().ok_or(Malformed("a header of a patch"))?;
         let word =
             |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
@@ -444,6 +486,70 @@ impl<'a> PatchRef<'a> {
             new: CellsRef::read(&mut bytes, rows, header[4], word(8) as usize)?,
             old: CellsRef::read(&mut bytes, rows, header[5], word(12) as usize)?,
         })
+    }
+
+    /// The same with some writes, cell by cell.
+    fn rebuilt(&self, writes: &[Write]) -> Patch {
+        let (known, news, olds) = (self.rows, self.new, self.old);
+        let count = known.len() + writes.len();
+        let mut new = Cells::like(writes.iter().map(|write| write.new.by_ref()).chain(news.iter()));
+        let mut old = Cells::like(writes.iter().map(|write| write.old.by_ref()).chain(olds.iter()));
+        let mut rows = Vec::with_capacity(count);
+        let (mut at, mut writes) = (0, writes.iter().peekable());
+        loop {
+            let next = writes.peek().map(|write| write.row);
+            match (known.get(at), next) {
+                (None, None) => break,
+                (Some(row), next) if next.is_none_or(|next| *row < next) => {
+                    rows.push(*row);
+                    new.push(news.get(at));
+                    old.push(olds.get(at));
+                    at += 1;
+                }
+                (row, _) => {
+                    let Some(write) = writes.next() else { break };
+                    let again = row == Some(&write.row);
+                    rows.push(write.row);
+                    new.push(write.new.by_ref());
+                    old.push(if again { olds.get(at) } else { write.old.by_ref() });
+                    at += usize::from(again);
+                }
+            }
+        }
+        Patch::of(&rows, &new, &old)
+    }
+
+    /// The same with some writes, whose cells must be of the same kinds and of one size: what is between them is copied
+    /// as it is.
+    fn spread(&self, writes: &[Write]) -> Option<Patch> {
+        let (known, new, old) = (self.rows, self.new, self.old);
+        let fits = writes.iter().all(|write| new.holds(&write.new) && old.holds(&write.old));
+        if !fits || writes.is_empty() || known.is_empty() {
+            return None;
+        }
+        let mut at = 0;
+        let spot = |write: &Write| {
+            at += known[at..].partition_point(|row| *row < write.row);
+            Spot { at, again: known.get(at) == Some(&write.row) }
+        };
+        let spots: Vec<Spot> = writes.iter().map(spot).collect();
+        let rows = known.len() + spots.iter().filter(|spot| !spot.again).count();
+        let bytes = HEADER_BYTES + (2 * rows).next_multiple_of(8) + new.bytes_of(rows) + old.bytes_of(rows);
+        // In place: neither zeroed apart nor copied once more.
+        let mut words: Arc<[u64]> = std::iter::repeat_n(0, bytes / 8).collect();
+        let (header, out) = Arc::get_mut(&mut words)?.as_mut_bytes().split_first_chunk_mut()?;
+        write_header(header, rows, [new.kind(), old.kind()], [0, 0]);
+        let mut rest = Rest(out);
+        spread(known, rest.take(rows)?, &spots, true, |n| writes[n].row);
+        spread(new.states, rest.take(rows)?, &spots, true, |n| writes[n].new.by_ref().state());
+        if let DataRef::Codes(codes) = new.data {
+            spread(codes, rest.take(rows)?, &spots, true, |n| writes[n].new.code());
+        }
+        spread(old.states, rest.take(rows)?, &spots, false, |n| writes[n].old.by_ref().state());
+        if let DataRef::Codes(codes) = old.data {
+            spread(codes, rest.take(rows)?, &spots, false, |n| writes[n].old.code());
+        }
+        Some(Patch(words))
     }
 
     /// The least and the greatest of the codes that rows hold now.
@@ -466,11 +572,10 @@ impl<'a> PatchRef<'a> {
 
     /// The bytes of the section: a multiple of eight.
     pub fn section(&self) -> Vec<u8> {
-        let mut out = vec![0; HEADER_BYTES];
-        out[..4].copy_from_slice(&(self.rows.len() as u32).to_le_bytes());
-        out[4..6].copy_from_slice(&[self.new.kind(), self.old.kind()]);
-        out[8..12].copy_from_slice(&(self.new.items() as u32).to_le_bytes());
-        out[12..16].copy_from_slice(&(self.old.items() as u32).to_le_bytes());
+        let mut header = [0; HEADER_BYTES];
+        let items = [self.new.items(), self.old.items()];
+        write_header(&mut header, self.rows.len(), [self.new.kind(), self.old.kind()], items);
+        let mut out = header.to_vec();
         put(&mut out, self.rows.as_bytes());
         self.new.write(&mut out);
         self.old.write(&mut out);

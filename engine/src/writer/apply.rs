@@ -174,22 +174,23 @@ fn write(
     cells: Vec<(u32, Cell)>,
     first: u32,
 ) -> Result<()> {
-    let mut chunks: Vec<(u32, Vec<Write>)> = Vec::new();
+    let mut ordinals = Vec::with_capacity(cells.len());
+    let mut writes = Vec::with_capacity(cells.len());
     {
         let before = Before::of(table, column)?;
         for (ordinal, new) in cells {
             let old = if ordinal >= first { Cell::Absent } else { before.cell(data_type, ordinal)? };
-            let write = Write { row: ordinal as u16, new, old };
-            match chunks.last_mut() {
-                Some((chunk, writes)) if *chunk == ordinal >> 16 => writes.push(write),
-                _ => chunks.push((ordinal >> 16, vec![write])),
-            }
+            ordinals.push(ordinal);
+            writes.push(Write { row: ordinal as u16, new, old });
         }
     }
     let Some(layer) = table.layers.last_mut() else { return Ok(()) };
     let layer = Arc::make_mut(layer);
-    for (chunk, writes) in chunks {
-        layer.write(column, chunk, &writes);
+    let mut rest = &writes[..];
+    for chunk in ordinals.chunk_by(|a, b| a >> 16 == b >> 16) {
+        let (here, later) = rest.split_at(chunk.len());
+        layer.write(column, chunk[0] >> 16, here);
+        rest = later;
     }
     Ok(())
 }

@@ -194,12 +194,7 @@ fn write(
 type Ask<'a> = dyn Fn(&Database, Option<Duration>) -> Result<Vec<Measured>> + Sync + 'a;
 
 /// Writes to the members for so long, tells what it took, and lets the questions be asked beside it.
-pub(super) fn run(
-    directory: &Path,
-    seconds: u64,
-    ask: &Ask<'_>,
-    out: &mut dyn Write,
-) -> Result<()> {
+pub(super) fn run(directory: &Path, seconds: u64, ask: &Ask<'_>, out: &mut dyn Write) -> Result<()> {
     let opened = Instant::now();
     let database = Database::open(directory)?;
     let opened = opened.elapsed();
