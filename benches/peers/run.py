@@ -5,6 +5,7 @@
     run.py ask  --work DIR [--cold]           a table of medians, ratios and targets; every answer checked
     run.py sets --work DIR                    OVERLAP of twenty tags and PROFILE of an audience, beside bitmaps and scans
     run.py plan --work DIR                    how long EXPLAIN takes: an upper bound of parsing, binding and planning
+    run.py writes --parquet DIR --work DIR    the same upserts, each synced, on MusterDB, DuckDB and SQLite: members a second
     run.py like --work DIR                    makes a text column of a million values for 100 M members, asks LIKE of it
 
 Needs `pip install duckdb chdb` and a release build of `muster` (or --muster PATH).
@@ -20,8 +21,10 @@ process is timed, of the others the question alone, in a process that has just o
 import argparse
 import json
 import os
+import random
 import re
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -401,6 +404,113 @@ def like(arguments):
 
 # ---- comparing and printing
 
+# ---- the same changes on all
+
+# Columns that are changed, and what to: as the population has them.
+CHANGED = {
+    "gender": ["'f'", "'m'", "'x'"],
+    "tier": [f"'{tier}'" for tier in ("gold", "silver", "black")],
+    "points": [str(points) for points in range(0, 10_000, 37)],
+    "orders_count": [str(orders) for orders in range(60)],
+    "spend_cents": [str(cents) for cents in range(0, 1_000_000, 4_801)],
+    "birth": [f"'{year}-0{month}-17'" for year in range(1950, 2008) for month in range(1, 10)],
+    **{tag: ["TRUE", "FALSE"] for tag in TAGS},
+}
+BATCH = 1_000
+AFTERWARDS = (
+    "SELECT count(*), sum(points), sum(spend_cents), sum(orders_count) FROM members",
+    "SELECT count(*) FROM members WHERE t00 AND NOT t07",
+    "SELECT gender, tier, count(*) FROM members WHERE birth >= '1980-01-01' GROUP BY gender, tier ORDER BY gender, tier",
+)
+
+
+def upserts(rows, batches):
+    """Batches that each give one attribute of members drawn by lot another value, as all three understand them."""
+    draw = random.Random(1)
+    for _ in range(batches):
+        column = draw.choice(list(CHANGED))
+        values = ",".join(f"({key},{draw.choice(CHANGED[column])})" for key in draw.sample(range(rows), BATCH))
+        yield f"INSERT INTO members (id, {column}) VALUES {values} ON CONFLICT (id) DO UPDATE SET {column} = excluded.{column}"
+
+
+def child_write(kind, work, parquet, file):
+    """Loads the table, carries out the statements of a file one by one, and says how long each took."""
+    work.mkdir(parents=True, exist_ok=True)
+    if kind == "duckdb":
+        import duckdb
+
+        connection = duckdb.connect(str(work / "duckdb.db"))
+        connection.execute(f"CREATE TABLE members AS SELECT * FROM '{parquet}'")
+        connection.execute("ALTER TABLE members ADD PRIMARY KEY (id)")
+        connection.execute("CHECKPOINT")
+    else:
+        connection = sqlite_loaded(work / "sqlite.db", parquet)
+    times = []
+    for statement in Path(file).read_text().split(";\n"):
+        started = time.perf_counter()
+        connection.execute(statement)
+        times.append(time.perf_counter() - started)
+    return {"times": times, "rows": [connection.execute(sql).fetchall() for sql in AFTERWARDS]}
+
+
+def sqlite_loaded(file, parquet):
+    import duckdb
+
+    source = duckdb.connect()
+    source.execute(f"SELECT * REPLACE (birth::TEXT AS birth, registered_at::TEXT AS registered_at, "
+                   f"last_active_at::TEXT AS last_active_at) FROM '{parquet}'")
+    columns = [column[0] for column in source.description]
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"CREATE TABLE members (id INTEGER PRIMARY KEY, {', '.join(columns[1:])})")
+    connection.execute("BEGIN")
+    while rows := source.fetchmany(100_000):
+        connection.executemany(f"INSERT INTO members VALUES ({','.join('?' * len(columns))})", rows)
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return connection
+
+
+def writes(arguments):
+    parquet = (arguments.parquet / "members.parquet").resolve()
+    if not parquet.is_file():
+        sys.exit(f"no {parquet}; `muster generate 10000000 --parquet {arguments.parquet} --no-orders` makes it")
+    work = arguments.work.resolve()
+    if work.exists():
+        sys.exit(f"{work} is there already; name a new directory")
+    work.mkdir(parents=True)
+    muster = muster_binary(arguments.muster)
+    database = work / "muster"
+    warm(parquet)
+    output_of(muster, "import", str(database), "members", str(parquet), "--key", "id", "--yes")
+    listed = lambda sql: rows_of_json(output_of(muster, "shell", str(database), "--format", "json", "-c", sql))
+    rows = int(listed("SELECT count(*) FROM members")[0][0])
+    statements = work / "upserts.sql"
+    statements.write_text(";\n".join(upserts(rows, arguments.batches)))
+    started = time.perf_counter()
+    output_of(muster, "shell", str(database), "-f", str(statements))
+    elapsed = time.perf_counter() - started
+    mine = [listed(sql) for sql in AFTERWARDS]
+    print(f"{rows:,} members, {arguments.batches} upserts of {BATCH:,} members, one attribute each, one after the other, each synced\n")
+    print("| engine | members a second | median of a batch | of MusterDB's rate |\n|---|--:|--:|--:|")
+    rate = arguments.batches * BATCH / elapsed
+    print(f"| MusterDB (`muster shell -f`, opening included) | {rate:,.0f} | | 1 |")
+    wrong = []
+    for kind, label in [("duckdb", "DuckDB"), ("sqlite", "SQLite (WAL, synchronous = FULL)")]:
+        report = in_subprocess("write", kind, str(work), str(parquet), str(statements))
+        theirs = len(report["times"]) * BATCH / sum(report["times"])
+        median = statistics.median(report["times"]) * 1e3
+        print(f"| {label} | {theirs:,.0f} | {median:.1f} ms | 1/{rate / theirs:.1f} |", flush=True)
+        found = [[[str(value) for value in row] for row in answer] for answer in report["rows"]]
+        if found != mine:
+            wrong.append(f"{label}: {found} instead of {mine}")
+    print("\nAfterwards " + ("all have the same." if not wrong else "THEY DIFFER."))
+    for line in wrong:
+        print(f"- {line}")
+    return 1 if wrong else 0
+
+
 def agree(left, right):
     """Same rows in any order (ties are free to differ); fractions to nine digits."""
     return sorted(map(normal, left)) == sorted(map(normal, right))
@@ -506,7 +616,7 @@ def verdict(name, mine, fastest):
 def main():
     if sys.argv[1:2] == ["child"]:
         verb, kind, work, *rest = json.loads(sys.argv[2])
-        job = {"load": child_load, "ask": child_ask, "cold": child_cold, "like": child_like}[verb]
+        job = {"load": child_load, "ask": child_ask, "cold": child_cold, "like": child_like, "write": child_write}[verb]
         print("\n" + json.dumps(job(kind, Path(work), *rest)))
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -519,13 +629,16 @@ def main():
     setting = commands.add_parser("sets", help="OVERLAP and PROFILE")
     planning = commands.add_parser("plan", help="parsing, binding and planning")
     liking = commands.add_parser("like", help="LIKE on a text column of a million values")
-    for command in (loading, asking, setting, planning, liking):
+    writing = commands.add_parser("writes", help="the same upserts on MusterDB, DuckDB and SQLite")
+    writing.add_argument("--parquet", type=Path, required=True, help="the directory with members.parquet")
+    writing.add_argument("--batches", type=int, default=300, help="upserts (default 300)")
+    for command in (loading, asking, setting, planning, liking, writing):
         command.add_argument("--work", type=Path, required=True, help="where the databases are")
         command.add_argument("--muster", help="the binary (default: target/release/muster, then PATH)")
     arguments = parser.parse_args()
     if arguments.command == "ask" and arguments.cold:
         return ask_cold(arguments)
-    return {"load": load, "ask": ask, "sets": sets, "plan": plan, "like": like}[arguments.command](arguments) or 0
+    return {"load": load, "ask": ask, "sets": sets, "plan": plan, "like": like, "writes": writes}[arguments.command](arguments) or 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 use crate::catalog::AudienceRecord;
 use crate::delta::{CellRef, ColumnLayer, Layer, PatchRef, RangeLayer, TEXTS};
 use crate::dictionary::Dictionary;
+use crate::index::encode::EncodedSection;
 use crate::index::fences::{Bound, FencesRef, RankSearch, Zone};
 use crate::index::lists::ListsRef;
 use crate::index::order::OrderRef;
@@ -15,7 +16,7 @@ use crate::{Error, Result};
 use hashbrown::HashMap;
 use muster_storage::chunk::{ChunkRef, Malformed, SetsRef};
 use muster_storage::format::{RANGE_CHUNKS, SectionKind};
-use muster_storage::part::{PartReader, Sections, TocEntry};
+use muster_storage::part::{PartReader, SectionStats, Sections, TocEntry};
 use std::sync::Arc;
 
 /// Columns by number: consulted for every range of every column of a question, so with a hash of a nanosecond.
@@ -281,6 +282,17 @@ struct RangeReader<'a> {
     changes: Changes<'a>,
 }
 
+/// The kinds of sections that a column's chunk may have.
+const SECTIONS: [SectionKind; 7] = [
+    SectionKind::Nulls,
+    SectionKind::Sets,
+    SectionKind::Values,
+    SectionKind::Order,
+    SectionKind::Fences,
+    SectionKind::Strings,
+    SectionKind::Lists,
+];
+
 /// The patch that a part has of a chunk.
 fn patch_of<'a>(part: &Sections<'a>, within: usize) -> Result<Option<PatchRef<'a>>> {
     let Some(bytes) = part.bytes(within as u16)? else { return Ok(None) };
@@ -542,6 +554,20 @@ impl<'a> ColumnReader<'a> {
             permutation,
             residuals,
         }))
+    }
+
+    /// All sections of a chunk as they are, whatever was changed since.
+    pub fn stored(&self, chunk: u32) -> Result<Vec<EncodedSection>> {
+        let within = (chunk as usize % RANGE_CHUNKS) as u16;
+        let mut stored = Vec::new();
+        for kind in SECTIONS {
+            let Some(sections) = self.sections(chunk, kind) else { continue };
+            if let (Some(entry), Some(bytes)) = (sections.entry(within), sections.bytes(within)?) {
+                let stats = SectionStats { cardinality: entry.cardinality, low: entry.low, high: entry.high };
+                stored.push(EncodedSection { kind, bytes: bytes.to_vec(), stats });
+            }
+        }
+        Ok(stored)
     }
 
     /// A string a row.

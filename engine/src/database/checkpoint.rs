@@ -3,7 +3,7 @@
 //! ```text
 //! freeze  (writer, an instant)  the newest layers of all tables are closed, new ones begun: everything up to LSN L
 //! write   (nobody waits)        patch parts of the closed layers, range by range; where patches outgrow their base, the
-//!                               range anew as a base part
+//!                               range anew as a base part (`fold.rs`)
 //! switch  (writer, one commit)  the manifest names them, checkpoint = L; the closed layers go
 //! ```
 //!
@@ -13,21 +13,29 @@
 use super::{Database, State};
 use crate::catalog::Catalog;
 use crate::control::Cancel;
-use crate::delta::{Layer, NO_CODES, Patch, PatchRef, TEXTS};
-use crate::index::encode::{encode_cells, set_section};
-use crate::schema::{ColumnId, DataType, TableId};
+use crate::delta::{CellRef, Layer, NO_CODES, Patch, PatchRef, TEXTS};
+use crate::schema::{ColumnId, TableId};
 use crate::table::{Extent, TableState};
-use crate::writer::apply::Before;
 use crate::{Error, Result};
-use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS, RANGE_CHUNKS, SectionKind};
+use muster_storage::format::{RANGE_CHUNKS, SectionKind};
 use muster_storage::manifest::{PartId, PartRef, PartRole, part_file_name};
 use muster_storage::part::{FinishedPart, PartWriter, SectionStats};
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-/// Where the patches of a range are more than this share of its base, the range is written anew: reading changes costs
-/// more than reading the base, and rewriting costs the base once for so many changes.
-const FOLDED_SHARE: f64 = 1.0 / 8.0;
+/// Where the patches of a range are more than this share of its base, the range is to be written anew: until then the
+/// changes that are read and written again take less than the base would.
+const FOLDED_SHARE: f64 = 1.0 / 2.0;
+
+/// Where so many of a range's rows are gone, too: their values are to take no space for long.
+const DEAD_SHARE: f64 = 1.0 / 4.0;
+
+/// Of the ranges that are to be written anew, one of so many goes with each checkpoint, those first that need it most. So a
+/// checkpoint has about the same to do each time, and is not minutes behind the writers when all ranges are ripe at once.
+const FOLDED_OF: usize = 8;
+
+/// A range that is so much riper does not wait.
+const FOLDED_AT_ONCE: f64 = 4.0 * FOLDED_SHARE;
 
 /// What a checkpoint did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +52,7 @@ pub struct Checkpointed {
 
 /// What a checkpoint comes to: parts that come, parts that go.
 #[derive(Default)]
-struct Outcome {
+pub(super) struct Outcome {
     new: Vec<PartRef>,
     gone: BTreeSet<PartId>,
     folded: usize,
@@ -103,45 +111,35 @@ impl Database {
         for (id, table) in frozen.tables.iter().filter(|(_, table)| !table.layers.is_empty()) {
             let parts: Vec<&PartRef> = frozen.part_refs.iter().filter(|part| part.table == id.0).collect();
             let ranges = (table.chunks() as usize).div_ceil(RANGE_CHUNKS);
+            let ripe = ripe_ranges(table, &parts)?;
             for range in 0..ranges {
                 cancel.check()?;
-                self.write_range(*id, table, &parts, range, outcome, cancel)?;
+                if ripe.contains(&range) {
+                    self.fold(*id, table, range, outcome, cancel)?;
+                    outcome.folded(table, &parts, range);
+                } else {
+                    self.write_patches(*id, table, &parts, range, outcome)?;
+                }
             }
             self.write_dictionaries(*id, table, &parts, outcome)?;
         }
         Ok(())
     }
 
-    /// Writes the changes of a range.
-    fn write_range(
+    /// Writes the changes of a range to a patch part.
+    fn write_patches(
         &self,
         id: TableId,
         table: &TableState,
         parts: &[&PartRef],
         range: usize,
         outcome: &mut Outcome,
-        cancel: &Cancel,
     ) -> Result<()> {
         let in_memory: usize = table.layers.iter().map(|layer| bytes_of(layer, range)).sum();
         if in_memory == 0 {
             return Ok(());
         }
         let here = |role| parts.iter().filter(move |part| part.role == role && part.range as usize == range);
-        let base: u64 = here(PartRole::Base).map(|part| part.bytes).sum();
-        let patched: u64 = here(PartRole::Patch).map(|part| part.bytes).sum();
-        if (patched + in_memory as u64) as f64 > base as f64 * FOLDED_SHARE {
-            self.fold(id, table, range, outcome, cancel)?;
-            let hidden: Vec<u32> = table.hidden().iter().map(|column| column.0).collect();
-            let replaced = parts.iter().filter(|part| {
-                let rewritten = part.columns.iter().any(|column| !hidden.contains(column));
-                part.range as usize == range
-                    && matches!(part.role, PartRole::Base | PartRole::Patch)
-                    && rewritten
-            });
-            outcome.gone.extend(replaced.map(|part| part.id));
-            outcome.folded += 1;
-            return Ok(());
-        }
         // The last parts first: each is taken in that is not much larger than all after it.
         let mut taken: Vec<&PartRef> = Vec::new();
         let mut bytes = in_memory as u64;
@@ -193,60 +191,6 @@ impl Database {
         part.finish(PartRole::Patch, id, range, columns.into_iter().collect(), outcome)
     }
 
-    /// Writes a range anew, changes included. Rows that are gone hold NULL: what they were takes no more space.
-    fn fold(
-        &self,
-        id: TableId,
-        table: &TableState,
-        range: usize,
-        outcome: &mut Outcome,
-        cancel: &Cancel,
-    ) -> Result<()> {
-        let mut part = self.begin_part(id, outcome)?;
-        let first = (range * RANGE_CHUNKS) as u32;
-        let chunks = first..table.chunks().min(first + RANGE_CHUNKS as u32);
-        let live = Before::of(table, ColumnId::LIVE)?;
-        let mut lives: Vec<Vec<bool>> = Vec::new();
-        for chunk in chunks.clone() {
-            let ordinals = (chunk << 16)..(chunk << 16) + table.chunk_rows(chunk) as u32;
-            let alive = ordinals
-                .map(|ordinal| Ok(live.cell(DataType::Boolean, ordinal)? == crate::delta::Cell::Truth(true)));
-            let alive = alive.collect::<Result<Vec<bool>>>()?;
-            let mut words = Box::new([0; BITSET_WORDS]);
-            alive
-                .iter()
-                .enumerate()
-                .for_each(|(row, alive)| words[row / 64] |= u64::from(*alive) << (row % 64));
-            if let Some(section) = set_section(SectionKind::Sets, &words) {
-                part.append(ColumnId::LIVE, chunk, &section)?;
-            }
-            lives.push(alive);
-        }
-        for column in &table.schema().columns {
-            let before = Before::of(table, column.id)?;
-            let dictionary = table.dictionary(column.id).map(|dictionary| dictionary.view()).transpose()?;
-            let entries = dictionary.map_or(0, |view| view.len());
-            let is_key = table.schema().key == Some(column.id);
-            for (chunk, alive) in chunks.clone().zip(&lives) {
-                cancel.check()?;
-                let mut cells = Vec::with_capacity(CHUNK_MEMBERS);
-                for (row, alive) in alive.iter().enumerate() {
-                    // A key stays, so that the index's entry finds it is another's.
-                    cells.push(if *alive || is_key {
-                        before.cell(column.data_type, chunk << 16 | row as u32)?
-                    } else {
-                        crate::delta::Cell::Null
-                    });
-                }
-                for section in encode_cells(column.data_type, is_key, entries, &cells) {
-                    part.append(column.id, chunk, &section)?;
-                }
-            }
-        }
-        let columns = std::iter::once(ColumnId::LIVE.0).chain(table.schema().columns.iter().map(|c| c.id.0));
-        part.finish(PartRole::Base, id, range, columns.collect(), outcome)
-    }
-
     /// Writes the dictionaries that have strings in memory, whole.
     fn write_dictionaries(
         &self,
@@ -280,7 +224,7 @@ impl Database {
         part.finish(PartRole::Dictionary, id, 0, columns, outcome)
     }
 
-    fn begin_part(&self, table: TableId, outcome: &mut Outcome) -> Result<NewPart> {
+    pub(super) fn begin_part(&self, table: TableId, outcome: &mut Outcome) -> Result<NewPart> {
         let id = self.store.allocate_part()?;
         let (database, name) = (self.store.manifest().database_id, part_file_name(id));
         let role = PartRole::Patch;
@@ -334,6 +278,61 @@ impl Database {
     }
 }
 
+impl Outcome {
+    /// A range was written anew: what stood for it goes.
+    fn folded(&mut self, table: &TableState, parts: &[&PartRef], range: usize) {
+        let hidden: Vec<u32> = table.hidden().iter().map(|column| column.0).collect();
+        let replaced = parts.iter().filter(|part| {
+            let rewritten = part.columns.iter().any(|column| !hidden.contains(column));
+            part.range as usize == range && matches!(part.role, PartRole::Base | PartRole::Patch) && rewritten
+        });
+        self.gone.extend(replaced.map(|part| part.id));
+        self.folded += 1;
+    }
+}
+
+/// The ranges of a table that this checkpoint writes anew.
+fn ripe_ranges(table: &TableState, parts: &[&PartRef]) -> Result<Vec<usize>> {
+    let ranges = (table.chunks() as usize).div_ceil(RANGE_CHUNKS);
+    let mut ripe: Vec<(f64, usize)> = Vec::new();
+    for range in 0..ranges {
+        let bytes = |role| -> u64 {
+            let here = parts.iter().filter(|part| part.role == role && part.range as usize == range);
+            here.map(|part| part.bytes).sum()
+        };
+        let in_memory: usize = table.layers.iter().map(|layer| bytes_of(layer, range)).sum();
+        let patched = bytes(PartRole::Patch) + in_memory as u64;
+        if patched == 0 {
+            continue;
+        }
+        // Without a base there is nothing to be in no hurry for.
+        let by_bytes = patched as f64 / bytes(PartRole::Base) as f64 / FOLDED_SHARE;
+        let by_rows = dead_share(table, range)? / DEAD_SHARE;
+        let ripeness = by_bytes.max(by_rows);
+        if ripeness > 1.0 {
+            ripe.push((ripeness, range));
+        }
+    }
+    ripe.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let wanted = ranges.div_ceil(FOLDED_OF);
+    let at_once = ripe.partition_point(|(ripeness, _)| *ripeness > FOLDED_AT_ONCE / FOLDED_SHARE);
+    Ok(ripe.into_iter().take(wanted.max(at_once)).map(|(_, range)| range).collect())
+}
+
+/// How many of a range's rows are gone since it was written.
+fn dead_share(table: &TableState, range: usize) -> Result<f64> {
+    let live = table.reader(ColumnId::LIVE)?;
+    let first = (range * RANGE_CHUNKS) as u32;
+    let (mut rows, mut dead) = (0, 0);
+    for chunk in first..table.chunks().min(first + RANGE_CHUNKS as u32) {
+        rows += table.chunk_rows(chunk);
+        for patch in live.changes(chunk)? {
+            dead += patch.new.iter().filter(|cell| *cell == CellRef::Truth(false)).count();
+        }
+    }
+    Ok(dead as f64 / rows.max(1) as f64)
+}
+
 /// Bytes that a layer has in a range.
 fn bytes_of(layer: &Layer, range: usize) -> usize {
     let ranges = layer.columns().filter_map(|(_, layer)| layer.range(range));
@@ -341,13 +340,13 @@ fn bytes_of(layer: &Layer, range: usize) -> usize {
 }
 
 /// A part being written.
-struct NewPart {
+pub(super) struct NewPart {
     id: PartId,
     writer: PartWriter,
 }
 
 impl NewPart {
-    fn append(
+    pub(super) fn append(
         &mut self,
         column: ColumnId,
         chunk: u32,
@@ -357,7 +356,7 @@ impl NewPart {
         Ok(self.writer.append(column.0, section.kind, within, &section.bytes, section.stats)?)
     }
 
-    fn finish(
+    pub(super) fn finish(
         self,
         role: PartRole,
         table: TableId,

@@ -12,6 +12,7 @@ mod checkpoint;
 mod columns;
 mod define;
 mod drop;
+mod fold;
 mod horizon;
 mod keeper;
 mod names;

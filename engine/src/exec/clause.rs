@@ -21,7 +21,7 @@ pub(in crate::exec) fn unite(set: ChunkRef<'_>, words: &mut Words) {
 }
 
 /// A set's members as a bitset.
-pub(in crate::exec) fn words_of(set: ChunkRef<'_>) -> Words {
+pub(crate) fn words_of(set: ChunkRef<'_>) -> Words {
     let mut words = [0; BITSET_WORDS];
     unite(set, &mut words);
     words

@@ -275,11 +275,6 @@ pub fn encode_cells(
             let stats = SectionStats { cardinality: present(cells.len(), nulls), ..SectionStats::default() };
             sections.push(EncodedSection { kind: SectionKind::Strings, bytes, stats });
         }
-        DataType::Text if nulls.is_some_and(|nulls| !nulls.contains(&false)) => {}
-        DataType::Text => {
-            let codes: Vec<u32> = cells.iter().map(|cell| code(cell) as u32).collect();
-            text_code_sections(&codes, dictionary_len, nulls, &mut sections);
-        }
         DataType::TextArray => {
             let (mut ends, mut codes) = (Vec::with_capacity(cells.len()), Vec::new());
             for cell in cells {
@@ -290,10 +285,45 @@ pub fn encode_cells(
         }
         _ => {
             let codes: Vec<i64> = cells.iter().map(code).collect();
-            code_sections(&codes, is_key, nulls, &mut sections);
+            push_codes(data_type, is_key, dictionary_len, &codes, nulls, &mut sections);
         }
     }
     sections
+}
+
+/// [`encode_cells`] of numbers, or of texts by their codes; of a NULL row any.
+pub fn encode_codes(
+    data_type: DataType,
+    is_key: bool,
+    dictionary_len: usize,
+    codes: &[i64],
+    nulls: &[bool],
+) -> Vec<EncodedSection> {
+    let mut sections = Vec::new();
+    let nulls = nulls.contains(&true).then_some(nulls);
+    if let Some(nulls) = nulls {
+        sections.extend(set_section(SectionKind::Nulls, &words_of(nulls.iter().copied())));
+    }
+    push_codes(data_type, is_key, dictionary_len, codes, nulls, &mut sections);
+    sections
+}
+
+fn push_codes(
+    data_type: DataType,
+    is_key: bool,
+    dictionary_len: usize,
+    codes: &[i64],
+    nulls: Option<&[bool]>,
+    sections: &mut Vec<EncodedSection>,
+) {
+    match data_type {
+        DataType::Text if nulls.is_some_and(|nulls| !nulls.contains(&false)) => {}
+        DataType::Text => {
+            let codes: Vec<u32> = codes.iter().map(|code| *code as u32).collect();
+            text_code_sections(&codes, dictionary_len, nulls, sections);
+        }
+        _ => code_sections(codes, is_key, nulls, sections),
+    }
 }
 
 /// Members by code: a counting sort, so that each set is built from its ascending members.

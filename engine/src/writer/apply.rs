@@ -221,6 +221,11 @@ impl<'a> Before<'a> {
         Ok(Before { reader: table.reader(column)?, dictionary: table.dictionary(column), plain })
     }
 
+    /// True for TEXT that is written without codes.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
     /// What one row holds: of a column that is written without codes a text, also where it is stored by its code.
     pub(crate) fn cell(&self, data_type: DataType, ordinal: u32) -> Result<Cell> {
         let cell = self.stored(data_type, ordinal)?;

@@ -1,8 +1,8 @@
 //! A snapshot shows what the model holds: rows, keys, counts, groups, orders, audiences.
 
-use crate::make::{self, KEYS};
-use crate::model::{Kind, Model, Table};
-use crate::random::Random;
+use super::make::{self, KEYS};
+use super::model::{Kind, Model, Table};
+use super::random::Random;
 use muster_engine::control::Cancel;
 use muster_engine::exec::{self, Aggregate, Count, Groups, Members, OrderBy, Scope, Top, project};
 use muster_engine::predicate::Truth;
@@ -92,7 +92,7 @@ fn compare_sets(snapshot: &Snapshot, table: &Table, random: &mut Random) {
 /// Groups and orders by one column.
 fn compare_groups(snapshot: &Snapshot, table: &Table, random: &mut Random) {
     let orderable = |column: &&_| -> bool {
-        let column: &crate::model::Column = column;
+        let column: &super::model::Column = column;
         column.data_type != DataType::TextArray
     };
     let columns: Vec<_> = table.columns.iter().filter(orderable).collect();

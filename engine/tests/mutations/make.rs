@@ -1,7 +1,7 @@
 //! Random values, conditions and mutations: mostly such as are allowed, over so few keys and values that they meet.
 
-use crate::model::{Column, Model, Table};
-use crate::random::Random;
+use super::model::{Column, Model, Table};
+use super::random::Random;
 use muster_engine::expr::{Expr, Function};
 use muster_engine::mutation::{Assignment, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::CompareOp;

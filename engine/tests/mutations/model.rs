@@ -1,8 +1,8 @@
 //! The model: rows in plain vectors by ordinal, and what each statement does to them.
 
-use crate::make::{self, MOMENT, TYPES};
-use crate::random::Random;
-use crate::rows::Rows;
+use super::make::{self, MOMENT, TYPES};
+use super::random::Random;
+use super::rows::Rows;
 use muster_engine::catalog::Definition;
 use muster_engine::control::Cancel;
 use muster_engine::database::{AudienceSpec, Dependents};

@@ -219,6 +219,7 @@ pub(super) fn run(directory: &Path, seconds: u64, ask: &Ask<'_>, out: &mut dyn W
         cancel.check()?;
         Ok::<Written, Failure>(written)
     };
+    out.flush()?;
     let single = writing(1, 1, SINGLE_TIME)?;
     let (median, p99) = (percentile(&single.times, 50), percentile(&single.times, 99));
     writeln!(
@@ -236,6 +237,7 @@ pub(super) fn run(directory: &Path, seconds: u64, ask: &Ask<'_>, out: &mut dyn W
         crowd.commits_a_second() * probe.as_secs_f64()
     )?;
 
+    out.flush()?;
     let idle = ask(&database, None)?;
     let before = machine::written_bytes();
     let checkpoint = database.engine().inspect()?.checkpoint;
@@ -255,6 +257,7 @@ pub(super) fn run(directory: &Path, seconds: u64, ask: &Ask<'_>, out: &mut dyn W
         duration(percentile(&load.times, 50)),
         duration(percentile(&load.times, 99)),
     )?;
+    out.flush()?;
     // What a last checkpoint would write is part of what the load costs.
     database.engine().checkpoint(&Cancel::default())?;
     let inspection = database.engine().inspect()?;
@@ -270,6 +273,7 @@ pub(super) fn run(directory: &Path, seconds: u64, ask: &Ask<'_>, out: &mut dyn W
         )?;
     }
 
+    out.flush()?;
     let asked = AtomicBool::new(false);
     let (loaded, beside) = std::thread::scope(|scope| {
         let asker = scope.spawn(|| {
