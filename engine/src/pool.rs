@@ -1,4 +1,4 @@
-//! The threads that questions share: one for each processor, each kept on its own.
+//! The threads that questions share: one for each processor, each kept on its own; and those that let them go first.
 //!
 //! A question of a millisecond is over before the scheduler corrects a bad placement, and a virtual machine's kernel often
 //! wakes a thread on the processor of the one that woke it: it takes an idle processor that its host has set aside for a
@@ -17,6 +17,12 @@ pub(crate) fn pool() -> Option<&'static ThreadPool> {
 /// The processor that this thread runs on, where the system says so.
 pub(crate) fn processor() -> Option<usize> {
     placement::processor()
+}
+
+/// Lets this thread, for good, come after those that answer questions: where both want a processor it gets a quarter of it.
+/// Where the system has no such thing, it is a thread as any other.
+pub(crate) fn step_back() {
+    placement::step_back();
 }
 
 thread_local! {
@@ -61,6 +67,12 @@ mod placement {
         Some(sched_getcpu())
     }
 
+    pub(super) fn step_back() {
+        // Weights go by 1.25 a step. The system takes this thread for the process that is named.
+        const NICENESS: i32 = 5;
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+    }
+
     /// Keeps this thread on a processor. Where the system refuses (false), it stays where it may: slower, never wrong.
     pub(super) fn stay_on(processor: usize) -> bool {
         let mut only = CpuSet::new();
@@ -78,6 +90,8 @@ mod placement {
     pub(super) fn processor() -> Option<usize> {
         None
     }
+
+    pub(super) fn step_back() {}
 
     pub(super) fn stay_on(_: usize) -> bool {
         false

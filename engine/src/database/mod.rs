@@ -17,6 +17,7 @@ mod horizon;
 mod keeper;
 mod names;
 mod pressure;
+mod relay;
 mod snapshot;
 mod write;
 
@@ -35,6 +36,7 @@ use append::Append;
 use horizon::Horizon;
 use keeper::Keeper;
 use pressure::Pressure;
+use relay::Relay;
 use write::{Queue, Writer, WriterSeat};
 
 use crate::batch::RowSource;
@@ -42,6 +44,7 @@ use crate::catalog::{Catalog, TableRecord};
 use crate::control::{Cancel, OnProgress};
 use crate::dictionary::Dictionary;
 use crate::member::{KeyIndex, KeyLayout};
+use crate::pool;
 use crate::schema::{ColumnId, ColumnSpec, TableId};
 use crate::table::{ByColumn, Extent, RangeParts, TableState};
 use crate::transfer::import::import;
@@ -72,6 +75,7 @@ pub struct Database {
     checkpoint: Mutex<()>,
     pressure: Arc<Pressure>,
     keeper: Arc<Keeper>,
+    relay: Relay,
     horizon: Horizon,
     state: RwLock<Arc<State>>,
 }
@@ -126,6 +130,7 @@ impl Database {
             checkpoint: Mutex::new(()),
             pressure: Arc::default(),
             keeper: Arc::default(),
+            relay: Relay::default(),
             horizon: Horizon::default(),
             state: RwLock::new(Arc::new(state.clone())),
         };

@@ -1,6 +1,6 @@
 //! When checkpoints are made, and when writers wait for one.
 
-use super::Database;
+use super::{Database, pool};
 use crate::Result;
 use crate::control::Cancel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub const CHECKPOINT_BYTES: usize = 256 << 20;
 
 /// Writers wait when changes take so much memory: checkpoints are behind.
-pub const CHANGES_BYTES_MAX: usize = 4 * CHECKPOINT_BYTES;
+pub const CHANGES_BYTES_MAX: usize = 2 * CHECKPOINT_BYTES;
 
 /// How long after a checkpoint failed the next is tried, and how often a waiting writer looks whether he is to go on.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -70,9 +70,10 @@ impl Pressure {
 }
 
 impl Database {
-    /// Begins what goes on beside readers and writers, in two threads that end with the database: checkpoints, as
-    /// [`CHECKPOINT_BYTES`] says; syncs of relaxed changes, and the end of old snapshots. Where nobody calls this, changes stay
-    /// in memory and in the log until [`Database::checkpoint`], and all are synced before they are acknowledged.
+    /// Begins what goes on beside readers and writers, in threads that end with the database: checkpoints, as
+    /// [`CHECKPOINT_BYTES`] says; large changes, so that questions go before them; syncs of relaxed changes, and the end of
+    /// old snapshots. Where nobody calls this, changes stay in memory and in the log until [`Database::checkpoint`], and all
+    /// are synced before they are acknowledged.
     ///
     /// # Errors
     /// The system has no thread to give.
@@ -81,6 +82,7 @@ impl Database {
         let thread = std::thread::Builder::new().name("muster-checkpoint".into());
         thread.spawn(move || work(&pressure, &database))?;
         self.pressure.state().relieved = true;
+        self.begin_relay()?;
         self.begin_keeping()
     }
 }
@@ -95,6 +97,7 @@ impl Drop for Database {
 }
 
 fn work(pressure: &Pressure, database: &Weak<Database>) {
+    pool::step_back();
     while pressure.wait_for_work() {
         let Some(database) = database.upgrade() else { return };
         if database.checkpoint(&Cancel::default()).is_err() {

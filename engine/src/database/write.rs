@@ -4,6 +4,7 @@
 //! state, logs them, syncs once, publishes the draft and tells all of them. Meanwhile others queue up: so many committers
 //! share a sync.
 
+use super::relay::Group;
 use super::{Database, State};
 use crate::control::Cancel;
 use crate::mutation::{Changed, Mutation};
@@ -131,6 +132,10 @@ impl WriterSeat {
 }
 
 impl Seated<'_> {
+    pub(super) fn of(seat: &WriterSeat, writer: Option<Writer>) -> Seated<'_> {
+        Seated { seat, writer }
+    }
+
     /// Takes the writer along; it is to be given back.
     fn keep(mut self) -> Option<Writer> {
         self.writer.take()
@@ -159,7 +164,7 @@ impl Queue {
 }
 
 /// One mutation that waits, and what came of it.
-struct Request {
+pub(super) struct Request {
     mutation: Mutation,
     now_micros: i64,
     durability: Durability,
@@ -170,6 +175,18 @@ struct Request {
 impl Request {
     fn answer(&self) -> MutexGuard<'_, Option<Result<Changed>>> {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn hear(&self, answer: Result<Changed>) {
+        *self.answer() = Some(answer);
+    }
+
+    /// How many rows it changes, as far as that is known before it is tried.
+    pub(super) fn rows(&self) -> usize {
+        match &self.mutation {
+            Mutation::Insert(insert) => insert.rows.len(),
+            Mutation::Update(_) | Mutation::Delete(_) => usize::MAX,
+        }
     }
 }
 
@@ -257,16 +274,23 @@ impl Database {
             }
         };
         if taken.is_some() {
-            let mut seated = Seated { seat: &self.writer, writer: taken };
             let requests = std::mem::take(&mut *self.queue.waiting());
-            self.answer(&mut seated.writer, &requests);
+            if let Some(Group { writer, requests }) = self.relay.hand_over(Group { writer: taken, requests })
+            {
+                let mut seated = Seated { seat: &self.writer, writer };
+                let answers = self.answers(&mut seated, &requests);
+                requests.iter().zip(answers).for_each(|(request, answer)| request.hear(answer));
+            } else {
+                let taken = self.writer.take_unless(&Cancel::default(), || request.answer().is_some())?;
+                self.writer.give_back(taken);
+            }
         }
         let answer = request.answer().take();
         answer.unwrap_or_else(|| Err(Error::Invalid("the writer left without an answer".into())))
     }
 
     /// Does what waits, with one sync, or none where nobody waits for it.
-    fn answer(&self, writer: &mut Option<Writer>, requests: &[Arc<Request>]) {
+    pub(super) fn answers(&self, seated: &mut Seated<'_>, requests: &[Arc<Request>]) -> Vec<Result<Changed>> {
         let mut draft = Draft::of(&self.state());
         let done: Vec<Result<Changed>> = requests
             .iter()
@@ -274,13 +298,9 @@ impl Database {
             .collect();
         let all_relaxed = requests.iter().all(|request| request.durability == Durability::Relaxed);
         let durability = if all_relaxed { Durability::Relaxed } else { Durability::Synced };
-        let committed = self.commit(writer, draft, durability);
-        for (request, mut done) in requests.iter().zip(done) {
-            if let (Ok(_), Err(error)) = (&done, &committed) {
-                done = Err(Error::Invalid(format!("the change could not be made durable: {error}")));
-            }
-            *request.answer() = Some(done);
-        }
+        let Err(error) = self.commit(&mut seated.writer, draft, durability) else { return done };
+        let lost = || Error::Invalid(format!("the change could not be made durable: {error}"));
+        done.into_iter().map(|done| done.and_then(|_| Err(lost()))).collect()
     }
 
     /// Logs a draft's changes, syncs them or leaves that to the keeper, and shows them to the next snapshot.

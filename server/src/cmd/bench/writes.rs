@@ -238,7 +238,6 @@ pub(super) fn run(directory: &Path, seconds: u64, ask: &Ask<'_>, out: &mut dyn W
     )?;
 
     out.flush()?;
-    let idle = ask(&database, None)?;
     let before = machine::written_bytes();
     let checkpoint = database.engine().inspect()?.checkpoint;
     let load = writing(COMMITTERS, BATCH, Duration::from_secs(seconds))?;
@@ -274,6 +273,7 @@ pub(super) fn run(directory: &Path, seconds: u64, ask: &Ask<'_>, out: &mut dyn W
     }
 
     out.flush()?;
+    let idle = ask(&database, None)?;
     let asked = AtomicBool::new(false);
     let (loaded, beside) = std::thread::scope(|scope| {
         let asker = scope.spawn(|| {
