@@ -31,7 +31,7 @@ pub(crate) fn words_of(set: ChunkRef<'_>) -> Words {
 pub(super) struct Clause<'a> {
     stored: [&'a Words; STORED_MAX],
     count: usize,
-    made: Option<Box<Words>>,
+    pub(super) made: Option<Box<Words>>,
     /// True where everybody outside is meant.
     pub(super) negated: bool,
     /// True while stored sets are not to be read in place: some of their rows will be put right.

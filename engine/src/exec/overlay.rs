@@ -37,6 +37,36 @@ pub(super) fn holds(test: &Test, cell: CellRef<'_>, negated: bool) -> bool {
     truth == Some(!negated)
 }
 
+/// Up to so many intervals or codes are compared one by one, which takes no branch.
+const ASKED_AT_ONCE: usize = 4;
+
+/// Of each cell what [`holds`] says, without a look at the test for each.
+fn satisfied(test: &Test, cells: CellsRef<'_>, negated: bool) -> Vec<bool> {
+    let mut truths = Vec::with_capacity(cells.len());
+    match test {
+        Test::True => cells.are(!negated, &mut truths),
+        Test::Null => cells.are_null(negated, &mut truths),
+        Test::Codes(intervals) => match intervals.as_slice() {
+            [(low, high)] => {
+                cells.have_code(|code| ((*low <= code) & (code <= *high)) != negated, &mut truths);
+            }
+            few if few.len() <= ASKED_AT_ONCE => {
+                let within = |code| {
+                    few.iter().fold(false, |any, (low, high)| any | ((*low <= code) & (code <= *high)))
+                };
+                cells.have_code(|code| within(code) != negated, &mut truths);
+            }
+            many => cells.have_code(|code| super::leafset::contains(many, code) != negated, &mut truths),
+        },
+        Test::Text { codes, .. } if !cells.are_texts() && codes.len() <= ASKED_AT_ONCE => {
+            let one_of = |code| codes.iter().fold(false, |any, one| any | (i64::from(*one) == code));
+            cells.have_code(|code| one_of(code) != negated, &mut truths);
+        }
+        test => truths.extend(cells.iter().map(|cell| holds(test, cell, negated))),
+    }
+    truths
+}
+
 /// How many cells a test is TRUE of.
 fn matching(test: &Test, cells: CellsRef<'_>) -> u32 {
     match test {
@@ -113,7 +143,7 @@ impl<'a> Worker<'_, 'a> {
         words.fill(0);
         unite(base, &mut words);
         for patch in live.changes(chunk)? {
-            set_where(&mut words, patch.rows, patch.new, |cell| cell == CellRef::Truth(true));
+            put(&mut words, patch.rows, &satisfied(&Test::True, patch.new, false));
         }
         clause.add_words(words, self);
         Ok(())
@@ -136,27 +166,25 @@ impl<'a> Worker<'_, 'a> {
         let planned = &plan.leaves[leaf];
         let changes = plan.reader(planned).changes(chunk)?;
         // What other leaves have put there stays, whatever the base says of a changed row.
-        let (words, fresh) = clause.made(self);
-        if fresh {
-            words.fill(0);
-        }
-        let count = changes.iter().map(|patch| patch.rows.len()).sum();
-        let mut before: Vec<bool> = Vec::with_capacity(count);
-        for patch in &changes {
-            before.extend(patch.rows.iter().map(|row| kernel::has(words, *row)));
+        let mut before: Vec<bool> = Vec::new();
+        if let Some(words) = &clause.made {
+            for patch in &changes {
+                before.extend(patch.rows.iter().map(|row| kernel::has(words, *row)));
+            }
         }
         clause.copying = true;
         let mut members = self.base_into(leaf, chunk, clause)?;
         clause.copying = false;
-        let (words, _) = clause.made(self);
+        let (words, fresh) = clause.made(self);
+        if fresh {
+            words.fill(0);
+        }
         let mut before = before.into_iter();
         for patch in &changes {
-            for ((row, cell), before) in patch.rows.iter().zip(patch.new.iter()).zip(&mut before) {
-                let holds = holds(&planned.test, cell, false);
-                let (word, bit) = (&mut words[usize::from(*row) / 64], row % 64);
-                *word = *word & !(1 << bit) | u64::from(holds | before) << bit;
-                members += u32::from(holds);
-            }
+            let mut truths = satisfied(&planned.test, patch.new, false);
+            members += truths.iter().map(|truth| u32::from(*truth)).sum::<u32>();
+            truths.iter_mut().zip(&mut before).for_each(|(truth, before)| *truth |= before);
+            put(words, patch.rows, &truths);
         }
         Ok(members)
     }
@@ -183,7 +211,7 @@ impl<'a> Worker<'_, 'a> {
             }
         }
         for patch in reader.changes(chunk)? {
-            set_where(&mut words, patch.rows, patch.new, |cell| holds(&planned.test, cell, negated));
+            put(&mut words, patch.rows, &satisfied(&planned.test, patch.new, negated));
         }
         if negated && self.live_cardinality(chunk)? < 1 << 16 {
             let mut live = Clause::new(false);
@@ -216,11 +244,11 @@ impl<'a> Worker<'_, 'a> {
     }
 }
 
-/// Sets the bits of the rows whose cells satisfy `holds`, and clears those of the others.
-fn set_where(words: &mut Words, rows: &[u16], cells: CellsRef<'_>, holds: impl Fn(CellRef<'_>) -> bool) {
-    for (row, cell) in rows.iter().zip(cells.iter()) {
+/// Gives the bits of some rows these values.
+fn put(words: &mut Words, rows: &[u16], truths: &[bool]) {
+    for (row, truth) in rows.iter().zip(truths) {
         let (word, bit) = (&mut words[usize::from(*row) / 64], row % 64);
-        *word = *word & !(1 << bit) | u64::from(holds(cell)) << bit;
+        *word = *word & !(1 << bit) | u64::from(*truth) << bit;
     }
 }
 
