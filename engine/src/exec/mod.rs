@@ -9,6 +9,7 @@ mod chunk;
 mod clause;
 mod codeset;
 pub(crate) mod compute;
+mod flips;
 mod front;
 mod leafset;
 mod overlap;
