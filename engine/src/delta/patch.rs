@@ -249,11 +249,6 @@ impl<'a> CellsRef<'a> {
         }
     }
 
-    /// True where there is no row behind one of them.
-    pub fn has_absent(&self) -> bool {
-        self.states.iter().fold(false, |any, state| any | (*state == ABSENT))
-    }
-
     /// How many have a code from `low` to `high`.
     pub fn codes_within(&self, low: i64, high: i64) -> u32 {
         let DataRef::Codes(codes) = self.data else { return 0 };

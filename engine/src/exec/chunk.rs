@@ -7,7 +7,7 @@ use super::clause::{Clause, Conjunction, with_operands};
 use super::codeset::CodeSet;
 use super::leafset::SCANNED_INTERVALS_MIN;
 use super::ranks::Ranks;
-use super::{Found, Stats, flips};
+use super::{Found, Stats};
 use crate::Result;
 use crate::kernel;
 use crate::plan::{Node, Plan, Test};
@@ -34,10 +34,6 @@ pub(super) struct Worker<'p, 'a> {
     pub(super) stats: Stats,
     /// The codes of leaves that ask for many, once they were wanted; `None` where they have no such set.
     pub(super) code_sets: HashMap<usize, Option<Arc<CodeSet>>>,
-    /// True where single rows can be asked for the plan.
-    pub(super) flips_possible: bool,
-    /// True while nothing is to be heard of changes.
-    pub(super) asks_base: bool,
     pool: Vec<Box<Words>>,
 }
 
@@ -69,8 +65,6 @@ impl<'p, 'a> Worker<'p, 'a> {
             task: 0..0,
             stats: Stats::default(),
             code_sets: HashMap::new(),
-            flips_possible: flips::are_possible(plan),
-            asks_base: false,
             pool: Vec::new(),
         }
     }
@@ -121,36 +115,22 @@ impl<'p, 'a> Worker<'p, 'a> {
                 Node::And(_) | Node::Or(_) => {}
             }
         }
-        let flips = self.flips(chunk)?;
-        self.asks_base = flips.is_some();
         let mut conjunction = Conjunction::new(1.0);
-        let counted = match self.narrow_root(&mut conjunction, chunk, mask) {
-            Ok(true) => self.finish_count(conjunction, chunk),
-            Ok(false) => Ok(0),
-            Err(error) => Err(error),
-        };
-        self.asks_base = false;
-        match flips {
-            Some(flips) => Ok((i64::from(counted?) + flips.gained(plan, mask)?) as u32),
-            None => counted,
+        if self.narrow_root(&mut conjunction, chunk, mask)? {
+            self.finish_count(conjunction, chunk)
+        } else {
+            Ok(0)
         }
     }
 
     /// The live members of a chunk that satisfy the plan, within `mask`.
     pub(super) fn members(&mut self, chunk: u32, mask: Option<&Words>) -> Result<Answer> {
         self.stats.chunks += 1;
-        let flips = self.flips(chunk)?;
-        self.asks_base = flips.is_some();
         let mut conjunction = Conjunction::new(1.0);
-        let answer = match self.narrow_root(&mut conjunction, chunk, mask) {
-            Ok(true) => self.finish(conjunction, chunk),
-            Ok(false) => Ok(Answer::Nobody),
-            Err(error) => Err(error),
-        };
-        self.asks_base = false;
-        match flips {
-            Some(flips) => flips.applied(self, answer?, mask),
-            None => answer,
+        if self.narrow_root(&mut conjunction, chunk, mask)? {
+            self.finish(conjunction, chunk)
+        } else {
+            Ok(Answer::Nobody)
         }
     }
 

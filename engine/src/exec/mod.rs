@@ -9,7 +9,6 @@ mod chunk;
 mod clause;
 mod codeset;
 pub(crate) mod compute;
-mod flips;
 mod front;
 mod leafset;
 mod overlap;
