@@ -221,6 +221,38 @@ fn a_full_disk_loses_nothing_acknowledged() {
     meet(Fault::NoSpace, &relaxed_steps());
 }
 
+/// Backs a written database up to a disk that fails at each operation: there is a whole copy, or nothing that opens.
+fn back_up_to_a_disk_that_fails(fault: Fault) {
+    let disk = prepared(1);
+    let database = open(&disk).unwrap();
+    for step in steps() {
+        take(&database, &step).unwrap();
+    }
+    let (seen, cancel) = (describe(&database), Cancel::default());
+    let healthy = SimDisk::new(1);
+    database.backup_on(Arc::new(healthy.clone()), &cancel).unwrap();
+    let operations = healthy.operations();
+    assert!(operations > 10, "{operations}");
+    for operation in 0..=operations {
+        let context = format!("{fault:?} at operation {operation} of {operations} of a backup");
+        let target = SimDisk::new(operation);
+        target.fail_after(operation, fault);
+        let made = database.backup_on(Arc::new(target.clone()), &cancel);
+        for left in [target.restart(), target.crash()] {
+            match Database::open_on(Arc::new(left), Mode::ReadOnly).map(|copy| describe(&copy)) {
+                Ok(found) => assert_eq!(found, seen, "{context}"),
+                Err(error) => assert!(made.is_err(), "{context}: {error}"),
+            }
+        }
+        assert_eq!(describe(&database), seen, "{context}");
+    }
+}
+
+#[test]
+fn a_backup_is_whole_or_is_none() {
+    [Fault::Crash, Fault::IoError, Fault::NoSpace].into_iter().for_each(back_up_to_a_disk_that_fails);
+}
+
 #[test]
 fn a_relaxed_write_is_soon_durable() {
     let disk = prepared(1).restart();

@@ -10,7 +10,7 @@
 
 mod backup;
 
-pub use backup::Backup;
+pub use backup::{Backup, check_backup_target};
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

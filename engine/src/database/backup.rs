@@ -5,6 +5,7 @@ use crate::Result;
 use crate::control::Cancel;
 use muster_storage::disk::Disk;
 use muster_storage::disk::real::RealDisk;
+use muster_storage::store::check_backup_target;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ impl Database {
 
     /// [`Self::backup`] on any disk.
     pub fn backup_on(&self, target: Arc<dyn Disk>, cancel: &Cancel) -> Result<BackedUp> {
+        check_backup_target(&*target)?;
         // So that little of the log is to be copied, and replayed.
         self.checkpoint(cancel)?;
         let (backup, lsn, manifest) = {

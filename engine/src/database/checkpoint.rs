@@ -25,14 +25,14 @@ use std::sync::{Arc, PoisonError};
 
 /// Where the patches of a range are more than this share of its base, the range is to be written anew: until then the
 /// changes that are read and written again take less than the base would.
-const FOLDED_SHARE: f64 = 1.0 / 2.0;
+const FOLDED_SHARE: f64 = 1.0 / 8.0;
 
 /// Where so many of a range's rows are gone, too: their values are to take no space for long.
 const DEAD_SHARE: f64 = 1.0 / 4.0;
 
 /// Of the ranges that are to be written anew, one of so many goes with each checkpoint, those first that need it most. So a
 /// checkpoint has about the same to do each time, and is not minutes behind the writers when all ranges are ripe at once.
-const FOLDED_OF: usize = 8;
+const FOLDED_OF: usize = 6;
 
 /// A range that is so much riper does not wait.
 const FOLDED_AT_ONCE: f64 = 4.0 * FOLDED_SHARE;

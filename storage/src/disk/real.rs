@@ -6,7 +6,7 @@
 //! mean.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Bytes, DirectoryLock, Disk, WriteFile};
@@ -124,7 +124,12 @@ impl Disk for RealDisk {
     }
 
     fn read(&self, name: &str) -> Result<Bytes> {
-        std::fs::read(self.path(name)).map(|bytes| Bytes::copied(&bytes)).map_err(failed("read", name))
+        let whole = || {
+            let mut file = File::open(self.path(name))?;
+            let length = file.metadata()?.len();
+            read_whole(&mut file, length)
+        };
+        whole().map(|bytes| Bytes::copied(&bytes)).map_err(failed("read", name))
     }
 
     fn link(&self, name: &str, to: &dyn Disk) -> bool {
@@ -204,6 +209,18 @@ impl RealFile {
     }
 }
 
+/// Everything to the end, which is an error before `length` bytes: a log whose end were missing would pass for one that a crash
+/// tore. More is fine, somebody appends.
+fn read_whole(source: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length as usize);
+    source.read_to_end(&mut bytes)?;
+    if (bytes.len() as u64) < length {
+        let message = format!("{} bytes came of {length}", bytes.len());
+        return Err(io::Error::new(ErrorKind::UnexpectedEof, message));
+    }
+    Ok(bytes)
+}
+
 impl WriteFile for RealFile {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         if self.buffer.capacity() == 0 {
@@ -256,6 +273,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let disk = RealDisk::open(directory.path()).unwrap();
         (directory, disk)
+    }
+
+    /// Delivers a byte at a time, and ends early.
+    struct Short<'b>(&'b [u8]);
+
+    impl Read for Short<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.0.read(&mut out[..1])
+        }
+    }
+
+    #[test]
+    fn a_short_read_goes_on_and_a_missing_end_is_an_error() {
+        assert_eq!(read_whole(&mut Short(b"abcdef"), 6).unwrap(), b"abcdef");
+        assert_eq!(read_whole(&mut Short(b"abcdef"), 4).unwrap(), b"abcdef");
+        let error = read_whole(&mut Short(b"abc"), 6).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::UnexpectedEof, "3 bytes came of 6"));
     }
 
     fn put(disk: &RealDisk, name: &str, bytes: &[u8]) {

@@ -29,9 +29,7 @@ impl Store {
     /// # Errors
     /// [`Error::BackupTarget`] when something is there already; [`Error::Locked`]; [`Error::Io`].
     pub fn begin_backup(&self, target: Arc<dyn Disk>) -> Result<Backup> {
-        if let Some(name) = target.list()?.into_iter().next() {
-            return Err(Error::BackupTarget { directory: target.describe(), name });
-        }
+        check_backup_target(&*target)?;
         let lock = target.lock()?;
         let _no_commit = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let manifest = self.manifest();
@@ -47,6 +45,17 @@ impl Store {
             backup.files.push((name, bytes));
         }
         Ok(backup)
+    }
+}
+
+/// Refuses a directory that holds something.
+///
+/// # Errors
+/// [`Error::BackupTarget`]; [`Error::Io`].
+pub fn check_backup_target(target: &dyn Disk) -> Result<()> {
+    match target.list()?.into_iter().next() {
+        Some(name) => Err(Error::BackupTarget { directory: target.describe(), name }),
+        None => Ok(()),
     }
 }
 
