@@ -1,13 +1,19 @@
-//! Replays the corpora of the fuzz targets `csv`, `jsonl` and `catalog`; see fuzz/README.md.
+//! Replays the corpora of the fuzz targets of the engine; see fuzz/README.md.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 #[path = "../../fuzz/bodies/catalog.rs"]
 mod catalog;
+#[path = "../../fuzz/bodies/chunk_operations.rs"]
+mod chunk_operations;
 #[path = "../../fuzz/bodies/csv.rs"]
 mod csv;
+#[path = "../../fuzz/bodies/database.rs"]
+mod database;
 #[path = "../../fuzz/bodies/jsonl.rs"]
 mod jsonl;
+#[path = "../../fuzz/bodies/patch.rs"]
+mod patch;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
@@ -33,4 +39,19 @@ fn catalogs_survive_their_corpus() {
 #[test]
 fn json_lines_survive_their_corpus() {
     replay("jsonl", jsonl::run);
+}
+
+#[test]
+fn chunk_operations_survive_their_corpus() {
+    replay("chunk_operations", chunk_operations::run);
+}
+
+#[test]
+fn patches_survive_their_corpus() {
+    replay("patch", patch::run);
+}
+
+#[test]
+fn databases_survive_their_corpus() {
+    replay("database", database::run);
 }

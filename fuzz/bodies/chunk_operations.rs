@@ -1,8 +1,9 @@
 //! Sets of one chunk, combined by the kernels, have the members that `roaring` has.
 
 use muster_engine::kernel::{
-    Lanes, Operand, cardinality, cells_of, complement_into, count_members, decode_members, difference_into, has,
-    intersection_count, intersection_into, pair_counts, retain_members, set_members, set_run, union_into,
+    Lanes, Operand, cardinality, cells_of, complement_into, count_members, decode_members, difference_into,
+    has, intersection_count, intersection_into, pair_counts, retain_members, set_members, set_run,
+    union_into,
 };
 use muster_storage::chunk::{ChunkRef, SetsBuilder, SetsRef, Words, members_of};
 use muster_storage::disk::Bytes;
@@ -81,7 +82,8 @@ fn through_a_section(words: &Words, expected: &RoaringBitmap) {
 fn combined(mode: u8, words: &[Box<Words>], expected: &[RoaringBitmap]) {
     let everybody = RoaringBitmap::from_iter(0..=u32::from(u16::MAX));
     // The sets in operands of one or two, negated by the bits of the mode.
-    let slices: Vec<Vec<&Words>> = words.chunks(2).map(|pair| pair.iter().map(|set| &**set).collect()).collect();
+    let slices: Vec<Vec<&Words>> =
+        words.chunks(2).map(|pair| pair.iter().map(|set| &**set).collect()).collect();
     let negated = |at: usize| mode >> (at + 4) & 1 == 1;
     let operand = |(at, sets)| Operand { sets, negated: negated(at) };
     let operands: Vec<Operand<'_>> = slices.iter().map(|sets| &sets[..]).enumerate().map(operand).collect();
@@ -120,6 +122,8 @@ fn combined(mode: u8, words: &[Box<Words>], expected: &[RoaringBitmap]) {
     let slices: Vec<&Words> = words.iter().map(|set| &**set).collect();
     let mut cells = Vec::new();
     cells_of(first, &slices, &mut cells);
-    let bits = |member: u32| expected.iter().enumerate().map(move |(bit, set)| u16::from(set.contains(member)) << bit);
+    let bits = |member: u32| {
+        expected.iter().enumerate().map(move |(bit, set)| u16::from(set.contains(member)) << bit)
+    };
     assert_eq!(cells, expected[0].iter().map(|member| bits(member).sum()).collect::<Vec<u16>>());
 }

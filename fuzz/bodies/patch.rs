@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
     let cell = |byte: u8| match (byte % 8, mode / 2 % 4) {
         (0, _) => Cell::Null,
         (1, _) => Cell::Absent,
-        (_, 0) => Cell::Truth(byte % 3 == 0),
+        (_, 0) => Cell::Truth(byte.is_multiple_of(3)),
         (_, 1) => Cell::Code(i64::from(byte) << 40),
         (_, 2) => Cell::Text(vec![byte; usize::from(byte / 16)].into()),
         _ => Cell::Tags((0..u32::from(byte / 32)).collect()),
@@ -45,8 +45,12 @@ pub fn run(data: &[u8]) {
     }
     let Some(patch) = patch else { return };
     let patch = patch.by_ref();
-    let found: Vec<(u16, CellRef<'_>, CellRef<'_>)> =
-        patch.rows.iter().zip(patch.new.iter().zip(patch.old.iter())).map(|(row, (new, old))| (*row, new, old)).collect();
+    let found: Vec<(u16, CellRef<'_>, CellRef<'_>)> = patch
+        .rows
+        .iter()
+        .zip(patch.new.iter().zip(patch.old.iter()))
+        .map(|(row, (new, old))| (*row, new, old))
+        .collect();
     let meant: Vec<_> = expected.iter().map(|(row, (new, old))| (*row, new.by_ref(), old.by_ref())).collect();
     assert_eq!(found, meant);
     let section = Bytes::copied(&patch.section());

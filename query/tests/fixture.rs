@@ -30,7 +30,8 @@ fn fixture() -> PathBuf {
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    for file in std::fs::read_dir(from).unwrap().map(|file| file.unwrap()).filter(|f| f.file_name() != "LOCK") {
+    for file in std::fs::read_dir(from).unwrap().map(|file| file.unwrap()).filter(|f| f.file_name() != "LOCK")
+    {
         std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
 }
@@ -54,16 +55,20 @@ fn make(directory: &Path) -> Database {
         let city = ["Kyoto", "Lima", "", "Oslo"][n % 4];
         let tags = if n % 5 == 0 { "{vip,new}" } else { "{}" };
         let day = format!("2024-{:02}-{:02}", 1 + n % 6, 1 + n % 28);
-        writeln!(rows, "member-{n:04},{city},\"{tags}\",{},{day},{},number {n} of them", n * 7 % 1000, n % 3 == 0)
-            .unwrap();
+        writeln!(
+            rows,
+            "member-{n:04},{city},\"{tags}\",{},{day},{},number {n} of them",
+            n * 7 % 1000,
+            n % 3 == 0
+        )
+        .unwrap();
     }
     std::fs::write(&csv, rows).unwrap();
     let db = Database::open(directory).unwrap();
-    let columns =
-        "id TEXT PRIMARY KEY, city TEXT, tags TEXT[], points INTEGER, signed_up DATE, active BOOLEAN, note TEXT";
+    let columns = "id TEXT PRIMARY KEY, city TEXT, tags TEXT[], points INTEGER, signed_up DATE, active BOOLEAN, note TEXT";
     let steps = [
         &format!("CREATE TABLE members ({columns})"),
-        &format!("COPY members FROM '{}'", csv.display()),
+        &format!("COPY members FROM '{}' WITH (HEADER)", csv.display()),
         "CREATE VIEW active AS SELECT * FROM members WHERE active",
         "CREATE AUDIENCE rich AS SELECT id FROM members WHERE points > 500",
         "CREATE STATIC AUDIENCE early AS SELECT id FROM members WHERE signed_up < DATE '2024-03-01'",
@@ -104,7 +109,10 @@ fn a_database_of_the_current_format_is_read_and_goes_on() {
     let inspection = db.engine().inspect().unwrap();
     let table = &inspection.tables[0];
     assert!(table.columns.iter().any(|column| column.changed > 0), "patches and changes of the log");
-    assert!(!inspection.log.is_empty() && inspection.lsn > inspection.checkpoint, "a log after the checkpoint");
+    assert!(
+        !inspection.log.is_empty() && inspection.lsn > inspection.checkpoint,
+        "a log after the checkpoint"
+    );
     db.engine().verify(&Cancel::default(), &mut |_, _, _| {}).unwrap();
     assert_eq!(answers(&db), expected);
     drop(db);
@@ -117,6 +125,7 @@ fn a_database_of_the_current_format_is_read_and_goes_on() {
     assert_eq!(message, "UPDATE 300");
     drop(db);
     let db = Database::open(&here).unwrap();
-    let everybody: i64 = db.execute("SELECT count(*) FROM members WHERE city = 'Lima'").unwrap().single().unwrap();
+    let everybody: i64 =
+        db.execute("SELECT count(*) FROM members WHERE city = 'Lima'").unwrap().single().unwrap();
     assert_eq!(everybody, 300);
 }

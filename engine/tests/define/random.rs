@@ -5,18 +5,17 @@ pub struct Random {
     seed: u64,
 }
 
+#[allow(dead_code, reason = "tests take seeds, fuzz targets bytes")]
 impl Random {
     pub fn seeded(seed: u64) -> Random {
         Random { bytes: Vec::new().into_iter(), seed }
     }
 
-    #[allow(dead_code, reason = "of fuzz targets")]
     pub fn of_bytes(bytes: &[u8]) -> Random {
         Random { bytes: Vec::from(bytes).into_iter(), seed: 0 }
     }
 
     /// True when all bytes are spent.
-    #[allow(dead_code, reason = "of fuzz targets")]
     pub fn is_spent(&self) -> bool {
         self.bytes.len() == 0
     }

@@ -289,7 +289,10 @@ mod tests {
         assert_eq!(read_whole(&mut Short(b"abcdef"), 6).unwrap(), b"abcdef");
         assert_eq!(read_whole(&mut Short(b"abcdef"), 4).unwrap(), b"abcdef");
         let error = read_whole(&mut Short(b"abc"), 6).unwrap_err();
-        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::UnexpectedEof, "3 bytes came of 6"));
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (ErrorKind::UnexpectedEof, "3 bytes came of 6")
+        );
     }
 
     fn put(disk: &RealDisk, name: &str, bytes: &[u8]) {
