@@ -15,7 +15,8 @@ pub fn run(data: &[u8]) {
         }
         if let Ok(patch) = PatchRef::open(&section) {
             assert!(patch.rows.is_sorted_by(|a, b| a < b));
-            assert_eq!(patch.section(), rest, "what is read is written the same");
+            let again = Bytes::copied(&patch.section());
+            assert_eq!(PatchRef::open(&again).expect("a section just written"), patch);
         }
         return;
     }
