@@ -91,13 +91,19 @@ impl Database {
         })
     }
 
-    /// Closes the newest layers. What comes back is the state up to there, whose layers are all closed.
+    /// Closes the newest layers. What comes back is the state up to there, whose layers are all closed: one that is still
+    /// empty stays open, and is none of them.
     fn freeze(&self, cancel: &Cancel) -> Result<State> {
         let _writer = self.writer.take(cancel)?;
-        let frozen = State::clone(&self.state());
-        let mut next = frozen.clone();
-        for table in next.tables.values_mut() {
-            if table.layers.last().is_some_and(|layer| !layer.is_empty()) {
+        let mut next = State::clone(&self.state());
+        let mut frozen = next.clone();
+        for (id, table) in &mut next.tables {
+            let Some(newest) = table.layers.last() else { continue };
+            if newest.is_empty() {
+                let mut closed = TableState::clone(table);
+                closed.layers.pop();
+                frozen.tables.insert(*id, Arc::new(closed));
+            } else {
                 let mut begun = TableState::clone(table);
                 begun.layers.push(Arc::default());
                 *table = Arc::new(begun);
@@ -264,9 +270,14 @@ impl Database {
         parts.retain(|part| !part.columns.is_empty());
         let mut old = State::clone(&now);
         for (id, table) in &mut old.tables {
-            let closed = frozen.tables.get(id).map_or(0, |table| table.layers.len());
+            let closed = frozen.tables.get(id).map_or(&[][..], |table| &table.layers);
+            let same =
+                table.layers.iter().zip(closed).take_while(|(now, then)| Arc::ptr_eq(now, then)).count();
+            if same < closed.len() {
+                return Err(Error::Invalid("a checkpoint was to remove changes that are in no part".into()));
+            }
             let mut rest = TableState::clone(table);
-            rest.layers.drain(..closed.min(table.layers.len()));
+            rest.layers.drain(..same);
             *table = Arc::new(rest);
         }
         self.publish_at(&old, &catalog, parts, Some(frozen.lsn), super::unchecked)?;

@@ -1,0 +1,108 @@
+//! What is written while a checkpoint runs is there after it, in memory and on disk.
+//!
+//! Found by `writers.rs` on a busy machine: a table without changes when a checkpoint began lost what was written to it before
+//! that checkpoint ended, and with it the log that had it.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use muster_engine::control::Cancel;
+use muster_engine::database::{Database, Durability, Mode};
+use muster_engine::mutation::{Insert, Mutation, OnConflict};
+use muster_engine::schema::ColumnSpec;
+use muster_engine::{ColumnId, DataType, TableId, Value};
+use muster_storage::Result;
+use muster_storage::disk::sim::SimDisk;
+use muster_storage::disk::{Bytes, DirectoryLock, Disk, WriteFile};
+use std::sync::{Arc, Mutex};
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// A disk on which something happens when the next part is begun.
+#[derive(Clone)]
+struct Hooked {
+    disk: SimDisk,
+    at_next_part: Arc<Mutex<Option<Hook>>>,
+}
+
+impl Disk for Hooked {
+    fn create(&self, name: &str) -> Result<Box<dyn WriteFile>> {
+        let hook = name.starts_with("part-").then(|| self.at_next_part.lock().unwrap().take()).flatten();
+        if let Some(hook) = hook {
+            hook();
+        }
+        self.disk.create(name)
+    }
+
+    fn map(&self, name: &str) -> Result<Bytes> {
+        self.disk.map(name)
+    }
+
+    fn read(&self, name: &str) -> Result<Bytes> {
+        self.disk.read(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn sync_directory(&self) -> Result<()> {
+        self.disk.sync_directory()
+    }
+
+    fn lock(&self) -> Result<Box<dyn DirectoryLock>> {
+        self.disk.lock()
+    }
+
+    fn describe(&self) -> String {
+        self.disk.describe()
+    }
+}
+
+fn insert(database: &Database, table: TableId, id: i64) {
+    let rows = vec![vec![Value::Integer(id)]];
+    let mutation =
+        Mutation::Insert(Insert { table, columns: vec![ColumnId(1)], rows, conflict: OnConflict::Refuse });
+    database.write(&mutation, 0, Durability::Synced, &Cancel::default()).unwrap();
+}
+
+#[test]
+fn what_is_written_during_a_checkpoint_is_kept() {
+    let disk = Hooked { disk: SimDisk::new(1), at_next_part: Arc::default() };
+    let database = Arc::new(Database::open_on(Arc::new(disk.clone()), Mode::ReadWrite).unwrap());
+    let id = ColumnSpec { name: "id".into(), data_type: DataType::BigInt, nullable: false };
+    let [busy, quiet] = ["busy", "quiet"]
+        .map(|name| database.create_table(name, std::slice::from_ref(&id), Some(0)).unwrap());
+    let cancel = Cancel::default();
+    for table in [busy, quiet] {
+        insert(&database, table, 1);
+    }
+    database.checkpoint(&cancel).unwrap();
+    // Only one of them has changes when the next one begins; both are written before it ends.
+    insert(&database, busy, 2);
+    let writer = Arc::clone(&database);
+    *disk.at_next_part.lock().unwrap() = Some(Box::new(move || {
+        insert(&writer, busy, 3);
+        insert(&writer, quiet, 2);
+    }));
+    database.checkpoint(&cancel).unwrap();
+    assert!(disk.at_next_part.lock().unwrap().is_none(), "a part was written");
+    let rows = |database: &Database| [busy, quiet].map(|table| database.snapshot().rows(table));
+    let found = |database: &Database| {
+        let keys = [1, 2, 3].map(Value::Integer);
+        [busy, quiet].map(|table| database.snapshot().lookup(table, &keys).unwrap().iter().flatten().count())
+    };
+    assert_eq!((rows(&database), found(&database)), ([3, 2], [3, 2]));
+    database.checkpoint(&cancel).unwrap();
+    assert_eq!((rows(&database), found(&database)), ([3, 2], [3, 2]));
+    drop(database);
+    let database = Database::open_on(Arc::new(disk.disk.crash()), Mode::ReadOnly).unwrap();
+    assert_eq!((rows(&database), found(&database)), ([3, 2], [3, 2]));
+}
