@@ -1,7 +1,7 @@
 //! Changes a share of a table's members through the batch API, in batches of 1,000 at random, from some threads:
 //! `cargo run --release -p muster-benches --example changed DIR TABLE [--share 0.01] [--threads 8] [--batch 1000] [--columns a,b,…] [--one]`
 //!
-//! Checkpoints run beside it as they do in `muster`. Also prints what a bare `fsync` takes on the directory's file system.
+//! Checkpoints run beside it as they do in `muster`.
 //! Each member gets the values of another one, of the named columns (else of all but the key), or with `--one` of one of them,
 //! drawn by lot. Prints members a second. The changes stay in the log: `muster bench DIR` then measures over them.
 
@@ -29,7 +29,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let database = std::sync::Arc::new(Database::open(directory.as_ref(), Mode::ReadWrite)?);
     database.begin_upkeep()?;
     println!("opened in {:.2} s", opened.elapsed().as_secs_f64());
-    println!("a bare fsync of 4 KiB: {:.2} ms", bare_fsync(directory)? * 1e3);
     let snapshot = database.snapshot();
     let schema = snapshot.table_named(table).ok_or("there is no such table")?;
     let key = schema.key.ok_or("the table has no key")?;
@@ -97,21 +96,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     println!("logical bytes (key 8, column 4, value 8): {}", bytes.into_inner());
     Ok(())
-}
-
-/// The median time of a write of 4 KiB and an fsync.
-fn bare_fsync(directory: &str) -> std::io::Result<f64> {
-    use std::io::Write;
-    let path = std::path::Path::new(directory).join("fsync.probe");
-    let mut file = std::fs::File::create(&path)?;
-    let mut seconds = Vec::new();
-    for _ in 0..101 {
-        let started = Instant::now();
-        file.write_all(&[0; 4096])?;
-        file.sync_all()?;
-        seconds.push(started.elapsed().as_secs_f64());
-    }
-    std::fs::remove_file(path)?;
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds[50])
 }

@@ -208,20 +208,7 @@ impl TableState {
     /// A reader of one column ([`ColumnId::LIVE`] and hidden ones too). Cost: a few hash lookups a range.
     pub fn reader(&self, column: ColumnId) -> Result<ColumnReader<'_>> {
         let data_type = self.data_type(column)?;
-        let kinds: &[SectionKind] = match data_type {
-            DataType::Boolean => &[SectionKind::Nulls, SectionKind::Sets],
-            DataType::Text => &[
-                SectionKind::Nulls,
-                SectionKind::Sets,
-                SectionKind::Values,
-                SectionKind::Order,
-                SectionKind::Fences,
-                SectionKind::Strings,
-            ],
-            DataType::TextArray => &[SectionKind::Nulls, SectionKind::Sets, SectionKind::Lists],
-            _ => &[SectionKind::Nulls, SectionKind::Values, SectionKind::Order, SectionKind::Fences],
-        };
-        Ok(self.reader_of(column, data_type, kinds))
+        Ok(self.reader_of(column, data_type))
     }
 
     /// One section of a column, verified, with its part and its place there: for those who need no reader of all chunks.
@@ -238,7 +225,7 @@ impl TableState {
         Ok(sections.entry(within).map(|entry| (&**part, entry.offset, bytes)))
     }
 
-    fn reader_of(&self, column: ColumnId, data_type: DataType, kinds: &[SectionKind]) -> ColumnReader<'_> {
+    fn reader_of(&self, column: ColumnId, data_type: DataType) -> ColumnReader<'_> {
         let in_schema = column != ColumnId::LIVE && !self.is_hidden(column);
         let layers: Vec<&ColumnLayer> = self.layers.iter().filter_map(|layer| layer.column(column)).collect();
         let count = layers.iter().map(|layer| layer.ranges()).max().unwrap_or(0).max(self.ranges.len());
@@ -251,7 +238,7 @@ impl TableState {
             };
             let mut sections = [None; KINDS];
             if let Some(part) = range.and_then(|range| range.columns.get(&column)) {
-                for kind in kinds {
+                for kind in kinds_of(data_type) {
                     sections[*kind as usize] =
                         Some(part.sections(column.0, *kind)).filter(|s| !s.entries().is_empty());
                 }
@@ -282,16 +269,22 @@ struct RangeReader<'a> {
     changes: Changes<'a>,
 }
 
-/// The kinds of sections that a column's chunk may have.
-const SECTIONS: [SectionKind; 7] = [
-    SectionKind::Nulls,
-    SectionKind::Sets,
-    SectionKind::Values,
-    SectionKind::Order,
-    SectionKind::Fences,
-    SectionKind::Strings,
-    SectionKind::Lists,
-];
+/// The kinds of sections that a chunk of a column may have.
+fn kinds_of(data_type: DataType) -> &'static [SectionKind] {
+    match data_type {
+        DataType::Boolean => &[SectionKind::Nulls, SectionKind::Sets],
+        DataType::Text => &[
+            SectionKind::Nulls,
+            SectionKind::Sets,
+            SectionKind::Values,
+            SectionKind::Order,
+            SectionKind::Fences,
+            SectionKind::Strings,
+        ],
+        DataType::TextArray => &[SectionKind::Nulls, SectionKind::Sets, SectionKind::Lists],
+        _ => &[SectionKind::Nulls, SectionKind::Values, SectionKind::Order, SectionKind::Fences],
+    }
+}
 
 /// The patch that a part has of a chunk.
 fn patch_of<'a>(part: &Sections<'a>, within: usize) -> Result<Option<PatchRef<'a>>> {
@@ -560,7 +553,7 @@ impl<'a> ColumnReader<'a> {
     pub fn stored(&self, chunk: u32) -> Result<Vec<EncodedSection>> {
         let within = (chunk as usize % RANGE_CHUNKS) as u16;
         let mut stored = Vec::new();
-        for kind in SECTIONS {
+        for kind in kinds_of(self.data_type).iter().copied() {
             let Some(sections) = self.sections(chunk, kind) else { continue };
             if let (Some(entry), Some(bytes)) = (sections.entry(within), sections.bytes(within)?) {
                 let stats = SectionStats { cardinality: entry.cardinality, low: entry.low, high: entry.high };

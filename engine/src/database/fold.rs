@@ -10,13 +10,13 @@ use super::checkpoint::Outcome;
 use crate::Result;
 use crate::control::Cancel;
 use crate::delta::{Cell, CellRef};
-use crate::exec::words_of;
+use crate::exec::{put, words_of};
 use crate::index::encode::{EncodedSection, encode_cells, encode_codes, set_section};
 use crate::kernel;
 use crate::schema::{Column, ColumnId, DataType, TableId};
 use crate::table::{ColumnReader, TableState};
 use crate::writer::apply::Before;
-use muster_storage::chunk::{ChunkRef, Words};
+use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, RANGE_CHUNKS, SectionKind};
 use muster_storage::manifest::PartRole;
 
@@ -65,9 +65,7 @@ impl Chunk {
     fn of(table: &TableState, live: &ColumnReader<'_>, number: u32) -> Result<Chunk> {
         let mut words = Box::new(words_of(live.set(number, 0)?));
         for patch in live.changes(number)? {
-            for (row, cell) in patch.rows.iter().zip(patch.new.iter()) {
-                put(&mut words, *row, cell == CellRef::Truth(true));
-            }
+            put(&mut words, patch.rows, &patch.new.are(true));
         }
         Ok(Chunk { number, rows: table.chunk_rows(number), live: words })
     }
@@ -77,7 +75,7 @@ impl Chunk {
     }
 
     fn is_live(&self, row: usize) -> bool {
-        self.live[row / 64] >> (row % 64) & 1 == 1
+        kernel::has(&self.live, row as u16)
     }
 }
 
@@ -119,10 +117,8 @@ impl<'t> FoldedColumn<'t> {
         let mut trues = Box::new(words_of(self.reader.set(chunk.number, 0)?));
         let mut nulls = Box::new(words_of(self.reader.nulls(chunk.number)?));
         for patch in self.reader.changes(chunk.number)? {
-            for (row, cell) in patch.rows.iter().zip(patch.new.iter()) {
-                put(&mut trues, *row, cell == CellRef::Truth(true));
-                put(&mut nulls, *row, !matches!(cell, CellRef::Truth(_)));
-            }
+            put(&mut trues, patch.rows, &patch.new.are(true));
+            put(&mut nulls, patch.rows, &patch.new.are_null(false));
         }
         let mut there = Box::new([0; BITSET_WORDS]);
         if chunk.rows > 0 {
@@ -145,11 +141,11 @@ impl<'t> FoldedColumn<'t> {
             nulls[..rows.len()].fill(false);
         }
         codes.resize(chunk.rows, 0);
-        for_each(self.reader.nulls(chunk.number)?, |row| {
-            if let Some(null) = nulls.get_mut(usize::from(row)) {
-                *null = true;
-            }
-        });
+        let stored = self.reader.nulls(chunk.number)?;
+        if stored.cardinality() > 0 {
+            let stored = words_of(stored);
+            nulls.iter_mut().enumerate().for_each(|(row, null)| *null |= kernel::has(&stored, row as u16));
+        }
         for patch in self.reader.changes(chunk.number)? {
             for (row, cell) in patch.rows.iter().map(|row| usize::from(*row)).zip(patch.new.iter()) {
                 if let (CellRef::Code(code), Some(place)) = (cell, codes.get_mut(row)) {
@@ -179,18 +175,5 @@ impl<'t> FoldedColumn<'t> {
         };
         let cells = (0..chunk.rows).map(cell).collect::<Result<Vec<Cell>>>()?;
         Ok(encode_cells(self.column.data_type, self.is_key, self.entries, &cells))
-    }
-}
-
-fn put(words: &mut Words, row: u16, bit: bool) {
-    let (word, place) = (&mut words[usize::from(row) / 64], row % 64);
-    *word = *word & !(1 << place) | u64::from(bit) << place;
-}
-
-fn for_each(set: ChunkRef<'_>, mut hear: impl FnMut(u16)) {
-    match set {
-        ChunkRef::Array(members) => members.iter().for_each(|row| hear(*row)),
-        ChunkRef::Bitset { words, .. } => muster_storage::chunk::members_of(words).for_each(hear),
-        ChunkRef::Runs { runs, .. } => runs.iter().flat_map(|run| run[0]..=run[1]).for_each(hear),
     }
 }

@@ -197,16 +197,6 @@ impl<'a> CellsRef<'a> {
         }
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.states.len()
-    }
-
-    /// True where there are none.
-    pub fn is_empty(&self) -> bool {
-        self.states.is_empty()
-    }
-
     /// All cells.
     pub fn iter(self) -> impl Iterator<Item = CellRef<'a>> {
         (0..self.states.len()).map(move |index| self.get(index))
@@ -222,30 +212,28 @@ impl<'a> CellsRef<'a> {
         self.states.iter().map(|state| u32::from(*state == NULL)).sum()
     }
 
-    /// Appends of each whether it is this truth.
-    pub fn are(&self, truth: bool, out: &mut Vec<bool>) {
+    /// Of each whether it is this truth.
+    pub fn are(&self, truth: bool) -> Vec<bool> {
         let wanted = if truth { TRUE } else { VALUE };
         match self.data {
-            DataRef::Truths => out.extend(self.states.iter().map(|state| *state == wanted)),
-            _ => out.extend(self.states.iter().map(|_| false)),
+            DataRef::Truths => self.states.iter().map(|state| *state == wanted).collect(),
+            _ => vec![false; self.states.len()],
         }
     }
 
-    /// Appends of each whether it is NULL; negated, whether it holds something.
-    pub fn are_null(&self, negated: bool, out: &mut Vec<bool>) {
-        let null = |state: &u8| if negated { *state > NULL } else { *state == NULL };
-        out.extend(self.states.iter().map(null));
+    /// Of each whether it is NULL; negated, whether it holds something.
+    pub fn are_null(&self, negated: bool) -> Vec<bool> {
+        self.states.iter().map(|state| if negated { *state > NULL } else { *state == NULL }).collect()
     }
 
-    /// Appends of each whether it has a code that is as asked; false of what has none.
+    /// Of each whether it has a code that is as asked; false of what has none.
     #[inline]
-    pub fn have_code(&self, asked: impl Fn(i64) -> bool, out: &mut Vec<bool>) {
+    pub fn have_code(&self, asked: impl Fn(i64) -> bool) -> Vec<bool> {
         match self.data {
             DataRef::Codes(codes) => {
-                let both = codes.iter().zip(self.states);
-                out.extend(both.map(|(code, state)| asked(*code) & (*state == VALUE)));
+                codes.iter().zip(self.states).map(|(code, state)| asked(*code) & (*state == VALUE)).collect()
             }
-            _ => out.extend(self.states.iter().map(|_| false)),
+            _ => vec![false; self.states.len()],
         }
     }
 

@@ -27,6 +27,14 @@ pub(crate) fn words_of(set: ChunkRef<'_>) -> Words {
     words
 }
 
+/// Gives the bits of some rows these values.
+pub(crate) fn put(words: &mut Words, rows: &[u16], truths: &[bool]) {
+    for (row, truth) in rows.iter().zip(truths) {
+        let (word, bit) = (&mut words[usize::from(*row) / 64], row % 64);
+        *word = *word & !(1 << bit) | u64::from(*truth) << bit;
+    }
+}
+
 /// The union of some bitsets: stored ones, and one that was made of everything else.
 pub(super) struct Clause<'a> {
     stored: [&'a Words; STORED_MAX],

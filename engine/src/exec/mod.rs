@@ -18,7 +18,7 @@ mod ranks;
 mod share;
 mod sink;
 
-pub(crate) use clause::words_of;
+pub(crate) use clause::{put, words_of};
 pub use overlap::{OVERLAP_SETS_MAX, Overlap, overlap};
 pub use project::{project, value_at};
 pub use sink::{

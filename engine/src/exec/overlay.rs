@@ -9,7 +9,7 @@
 
 use super::Found;
 use super::chunk::Worker;
-use super::clause::{Clause, unite, words_of};
+use super::clause::{Clause, put, unite, words_of};
 use crate::Result;
 use crate::delta::{CellRef, CellsRef};
 use crate::kernel;
@@ -42,29 +42,25 @@ const ASKED_AT_ONCE: usize = 4;
 
 /// Of each cell what [`holds`] says, without a look at the test for each.
 fn satisfied(test: &Test, cells: CellsRef<'_>, negated: bool) -> Vec<bool> {
-    let mut truths = Vec::with_capacity(cells.len());
     match test {
-        Test::True => cells.are(!negated, &mut truths),
-        Test::Null => cells.are_null(negated, &mut truths),
+        Test::True => cells.are(!negated),
+        Test::Null => cells.are_null(negated),
         Test::Codes(intervals) => match intervals.as_slice() {
-            [(low, high)] => {
-                cells.have_code(|code| ((*low <= code) & (code <= *high)) != negated, &mut truths);
-            }
+            [(low, high)] => cells.have_code(|code| ((*low <= code) & (code <= *high)) != negated),
             few if few.len() <= ASKED_AT_ONCE => {
                 let within = |code| {
                     few.iter().fold(false, |any, (low, high)| any | ((*low <= code) & (code <= *high)))
                 };
-                cells.have_code(|code| within(code) != negated, &mut truths);
+                cells.have_code(|code| within(code) != negated)
             }
-            many => cells.have_code(|code| super::leafset::contains(many, code) != negated, &mut truths),
+            many => cells.have_code(|code| super::leafset::contains(many, code) != negated),
         },
         Test::Text { codes, .. } if !cells.are_texts() && codes.len() <= ASKED_AT_ONCE => {
             let one_of = |code| codes.iter().fold(false, |any, one| any | (i64::from(*one) == code));
-            cells.have_code(|code| one_of(code) != negated, &mut truths);
+            cells.have_code(|code| one_of(code) != negated)
         }
-        test => truths.extend(cells.iter().map(|cell| holds(test, cell, negated))),
+        test => cells.iter().map(|cell| holds(test, cell, negated)).collect(),
     }
-    truths
 }
 
 /// How many cells a test is TRUE of.
@@ -241,14 +237,6 @@ impl<'a> Worker<'_, 'a> {
         let mut cells = cells.into_iter();
         members.retain(|_| cells.next().flatten().is_none());
         Ok(kept)
-    }
-}
-
-/// Gives the bits of some rows these values.
-fn put(words: &mut Words, rows: &[u16], truths: &[bool]) {
-    for (row, truth) in rows.iter().zip(truths) {
-        let (word, bit) = (&mut words[usize::from(*row) / 64], row % 64);
-        *word = *word & !(1 << bit) | u64::from(*truth) << bit;
     }
 }
 
