@@ -3,7 +3,6 @@
 //! The fast import writes parts of its own and knows no members before it. Here each row meets those that are there, by its
 //! key, as an INSERT's does; so it takes the way of an INSERT, through the log.
 
-use super::pressure::CHECKPOINT_BYTES;
 use super::write::{Draft, Seated};
 use super::{Database, ImportReport};
 use crate::batch::{Batch, ColumnValues, RowSource};
@@ -19,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// Rows that are resolved together: enough that looking keys up is cheap, few enough that they take little memory.
 const ROWS_AT_ONCE: usize = 20_000;
+
+/// Bytes of changes that one import may make: they are in memory until it ends, and become durable as one record.
+const BYTES_MAX: u64 = 256 << 20;
 
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -82,10 +84,10 @@ impl<'a> Append<'a> {
                 let rows = self.rows(&batch, start..end);
                 changed += self.write(&mut draft, rows, read, source, cancel)?;
                 read += (end - start) as u64;
-                if draft.bytes(self.schema.id).saturating_sub(before) > CHECKPOINT_BYTES {
+                if draft.bytes(self.schema.id).saturating_sub(before) > BYTES_MAX {
                     return Err(Error::Invalid(format!(
                         "more than {} MiB of changes to \"{}\" at once, at row {read}; import the files in several parts",
-                        CHECKPOINT_BYTES >> 20,
+                        BYTES_MAX >> 20,
                         self.schema.name
                     )));
                 }

@@ -34,8 +34,8 @@ const DEAD_SHARE: f64 = 1.0 / 4.0;
 /// checkpoint has about the same to do each time, and is not minutes behind the writers when all ranges are ripe at once.
 const FOLDED_OF: usize = 6;
 
-/// A range that is so much riper does not wait.
-const FOLDED_AT_ONCE: f64 = 4.0 * FOLDED_SHARE;
+/// A range so many times over its share does not wait.
+const FOLDED_AT_ONCE: f64 = 4.0;
 
 /// What a checkpoint did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,9 @@ impl Database {
     pub fn checkpoint(&self, cancel: &Cancel) -> Result<Checkpointed> {
         let _one = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
         let frozen = self.freeze(cancel)?;
+        let logged = frozen.logged;
         if frozen.tables.values().all(|table| table.layers.is_empty()) {
+            self.pressure.checkpointed(logged);
             return Ok(Checkpointed { lsn: frozen.lsn.0, ..Checkpointed::default() });
         }
         let mut outcome = Outcome::default();
@@ -81,6 +83,7 @@ impl Database {
         }
         let lsn = frozen.lsn.0;
         drop(frozen);
+        self.pressure.checkpointed(logged);
         // Nobody but snapshots has what was replaced now.
         self.horizon.end_the_old();
         Ok(Checkpointed {
@@ -122,7 +125,7 @@ impl Database {
                 cancel.check()?;
                 if ripe.contains(&range) {
                     self.fold(*id, table, range, outcome, cancel)?;
-                    outcome.folded(table, &parts, range);
+                    outcome.replace_range(table, &parts, range);
                 } else {
                     self.write_patches(*id, table, &parts, range, outcome)?;
                 }
@@ -291,7 +294,7 @@ impl Database {
 
 impl Outcome {
     /// A range was written anew: what stood for it goes.
-    fn folded(&mut self, table: &TableState, parts: &[&PartRef], range: usize) {
+    fn replace_range(&mut self, table: &TableState, parts: &[&PartRef], range: usize) {
         let hidden: Vec<u32> = table.hidden().iter().map(|column| column.0).collect();
         let replaced = parts.iter().filter(|part| {
             let rewritten = part.columns.iter().any(|column| !hidden.contains(column));
@@ -316,7 +319,7 @@ fn ripe_ranges(table: &TableState, parts: &[&PartRef]) -> Result<Vec<usize>> {
         if patched == 0 {
             continue;
         }
-        // Without a base there is nothing to be in no hurry for.
+        // Infinite without a base: rows that are in none are asked one by one, so they get one at once.
         let by_bytes = patched as f64 / bytes(PartRole::Base) as f64 / FOLDED_SHARE;
         let by_rows = dead_share(table, range)? / DEAD_SHARE;
         let ripeness = by_bytes.max(by_rows);
@@ -326,7 +329,7 @@ fn ripe_ranges(table: &TableState, parts: &[&PartRef]) -> Result<Vec<usize>> {
     }
     ripe.sort_by(|a, b| b.0.total_cmp(&a.0));
     let wanted = ranges.div_ceil(FOLDED_OF);
-    let at_once = ripe.partition_point(|(ripeness, _)| *ripeness > FOLDED_AT_ONCE / FOLDED_SHARE);
+    let at_once = ripe.partition_point(|(ripeness, _)| *ripeness > FOLDED_AT_ONCE);
     Ok(ripe.into_iter().take(wanted.max(at_once)).map(|(_, range)| range).collect())
 }
 

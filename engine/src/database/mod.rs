@@ -84,6 +84,8 @@ pub struct Database {
 #[derive(Clone)]
 pub(crate) struct State {
     lsn: Lsn,
+    /// Bytes of the log that were replayed and appended to come here.
+    logged: u64,
     catalog: Arc<Catalog>,
     tables: HashMap<TableId, Arc<TableState>>,
     part_refs: Arc<Vec<PartRef>>,
@@ -150,6 +152,7 @@ impl Database {
             // One at a time: a reader makes no checkpoints.
             let _one = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
             self.show(State::refreshed(&self.store)?);
+            self.horizon.end_the_old();
         }
         Ok(self.state().lsn.0)
     }
@@ -273,7 +276,7 @@ impl Database {
     /// Lets the next snapshot be of a state.
     fn show(&self, mut state: State) {
         let layers = state.tables.values().flat_map(|table| &table.layers);
-        self.pressure.set(layers.map(|layer| layer.bytes()).sum());
+        self.pressure.set(layers.map(|layer| layer.bytes() as u64).sum(), state.logged);
         state.horizon = self.horizon.clone();
         let new = Arc::new(state);
         let old = std::mem::replace(
@@ -351,6 +354,7 @@ impl State {
         }
         Ok(State {
             lsn: store.manifest().lsn,
+            logged: old.map_or(0, |old| old.logged),
             catalog: Arc::new(catalog),
             tables,
             part_refs: Arc::new(part_refs.to_vec()),
@@ -364,7 +368,7 @@ impl State {
     /// Applies what the log holds beyond the parts, as it was applied when it was written. Tables and columns that were
     /// dropped later are passed over.
     fn recover(&mut self, store: &Store) -> Result<()> {
-        let State { lsn, tables, .. } = self;
+        let State { lsn, logged, tables, .. } = self;
         store.replay(|at, kind, payload| {
             let type_of = |table: TableId, column: ColumnId| {
                 tables.get(&table)?.schema().column(column).map(|column| column.data_type)
@@ -376,6 +380,7 @@ impl State {
                 }
             }
             *lsn = at.max(*lsn);
+            *logged += payload.len() as u64;
             Ok::<(), Error>(())
         })?;
         Ok(())

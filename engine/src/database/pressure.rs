@@ -6,12 +6,12 @@ use crate::control::Cancel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-/// A checkpoint begins when changes take so much memory. With the log's records of about the same size it also bounds
-/// what a crash leaves to be replayed.
-pub const CHECKPOINT_BYTES: usize = 256 << 20;
+/// A checkpoint begins when changes take so much memory, or so much of the log: some ten million changed values. The log counts
+/// by itself because members that are changed again and again take no more memory.
+pub const CHECKPOINT_BYTES: u64 = 96 << 20;
 
-/// Writers wait when changes take so much memory: checkpoints are behind.
-pub const CHANGES_BYTES_MAX: usize = 2 * CHECKPOINT_BYTES;
+/// Writers wait when changes take so much: checkpoints are behind. It bounds what a crash leaves to be replayed.
+pub const CHANGES_BYTES_MAX: u64 = 2 * CHECKPOINT_BYTES;
 
 /// How long after a checkpoint failed the next is tried, and how often a waiting writer looks whether he is to go on.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -25,10 +25,21 @@ pub(super) struct Pressure {
 
 #[derive(Default)]
 struct State {
-    bytes: usize,
+    /// Of memory.
+    bytes: u64,
+    /// Of the log, since it was begun …
+    logged: u64,
+    /// … and those of them that a checkpoint has put into parts.
+    checkpointed: u64,
     /// True while somebody makes checkpoints.
     relieved: bool,
     stopped: bool,
+}
+
+impl State {
+    fn pressure(&self) -> u64 {
+        self.bytes.max(self.logged.saturating_sub(self.checkpointed))
+    }
 }
 
 impl Pressure {
@@ -36,15 +47,22 @@ impl Pressure {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set(&self, bytes: usize) {
-        self.state().bytes = bytes;
+    pub(super) fn set(&self, bytes: u64, logged: u64) {
+        let mut state = self.state();
+        (state.bytes, state.logged) = (bytes, logged);
+        self.changed.notify_all();
+    }
+
+    /// The log up to there is in parts.
+    pub(super) fn checkpointed(&self, logged: u64) {
+        self.state().checkpointed = logged;
         self.changed.notify_all();
     }
 
     /// Waits until there is room for more changes.
     pub(super) fn wait_for_room(&self, cancel: &Cancel) -> Result<()> {
         let mut state = self.state();
-        while state.relieved && !state.stopped && state.bytes > CHANGES_BYTES_MAX {
+        while state.relieved && !state.stopped && state.pressure() > CHANGES_BYTES_MAX {
             cancel.check()?;
             state = self.changed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -54,7 +72,7 @@ impl Pressure {
     /// Waits until there is a checkpoint to be made; false when it is time to stop.
     fn wait_for_work(&self) -> bool {
         let mut state = self.state();
-        while !state.stopped && state.bytes <= CHECKPOINT_BYTES {
+        while !state.stopped && state.pressure() <= CHECKPOINT_BYTES {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         !state.stopped

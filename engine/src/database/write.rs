@@ -41,19 +41,20 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Appends groups of changes to the log, each under an LSN of its own after `last`, and syncs them together unless they are
-    /// to be durable later. The last LSN comes back.
-    fn log(&mut self, last: Lsn, groups: &[Vec<Change>], durability: Durability) -> Result<Lsn> {
+    /// Appends groups of changes to the log, each under an LSN of its own, and syncs them together unless they are to be durable
+    /// later. The state gets to know of it.
+    fn log(&mut self, state: &mut State, groups: &[Vec<Change>], durability: Durability) -> Result<()> {
         let log = self.log.as_mut().ok_or(muster_storage::Error::ReadOnly)?;
-        let mut lsn = last;
+        let before = log.bytes_written();
         for changes in groups {
-            lsn = Lsn(lsn.0 + 1);
-            log.append(record::CHANGES, lsn, &record::encode(changes))?;
+            state.lsn = Lsn(state.lsn.0 + 1);
+            log.append(record::CHANGES, state.lsn, &record::encode(changes))?;
         }
         if durability == Durability::Synced {
             log.sync()?;
         }
-        Ok(lsn)
+        state.logged += log.bytes_written() - before;
+        Ok(())
     }
 }
 
@@ -86,7 +87,7 @@ impl WriterSeat {
     }
 
     fn synced(&self, writer: Option<Writer>) -> Result<Seated<'_>> {
-        let mut seated = Seated { seat: self, writer };
+        let mut seated = Seated::of(self, writer);
         seated.log().map_or(Ok(()), WalWriter::sync)?;
         Ok(seated)
     }
@@ -206,9 +207,9 @@ impl Draft {
     }
 
     /// Bytes of a table's changes in memory, about.
-    pub(super) fn bytes(&self, table: TableId) -> usize {
+    pub(super) fn bytes(&self, table: TableId) -> u64 {
         let layers = self.state.tables.get(&table).into_iter().flat_map(|table| &table.layers);
-        layers.map(|layer| layer.bytes()).sum()
+        layers.map(|layer| layer.bytes() as u64).sum()
     }
 
     /// Lets all changes be one group: they become durable together, under one LSN.
@@ -277,7 +278,7 @@ impl Database {
             let requests = std::mem::take(&mut *self.queue.waiting());
             if let Some(Group { writer, requests }) = self.relay.hand_over(Group { writer: taken, requests })
             {
-                let mut seated = Seated { seat: &self.writer, writer };
+                let mut seated = Seated::of(&self.writer, writer);
                 let answers = self.answers(&mut seated, &requests);
                 requests.iter().zip(answers).for_each(|(request, answer)| request.hear(answer));
             } else {
@@ -310,7 +311,7 @@ impl Database {
         }
         let writer = writer.as_mut().ok_or_else(|| Error::Invalid("somebody else has the writer".into()))?;
         let durability = if self.keeper.is_there() { durability } else { Durability::Synced };
-        draft.state.lsn = writer.log(draft.state.lsn, &draft.groups, durability)?;
+        writer.log(&mut draft.state, &draft.groups, durability)?;
         self.show(draft.state);
         if durability == Durability::Relaxed {
             self.keeper.wake();
