@@ -371,13 +371,17 @@ impl<'a> ColumnReader<'a> {
         Ok(patches)
     }
 
-    /// Asks the cache for the changes of a chunk that are in memory.
-    pub fn prefetch_changes(&self, chunk: u32) {
-        if let Some(range) = self.ranges.get(chunk as usize / RANGE_CHUNKS) {
-            let patches =
-                range.changes.layers.iter().filter_map(|layer| layer.patch(chunk as usize % RANGE_CHUNKS));
-            patches.for_each(|patch| patch.prefetch());
+    /// Asks the cache for so many lines of the changes of a chunk, from their beginning.
+    pub fn prefetch_changes(&self, chunk: u32, lines: usize) {
+        let within = chunk as usize % RANGE_CHUNKS;
+        let Some(range) = self.ranges.get(chunk as usize / RANGE_CHUNKS) else { return };
+        for part in &range.changes.parts {
+            if let Some(bytes) = part.verified(within as u16) {
+                (0..lines).for_each(|line| crate::kernel::prefetch(bytes, 64 * line));
+            }
         }
+        let patches = range.changes.layers.iter().filter_map(|layer| layer.patch(within));
+        patches.for_each(|patch| patch.prefetch(lines));
     }
 
     /// Calls `hear` with the place and the cell of each of some rows (ascending) that was changed; of a row that was

@@ -64,8 +64,10 @@ struct Chunk {
 impl Chunk {
     fn of(table: &TableState, live: &ColumnReader<'_>, number: u32) -> Result<Chunk> {
         let mut words = Box::new(words_of(live.set(number, 0)?));
+        let mut marks = Vec::new();
         for patch in live.changes(number)? {
-            put(&mut words, patch.rows, &patch.new.are(true));
+            patch.new.mark_truth(true, &mut marks);
+            put(&mut words, patch.rows, &marks);
         }
         Ok(Chunk { number, rows: table.chunk_rows(number), live: words })
     }
@@ -116,9 +118,12 @@ impl<'t> FoldedColumn<'t> {
     fn truths(&self, chunk: &Chunk) -> Result<Vec<EncodedSection>> {
         let mut trues = Box::new(words_of(self.reader.set(chunk.number, 0)?));
         let mut nulls = Box::new(words_of(self.reader.nulls(chunk.number)?));
+        let mut marks = Vec::new();
         for patch in self.reader.changes(chunk.number)? {
-            put(&mut trues, patch.rows, &patch.new.are(true));
-            put(&mut nulls, patch.rows, &patch.new.are_null(false));
+            patch.new.mark_truth(true, &mut marks);
+            put(&mut trues, patch.rows, &marks);
+            patch.new.mark_nulls(false, &mut marks);
+            put(&mut nulls, patch.rows, &marks);
         }
         let mut there = Box::new([0; BITSET_WORDS]);
         if chunk.rows > 0 {

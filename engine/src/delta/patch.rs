@@ -8,6 +8,7 @@
 //!
 //! In memory it is the same bytes in one piece: a chunk's patch costs one cache miss, and what the processor fetches after it.
 
+use crate::kernel;
 use muster_storage::chunk::Malformed;
 use std::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -212,37 +213,40 @@ impl<'a> CellsRef<'a> {
         self.states.iter().map(|state| u32::from(*state == NULL)).sum()
     }
 
-    /// Of each whether it is this truth.
-    pub fn are(&self, truth: bool) -> Vec<bool> {
+    /// Marks those that are this truth.
+    pub fn mark_truth(&self, truth: bool, marks: &mut Vec<bool>) {
         let wanted = if truth { TRUE } else { VALUE };
-        match self.data {
-            DataRef::Truths => self.states.iter().map(|state| *state == wanted).collect(),
-            _ => vec![false; self.states.len()],
+        let truths = matches!(self.data, DataRef::Truths);
+        self.mark_states(|state| (state == wanted) & truths, marks);
+    }
+
+    /// Marks those that are NULL; negated, those that hold something.
+    pub fn mark_nulls(&self, negated: bool, marks: &mut Vec<bool>) {
+        if negated {
+            self.mark_states(|state| state > NULL, marks);
+        } else {
+            self.mark_states(|state| state == NULL, marks);
         }
     }
 
-    /// Of each whether it is NULL; negated, whether it holds something.
-    pub fn are_null(&self, negated: bool) -> Vec<bool> {
-        self.states.iter().map(|state| if negated { *state > NULL } else { *state == NULL }).collect()
-    }
-
-    /// Of each whether it has a code that is as asked; false of what has none.
-    #[inline]
-    pub fn have_code(&self, asked: impl Fn(i64) -> bool) -> Vec<bool> {
-        match self.data {
-            DataRef::Codes(codes) => {
-                codes.iter().zip(self.states).map(|(code, state)| asked(*code) & (*state == VALUE)).collect()
-            }
-            _ => vec![false; self.states.len()],
+    /// Marks those that have a code within one of some intervals; negated, a code outside of all.
+    pub fn mark_within(
+        &self,
+        intervals: impl Iterator<Item = (i64, i64)>,
+        negated: bool,
+        marks: &mut Vec<bool>,
+    ) {
+        self.mark_states(|_| false, marks);
+        if let DataRef::Codes(codes) = self.data {
+            intervals.for_each(|(low, high)| kernel::mark_within(codes, low, high, marks));
+            let both = marks.iter_mut().zip(self.states);
+            both.for_each(|(mark, state)| *mark = (*mark != negated) & (*state == VALUE));
         }
     }
 
-    /// How many have a code from `low` to `high`.
-    pub fn codes_within(&self, low: i64, high: i64) -> u32 {
-        let DataRef::Codes(codes) = self.data else { return 0 };
-        let within =
-            |(code, state): (&i64, &u8)| u32::from((low <= *code) & (*code <= high) & (*state == VALUE));
-        codes.iter().zip(self.states).map(within).sum()
+    fn mark_states(&self, marked: impl Fn(u8) -> bool, marks: &mut Vec<bool>) {
+        marks.clear();
+        marks.extend(self.states.iter().map(|state| marked(*state)));
     }
 
     /// True where texts stand here without their codes.
@@ -453,8 +457,8 @@ impl Patch {
     }
 
     /// Asks the cache for its first lines.
-    pub fn prefetch(&self) {
-        (0..4).for_each(|line| crate::kernel::prefetch(&self.0, 8 * line));
+    pub fn prefetch(&self, lines: usize) {
+        (0..lines).for_each(|line| kernel::prefetch(&self.0, 8 * line));
     }
 
     /// Bytes of memory that it holds.
@@ -614,13 +618,13 @@ impl<'a> PatchRef<'a> {
 
     /// Calls `hear` with the place and the cell of each of `rows` (ascending) that is here.
     pub fn for_each_of(&self, rows: &[u16], mut hear: impl FnMut(usize, CellRef<'a>)) {
-        if rows.len() * 16 < self.rows.len() {
+        if rows.len() * 4 < self.rows.len() {
             rows.iter().enumerate().for_each(|(place, row)| {
                 if let Some(cell) = self.cell(*row) {
                     hear(place, cell);
                 }
             });
-        } else if self.rows.len() * 16 < rows.len() {
+        } else if self.rows.len() * 4 < rows.len() {
             self.rows.iter().enumerate().for_each(|(index, row)| {
                 if let Ok(place) = rows.binary_search(row) {
                     hear(place, self.new.get(index));

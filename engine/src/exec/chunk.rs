@@ -6,6 +6,7 @@
 use super::clause::{Clause, Conjunction, with_operands};
 use super::codeset::CodeSet;
 use super::leafset::SCANNED_INTERVALS_MIN;
+use super::overlay::Scratch;
 use super::ranks::Ranks;
 use super::{Found, Stats};
 use crate::Result;
@@ -34,6 +35,8 @@ pub(super) struct Worker<'p, 'a> {
     pub(super) stats: Stats,
     /// The codes of leaves that ask for many, once they were wanted; `None` where they have no such set.
     pub(super) code_sets: HashMap<usize, Option<Arc<CodeSet>>>,
+    /// For leaves with changed rows.
+    pub(super) scratch: Scratch,
     pool: Vec<Box<Words>>,
 }
 
@@ -65,6 +68,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             task: 0..0,
             stats: Stats::default(),
             code_sets: HashMap::new(),
+            scratch: Scratch::default(),
             pool: Vec::new(),
         }
     }

@@ -34,6 +34,9 @@ const WALKED_SHARE_MAX: f64 = 1.0 / 32.0;
 const ROW_NANOS: f64 = 10.0;
 const CHUNK_NANOS: f64 = 250.0;
 
+/// Lines of changed rows that are asked for ahead of a search among them: about one row of a hundred.
+const ROWS_LINES: usize = 24;
+
 /// The members that can be among the first.
 pub(super) struct Front {
     /// Ascending ordinals.
@@ -68,6 +71,11 @@ impl Order {
     /// A value as a number that is the greater, the further in front it is.
     fn place(self, code: i64) -> i64 {
         if self.descending { code } else { !code }
+    }
+
+    /// The codes whose place is this one, or in front of it: from and to.
+    fn codes_from(self, place: i64) -> (i64, i64) {
+        if self.descending { (place, i64::MAX) } else { (i64::MIN, !place) }
     }
 
     /// The ranks from `done` on to about `more` further, and the rank whose value bounds what is behind them, if any is.
@@ -231,6 +239,7 @@ impl<'a> Search<'_, 'a> {
         for chunk in chunks {
             self.cancel.check()?;
             if self.is_alive(chunk) {
+                self.prefetch(chunk + 1);
                 self.step(finder, chunk, depth)?;
             }
         }
@@ -240,6 +249,12 @@ impl<'a> Search<'_, 'a> {
         Ok(true)
     }
 
+    /// Asks the cache for the changed rows of a chunk, in which members are looked for.
+    fn prefetch(&self, chunk: u32) {
+        let readers = std::iter::once(self.reader).chain(&self.plan.readers);
+        readers.for_each(|reader| reader.prefetch_changes(chunk, ROWS_LINES));
+    }
+
     /// Finds the members among the changed rows of some chunks.
     fn changed(&self, finder: &mut Finder<'_, 'a>, chunks: Range<u32>) -> Result<bool> {
         finder.worker.begin(chunks.clone());
@@ -247,26 +262,22 @@ impl<'a> Search<'_, 'a> {
             self.cancel.check()?;
             let changes = self.reader.changes(chunk)?;
             let threshold = self.threshold.load(Ordering::Relaxed);
-            let wanted = |row: u16, cell: CellRef<'_>| {
-                let CellRef::Code(code) = cell else { return None };
-                let place = self.order.place(code);
-                let masked = || self.mask.is_none_or(|mask| mask.contains(chunk << 16 | u32::from(row)));
-                (place >= threshold && masked()).then_some((row, place))
-            };
-            let both: Vec<(u16, i64)> = match changes.as_slice() {
-                [patch] => {
-                    let cells = patch.rows.iter().zip(patch.new.iter());
-                    cells.filter_map(|(row, cell)| wanted(*row, cell)).collect()
+            let wanted = self.order.codes_from(threshold);
+            let (mut both, mut marks): (Vec<(u16, i64)>, Vec<bool>) = Default::default();
+            for (nth, patch) in changes.iter().enumerate() {
+                patch.new.mark_within(std::iter::once(wanted), false, &mut marks);
+                for (place, row) in patch.rows.iter().enumerate().filter(|(place, _)| marks[*place]) {
+                    let written_again = || changes[nth + 1..].iter().any(|later| later.cell(*row).is_some());
+                    let masked = || self.mask.is_none_or(|mask| mask.contains(chunk << 16 | u32::from(*row)));
+                    if let CellRef::Code(code) = patch.new.get(place)
+                        && masked()
+                        && !written_again()
+                    {
+                        both.push((*row, self.order.place(code)));
+                    }
                 }
-                _ => {
-                    let mut rows: Vec<u16> = changes.iter().flat_map(|patch| patch.rows).copied().collect();
-                    rows.sort_unstable();
-                    rows.dedup();
-                    let mut cells = vec![CellRef::Null; rows.len()];
-                    self.reader.overlay(chunk, &rows, |at, cell| cells[at] = cell)?;
-                    rows.iter().zip(cells).filter_map(|(row, cell)| wanted(*row, cell)).collect()
-                }
-            };
+            }
+            both.sort_unstable();
             if both.is_empty() {
                 continue;
             }

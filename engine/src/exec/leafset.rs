@@ -23,6 +23,9 @@ const SEARCHED_CODES_MAX: usize = 32;
 /// A run of ranks up to this long is set row by row.
 const ROWS_SET_SINGLY: usize = 2_048;
 
+/// So many lines of a chunk's changes are asked for ahead of their use; the processor sees for itself what comes after them.
+const PATCH_LINES: usize = 4;
+
 /// How far ahead of its use a member's value is asked of the cache. A core follows some dozen misses at a time: at 24 and
 /// beyond, its requests waited for each other and mix8 took a tenth to a third longer.
 const PREFETCH_AHEAD: usize = 12;
@@ -33,7 +36,7 @@ impl<'a> Worker<'_, 'a> {
         let plan = self.plan;
         for (index, leaf) in plan.leaves.iter().enumerate().take(16) {
             let reader = plan.reader(leaf);
-            reader.prefetch_changes(chunk + 2);
+            reader.prefetch_changes(chunk + 2, PATCH_LINES);
             let codes: &[u32] = match &leaf.test {
                 Test::True => &[0],
                 Test::Text { codes, .. } | Test::Tags(codes) => codes,
@@ -65,9 +68,9 @@ impl<'a> Worker<'_, 'a> {
     /// Asks the cache for what counting the root will read some chunks later, where that is a row of each of some codes.
     pub(super) fn prefetch_count(&self, chunk: u32) {
         let plan = self.plan;
-        plan.live.prefetch_changes(chunk + 4);
+        plan.live.prefetch_changes(chunk + 4, PATCH_LINES);
         if let Node::Leaf { leaf, .. } = plan.root {
-            plan.reader(&plan.leaves[leaf]).prefetch_changes(chunk + 4);
+            plan.reader(&plan.leaves[leaf]).prefetch_changes(chunk + 4, PATCH_LINES);
         }
         if let Node::Leaf { leaf, .. } = plan.root
             && let Test::Text { codes, .. } | Test::Tags(codes) = &plan.leaves[leaf].test

@@ -11,7 +11,7 @@ use super::Found;
 use super::chunk::Worker;
 use super::clause::{Clause, put, unite, words_of};
 use crate::Result;
-use crate::delta::{CellRef, CellsRef};
+use crate::delta::{CellRef, CellsRef, PatchRef};
 use crate::kernel;
 use crate::plan::Test;
 use crate::table::ColumnReader;
@@ -37,43 +37,58 @@ pub(super) fn holds(test: &Test, cell: CellRef<'_>, negated: bool) -> bool {
     truth == Some(!negated)
 }
 
-/// Up to so many intervals or codes are compared one by one, which takes no branch.
-const ASKED_AT_ONCE: usize = 4;
+/// Up to so many intervals or codes are compared one after the other with all cells: a look for a cell among more is shorter.
+const COMPARED_MAX: usize = 64;
 
-/// Of each cell what [`holds`] says, without a look at the test for each.
-fn satisfied(test: &Test, cells: CellsRef<'_>, negated: bool) -> Vec<bool> {
+/// Marks each cell that [`holds`], without a look at the test for each.
+fn mark_satisfied(test: &Test, cells: CellsRef<'_>, negated: bool, marks: &mut Vec<bool>) {
     match test {
-        Test::True => cells.are(!negated),
-        Test::Null => cells.are_null(negated),
-        Test::Codes(intervals) => match intervals.as_slice() {
-            [(low, high)] => cells.have_code(|code| ((*low <= code) & (code <= *high)) != negated),
-            few if few.len() <= ASKED_AT_ONCE => {
-                let within = |code| {
-                    few.iter().fold(false, |any, (low, high)| any | ((*low <= code) & (code <= *high)))
-                };
-                cells.have_code(|code| within(code) != negated)
-            }
-            many => cells.have_code(|code| super::leafset::contains(many, code) != negated),
-        },
-        Test::Text { codes, .. } if !cells.are_texts() && codes.len() <= ASKED_AT_ONCE => {
-            let one_of = |code| codes.iter().fold(false, |any, one| any | (i64::from(*one) == code));
-            cells.have_code(|code| one_of(code) != negated)
+        Test::True => cells.mark_truth(!negated, marks),
+        Test::Null => cells.mark_nulls(negated, marks),
+        Test::Codes(intervals) if intervals.len() <= COMPARED_MAX => {
+            cells.mark_within(intervals.iter().copied(), negated, marks);
         }
-        test => cells.iter().map(|cell| holds(test, cell, negated)).collect(),
+        Test::Text { codes, .. } if !cells.are_texts() && codes.len() <= COMPARED_MAX => {
+            let intervals = codes.iter().map(|code| (i64::from(*code), i64::from(*code)));
+            cells.mark_within(intervals, negated, marks);
+        }
+        test => {
+            marks.clear();
+            marks.extend(cells.iter().map(|cell| holds(test, cell, negated)));
+        }
     }
 }
 
-/// How many cells a test is TRUE of.
-fn matching(test: &Test, cells: CellsRef<'_>) -> u32 {
-    match test {
-        Test::True => cells.trues(),
-        Test::Null => cells.nulls(),
-        Test::Never => 0,
-        Test::Codes(intervals) => intervals.iter().map(|(low, high)| cells.codes_within(*low, *high)).sum(),
-        Test::Text { codes, .. } if codes.len() == 1 && !cells.are_texts() => {
-            cells.codes_within(i64::from(codes[0]), i64::from(codes[0]))
+/// What the changes of a leaf are looked at in.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// Of each changed row, whether it satisfied the leaf and whether it does.
+    old: Vec<bool>,
+    new: Vec<bool>,
+    /// The places of rows that turned, the rows, and what they are now.
+    places: Vec<u16>,
+    rows: Vec<u16>,
+    truths: Vec<bool>,
+}
+
+impl Scratch {
+    fn compare(&mut self, patch: &PatchRef<'_>, test: &Test) {
+        mark_satisfied(test, patch.old, false, &mut self.old);
+        mark_satisfied(test, patch.new, false, &mut self.new);
+    }
+
+    /// Lists the rows for which a test has become TRUE by some changes, or is so no longer, in the order of the changes: of a row
+    /// that turned more than once the last one holds.
+    fn list_turned(&mut self, changes: &[PatchRef<'_>], test: &Test) {
+        self.rows.clear();
+        self.truths.clear();
+        for patch in changes {
+            self.compare(patch, test);
+            self.places.clear();
+            kernel::differing(&self.old, &self.new, &mut self.places);
+            self.rows.extend(self.places.iter().map(|place| patch.rows[usize::from(*place)]));
+            self.truths.extend(self.places.iter().map(|place| self.new[usize::from(*place)]));
         }
-        test => cells.iter().map(|cell| u32::from(holds(test, cell, false))).sum(),
     }
 }
 
@@ -88,11 +103,15 @@ impl<'a> Worker<'_, 'a> {
     }
 
     /// What changes add to the number of members that a leaf of the base has, and take from it.
-    pub(super) fn gained(&self, leaf: usize, chunk: u32) -> Result<i64> {
+    pub(super) fn gained(&mut self, leaf: usize, chunk: u32) -> Result<i64> {
         let leaf = &self.plan.leaves[leaf];
         let changes = self.plan.reader(leaf).changes(chunk)?;
-        let gained = |cells| i64::from(matching(&leaf.test, cells));
-        Ok(changes.iter().map(|patch| gained(patch.new) - gained(patch.old)).sum())
+        let marks = &mut self.scratch.new;
+        let mut matching = |cells| {
+            mark_satisfied(&leaf.test, cells, false, marks);
+            marks.iter().map(|mark| i64::from(*mark)).sum::<i64>()
+        };
+        Ok(changes.iter().map(|patch| matching(patch.new) - matching(patch.old)).sum())
     }
 
     /// NULLs of a leaf's column in a chunk.
@@ -139,7 +158,8 @@ impl<'a> Worker<'_, 'a> {
         words.fill(0);
         unite(base, &mut words);
         for patch in live.changes(chunk)? {
-            put(&mut words, patch.rows, &satisfied(&Test::True, patch.new, false));
+            patch.new.mark_truth(true, &mut self.scratch.new);
+            put(&mut words, patch.rows, &self.scratch.new);
         }
         clause.add_words(words, self);
         Ok(())
@@ -161,28 +181,49 @@ impl<'a> Worker<'_, 'a> {
         let plan = self.plan;
         let planned = &plan.leaves[leaf];
         let changes = plan.reader(planned).changes(chunk)?;
-        // What other leaves have put there stays, whatever the base says of a changed row.
-        let mut before: Vec<bool> = Vec::new();
-        if let Some(words) = &clause.made {
-            for patch in &changes {
-                before.extend(patch.rows.iter().map(|row| kernel::has(words, *row)));
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let members = self.turned_into(leaf, chunk, clause, &changes, &mut scratch);
+        self.scratch = scratch;
+        members
+    }
+
+    fn turned_into(
+        &mut self,
+        leaf: usize,
+        chunk: u32,
+        clause: &mut Clause<'a>,
+        changes: &[PatchRef<'_>],
+        scratch: &mut Scratch,
+    ) -> Result<u32> {
+        let test = &self.plan.leaves[leaf].test;
+        let gained = |new: &[bool]| new.iter().map(|truth| u32::from(*truth)).sum::<u32>();
+        let Some(words) = &clause.made else {
+            // Nobody else is there yet: what turned is turned in place.
+            clause.copying = true;
+            let mut members = self.base_into(leaf, chunk, clause)?;
+            clause.copying = false;
+            let (words, fresh) = clause.made(self);
+            if fresh {
+                words.fill(0);
             }
-        }
-        clause.copying = true;
-        let mut members = self.base_into(leaf, chunk, clause)?;
+            for patch in changes {
+                scratch.compare(patch, test);
+                members = members.saturating_add(gained(&scratch.new));
+                kernel::turn_members(words, patch.rows, &scratch.old, &scratch.new);
+            }
+            return Ok(members);
+        };
+        scratch.list_turned(changes, test);
+        let gained = gained(&scratch.truths);
+        // What other leaves have put there stays.
+        let both = scratch.truths.iter_mut().zip(&scratch.rows);
+        both.for_each(|(truth, row)| *truth |= kernel::has(words, *row));
+        clause.copying = !scratch.rows.is_empty();
+        let members = self.base_into(leaf, chunk, clause)?;
         clause.copying = false;
-        let (words, fresh) = clause.made(self);
-        if fresh {
-            words.fill(0);
-        }
-        let mut before = before.into_iter();
-        for patch in &changes {
-            let mut truths = satisfied(&planned.test, patch.new, false);
-            members += truths.iter().map(|truth| u32::from(*truth)).sum::<u32>();
-            truths.iter_mut().zip(&mut before).for_each(|(truth, before)| *truth |= before);
-            put(words, patch.rows, &truths);
-        }
-        Ok(members)
+        let (words, _) = clause.made(self);
+        put(words, &scratch.rows, &scratch.truths);
+        Ok(members.saturating_add(gained))
     }
 
     /// True where an overlaid leaf is NULL for somebody, or was changed to it.
@@ -207,7 +248,8 @@ impl<'a> Worker<'_, 'a> {
             }
         }
         for patch in reader.changes(chunk)? {
-            put(&mut words, patch.rows, &satisfied(&planned.test, patch.new, negated));
+            mark_satisfied(&planned.test, patch.new, negated, &mut self.scratch.new);
+            put(&mut words, patch.rows, &self.scratch.new);
         }
         if negated && self.live_cardinality(chunk)? < 1 << 16 {
             let mut live = Clause::new(false);

@@ -12,6 +12,75 @@ pub(super) const THIN_MEMBERS_MAX: u32 = 4_096;
 /// Members of a word that are written whether they are there or not.
 const AT_ONCE: usize = 4;
 
+/// Marks the codes from `low` to `high`; other marks stay.
+#[inline(always)]
+pub(super) fn mark_within(codes: &[i64], low: i64, high: i64, marks: &mut [bool]) {
+    if low > high {
+        return;
+    }
+    // One unsigned comparison: code − low ≤ high − low.
+    let span = high.wrapping_sub(low) as u64;
+    for (mark, code) in marks.iter_mut().zip(codes) {
+        *mark |= code.wrapping_sub(low) as u64 <= span;
+    }
+}
+
+/// Truths in a step.
+const STEP: usize = 8;
+
+/// Eight truths that differ are 1 in their bytes.
+#[inline(always)]
+fn differences(a: &[bool; STEP], b: &[bool; STEP]) -> u64 {
+    u64::from_le_bytes(a.map(u8::from)) ^ u64::from_le_bytes(b.map(u8::from))
+}
+
+/// Appends the places, ascending, where two lists of truths differ; at most 65,536 are compared.
+///
+/// Steps without a difference take hardly more than being read; in the others all places are written, and kept by the count.
+#[inline(always)]
+pub(super) fn differing(a: &[bool], b: &[bool], out: &mut Vec<u16>) {
+    let length = a.len().min(b.len()).min(1 << 16);
+    let ((a, ends_of_a), (b, ends_of_b)) = (a[..length].as_chunks::<STEP>(), b[..length].as_chunks::<STEP>());
+    let mut end = out.len();
+    out.resize(end + length, 0);
+    for (step, (a, b)) in a.iter().zip(b).enumerate() {
+        let differences = differences(a, b);
+        if differences == 0 {
+            continue;
+        }
+        let Some(slots) = out.get_mut(end..).and_then(|slots| slots.first_chunk_mut::<STEP>()) else { break };
+        let mut kept = 0;
+        for within in 0..STEP {
+            slots[kept & (STEP - 1)] = (STEP * step + within) as u16;
+            kept += (differences >> (8 * within) & 1) as usize;
+        }
+        end += kept;
+    }
+    out.truncate(end);
+    let ends = ends_of_a.iter().zip(ends_of_b).zip(STEP * a.len()..);
+    out.extend(ends.filter(|((a, b), _)| a != b).map(|(_, place)| place as u16));
+}
+
+/// Turns the bits of those `members`, which are distinct, of whom two truths differ.
+#[inline(always)]
+pub(super) fn turn_members(out: &mut Words, members: &[u16], a: &[bool], b: &[bool]) {
+    let length = members.len().min(a.len()).min(b.len());
+    let (steps, ends) = members[..length].as_chunks::<STEP>();
+    let ((a, ends_of_a), (b, ends_of_b)) = (a[..length].as_chunks::<STEP>(), b[..length].as_chunks::<STEP>());
+    for (members, (a, b)) in steps.iter().zip(a.iter().zip(b)) {
+        let differences = differences(a, b);
+        if differences == 0 {
+            continue;
+        }
+        for (within, member) in members.iter().enumerate() {
+            out[usize::from(member >> 6)] ^= (differences >> (8 * within) & 1) << (member & 63);
+        }
+    }
+    for (member, (a, b)) in ends.iter().zip(ends_of_a.iter().zip(ends_of_b)) {
+        out[usize::from(member >> 6)] ^= u64::from(a != b) << (member & 63);
+    }
+}
+
 /// Appends the members of a bitset to `out`, ascending.
 #[inline(always)]
 pub(super) fn decode_members(words: &Words, cardinality: u32, out: &mut Vec<u16>) {

@@ -116,6 +116,12 @@ dispatch! {
     count_members = bitset::count_members; (words: &Words, members: &[u16]) -> u32;
     /// Appends a number for each member, ascending: bit k of it says whether `slices[k]` has the member. At most 8 slices count.
     cells_of = array::cells_of, in AVX-512 cells_compressed; (members: &Words, slices: &[&Words], out: &mut Vec<u16>);
+    /// Marks the codes from `low` to `high`; other marks stay.
+    mark_within = array::mark_within; (codes: &[i64], low: i64, high: i64, marks: &mut [bool]);
+    /// Appends the places, ascending, where two lists of truths differ; at most 65,536 are compared.
+    differing = array::differing; (a: &[bool], b: &[bool], out: &mut Vec<u16>);
+    /// Turns the bits of those `members`, which are distinct, of whom two truths differ.
+    turn_members = array::turn_members; (out: &mut Words, members: &[u16], a: &[bool], b: &[bool]);
     /// Keeps those of `members` that satisfy the operand.
     retain_members = array::retain_members; (members: &mut Vec<u16>, operand: Operand<'_>);
 }
@@ -340,6 +346,31 @@ mod tests {
                 difference_into(&out, sets[0], &mut difference);
                 complement_into(&out, &mut complement);
                 prop_assert!((0..1024).all(|w| union[w] == out[w] | sets[0][w] && difference[w] == out[w] & !sets[0][w] && complement[w] == !out[w]));
+            }
+            FORCED.set(None);
+        }
+
+        #[test]
+        fn codes_are_marked_and_truths_compared_as_defined(codes in proptest::collection::vec(-9i64..9, 0..300), bounds in (-9i64..9, -9i64..9), other in proptest::collection::vec(any::<bool>(), 0..300)) {
+            let within = |code: &i64| (bounds.0..=bounds.1).contains(code);
+            for level in LEVELS.into_iter().filter(|level| *level <= available()) {
+                FORCED.set(Some(level));
+                let mut marks = other.clone();
+                mark_within(&codes, bounds.0, bounds.1, &mut marks);
+                for (at, mark) in marks.iter().enumerate() {
+                    prop_assert_eq!(*mark, other[at] || codes.get(at).is_some_and(within));
+                }
+                let mut places = vec![7];
+                differing(&marks, &other, &mut places);
+                let expected = (0..marks.len() as u16).filter(|at| marks[usize::from(*at)] != other[usize::from(*at)]);
+                prop_assert_eq!(&places[1..], &expected.collect::<Vec<u16>>()[..]);
+                let spread: Vec<u16> = (0..marks.len() as u16).map(|at| at.wrapping_mul(219)).collect();
+                let mut turned = [u64::MAX; 1024];
+                turn_members(&mut turned, &spread, &marks, &other);
+                for (at, member) in spread.iter().enumerate() {
+                    prop_assert_eq!(has(&turned, *member), marks[at] == other[at]);
+                }
+                prop_assert_eq!(cardinality(&turned) as usize, (1 << 16) - (places.len() - 1));
             }
             FORCED.set(None);
         }
