@@ -429,6 +429,18 @@ impl<'a> ColumnReader<'a> {
         changes.map_or(true, |changes| changes.iter().any(|patch| patch.new.nulls() > 0))
     }
 
+    /// The least and the greatest code that changed rows of a chunk hold, where all its changes are in parts, whose tables of
+    /// sections tell; the least is above the greatest where they hold none.
+    pub fn changed_zone(&self, chunk: u32) -> Option<(i64, i64)> {
+        let within = chunk as usize % RANGE_CHUNKS;
+        let changes = &self.ranges.get(chunk as usize / RANGE_CHUNKS)?.changes;
+        if changes.layers.iter().any(|layer| layer.patch(within).is_some()) {
+            return None;
+        }
+        let zones = changes.parts.iter().filter_map(|part| part.entry(within as u16));
+        zones.map(|entry| (entry.low, entry.high)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
     /// The least and the greatest code that was written.
     pub fn changed_bounds(&self) -> Option<(i64, i64)> {
         self.bounds

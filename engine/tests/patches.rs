@@ -49,7 +49,9 @@ fn read(patch: PatchRef<'_>) -> Vec<(u16, Cell, Cell)> {
     assert_eq!(patch.new.nulls(), is(CellRef::Null));
     assert_eq!(patch.new.trues(), is(CellRef::Truth(true)));
     let within = all.iter().filter(|(_, new, _)| matches!(new, Cell::Code(-2..=1))).count() as u32;
-    assert_eq!(patch.new.codes_within(-2, 1), within);
+    let mut marks = vec![true];
+    patch.new.mark_within([(-2, 0), (1, 1)].into_iter(), false, &mut marks);
+    assert_eq!(marks.iter().filter(|mark| **mark).count(), within as usize);
     for row in 0..=u16::MAX {
         let place = all.binary_search_by_key(&row, |(row, ..)| *row);
         assert_eq!(patch.cell(row), place.ok().map(|place| all[place].1.by_ref()));
@@ -141,7 +143,8 @@ proptest! {
 fn read_some(patch: PatchRef<'_>) {
     assert_eq!(patch.rows.len(), patch.new.iter().count());
     assert_eq!(patch.rows.len(), patch.old.iter().count());
-    let _ = (patch.new.nulls(), patch.new.trues(), patch.new.codes_within(i64::MIN, i64::MAX));
+    let _ = (patch.new.nulls(), patch.new.trues());
+    patch.new.mark_within([(i64::MIN, i64::MAX)].into_iter(), true, &mut Vec::new());
     patch.for_each_of(&[0, 1, 65_535], |place, _| assert!(place < 3));
     let _ = Patch::merged(&[patch, patch]);
     let _ = patch.section();

@@ -63,7 +63,7 @@ fn look_at(patch: PatchRef<'_>) {
     let rows: Vec<u16> = (0..=u16::MAX).step_by(301).collect();
     patch.for_each_of(&rows, |_, _| {});
     let _ = (patch.cell(7), patch.bounds(), patch.has_texts(), patch.new.trues(), patch.old.nulls());
-    let _ = patch.new.codes_within(-5, 5);
+    patch.new.mark_within([(-5, 5)].into_iter(), true, &mut Vec::new());
     patch.new.iter().chain(patch.old.iter()).for_each(drop);
     if patch.rows.is_sorted_by(|a, b| a < b) {
         let _ = Patch::merged(&[patch, patch]);

@@ -260,9 +260,12 @@ impl<'a> Search<'_, 'a> {
         finder.worker.begin(chunks.clone());
         for chunk in chunks.filter(|chunk| self.reader.is_changed(*chunk)) {
             self.cancel.check()?;
-            let changes = self.reader.changes(chunk)?;
             let threshold = self.threshold.load(Ordering::Relaxed);
             let wanted = self.order.codes_from(threshold);
+            if self.reader.changed_zone(chunk).is_some_and(|(low, high)| high < wanted.0 || wanted.1 < low) {
+                continue;
+            }
+            let changes = self.reader.changes(chunk)?;
             let (mut both, mut marks): (Vec<(u16, i64)>, Vec<bool>) = Default::default();
             for (nth, patch) in changes.iter().enumerate() {
                 patch.new.mark_within(std::iter::once(wanted), false, &mut marks);

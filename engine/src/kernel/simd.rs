@@ -368,7 +368,7 @@ mod tests {
                 let mut turned = [u64::MAX; 1024];
                 turn_members(&mut turned, &spread, &marks, &other);
                 for (at, member) in spread.iter().enumerate() {
-                    prop_assert_eq!(has(&turned, *member), marks[at] == other[at]);
+                    prop_assert_eq!(bitset::has(&turned, *member), marks[at] == other[at]);
                 }
                 prop_assert_eq!(cardinality(&turned) as usize, (1 << 16) - (places.len() - 1));
             }
