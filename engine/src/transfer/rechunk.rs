@@ -70,6 +70,18 @@ fn extend_values(to: &mut ColumnValues, from: &ColumnValues, rows: std::ops::Ran
     match (&mut *to, from) {
         (ColumnValues::Boolean(to), ColumnValues::Boolean(from)) => to.extend_from_slice(&from[rows]),
         (ColumnValues::Code(to), ColumnValues::Code(from)) => to.extend_from_slice(&from[rows]),
+        (ColumnValues::Text(to), ColumnValues::Text(from)) => {
+            let start = if rows.start == 0 { 0 } else { from.ends[rows.start - 1] };
+            let end = if rows.end == 0 { 0 } else { from.ends[rows.end - 1] };
+            let base = to.bytes.len() as u32;
+            if to.is_empty() {
+                // A chunk's worth of such rows, at once.
+                to.ends.reserve(CHUNK_MEMBERS);
+                to.bytes.reserve((end - start) as usize / rows.len().max(1) * CHUNK_MEMBERS);
+            }
+            to.bytes.extend_from_slice(&from.bytes[start as usize..end as usize]);
+            to.ends.extend(from.ends[rows].iter().map(|end| end - start + base));
+        }
         (ColumnValues::Text(to), from) => {
             for row in rows {
                 to.bytes.extend_from_slice(text_of(from, row));
