@@ -80,7 +80,8 @@ fn aggregate(cursor: &mut Cursor, function: FoldFunction, name: &str, start: Spa
     if cursor.keyword() == Keyword::FILTER && *cursor.peek_nth(1) == Token::LParen {
         cursor.take();
         cursor.take();
-        cursor.expect_keyword(Keyword::WHERE)?;
+        // DuckDB leaves the word out.
+        cursor.eat_keyword(Keyword::WHERE);
         filter = Some(condition(cursor)?);
         cursor.expect(&Token::RParen)?;
     }

@@ -399,6 +399,11 @@ fn prefix(cursor: &mut Cursor) -> Result<Node> {
 fn parenthesised(cursor: &mut Cursor) -> Result<Node> {
     let start = cursor.span();
     cursor.take();
+    if cursor.keyword() == Keyword::SELECT {
+        let select = grammar::select(cursor)?.into();
+        cursor.expect(&Token::RParen)?;
+        return Ok(Node::Term(Term { kind: TermKind::Select(select), span: start.to(cursor.last_span()) }));
+    }
     let inner = expression(cursor, binding::NONE)?;
     if *cursor.peek() != Token::RParen {
         return Err(cursor.expected("an operator or ')'"));
@@ -510,6 +515,14 @@ fn word(cursor: &mut Cursor, start: Span) -> Result<Node> {
             cast(inner, data_type, start.to(cursor.last_span()))
         }
         Keyword::CASE => case(cursor, start),
+        Keyword::EXISTS if call_follows => {
+            cursor.take();
+            cursor.take();
+            let select = grammar::select(cursor)?.into();
+            cursor.expect(&Token::RParen)?;
+            let span = start.to(cursor.last_span());
+            Ok(condition_node(Condition::Exists { select, span }, span))
+        }
         Keyword::EXTRACT if call_follows => extract(cursor, start),
         Keyword::DATE | Keyword::TIMESTAMP | Keyword::TIMESTAMPTZ if text_follows || zoned(cursor) => {
             let (data_type, _) = types::data_type(cursor)?;

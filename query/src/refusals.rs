@@ -23,7 +23,6 @@ pub(crate) fn check_keyword(tokens: &[TokenWithSpan], at: usize) -> Result<()> {
         Keyword::JOIN => ("JOIN", "one statement asks one table"),
         Keyword::OVER | Keyword::WINDOW if follows_call(tokens, at) => ("a window function", SELECT_SHAPE),
         Keyword::SIMILAR => ("SIMILAR TO", "write LIKE, or ~ with a regular expression"),
-        Keyword::EXISTS => ("EXISTS", "one statement asks one table"),
         Keyword::LATERAL | Keyword::QUALIFY => ("this clause", SELECT_SHAPE),
         Keyword::FETCH => ("FETCH FIRST", "write LIMIT n"),
         Keyword::COLLATE => ("COLLATE", "TEXT is compared and ordered by its UTF-8 bytes"),

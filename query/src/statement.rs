@@ -255,6 +255,11 @@ pub(crate) enum Condition {
         select: Arc<Select>,
         span: Span,
     },
+    /// `EXISTS (SELECT …)`
+    Exists {
+        select: Arc<Select>,
+        span: Span,
+    },
     /// `left IS DISTINCT FROM right`
     Distinct {
         left: Term,
@@ -327,6 +332,46 @@ pub(crate) enum TermKind {
     /// A condition as a value.
     Condition(Box<Condition>),
     Aggregate(Box<AggregateCall>),
+    /// `(SELECT …)`
+    Select(Arc<Select>),
+}
+
+impl Term {
+    /// True where this is so of the term or of one in it; what a SELECT in it says is not looked at.
+    pub(crate) fn any(&self, is: &mut dyn FnMut(&Term) -> bool) -> bool {
+        is(self)
+            || match &self.kind {
+                TermKind::Column(_) | TermKind::Constant(_) | TermKind::List(_) | TermKind::Select(_) => {
+                    false
+                }
+                TermKind::Array(terms) | TermKind::Call(_, terms) => terms.iter().any(|term| term.any(is)),
+                TermKind::Condition(condition) => condition.any_term(is),
+                TermKind::Aggregate(call) => {
+                    call.argument.as_ref().is_some_and(|term| term.any(is))
+                        || call.filter.as_ref().is_some_and(|filter| filter.any_term(is))
+                }
+            }
+    }
+}
+
+impl Condition {
+    /// [`Term::any`] of its terms.
+    pub(crate) fn any_term(&self, is: &mut dyn FnMut(&Term) -> bool) -> bool {
+        match self {
+            Condition::And(terms) | Condition::Or(terms) => terms.iter().any(|term| term.any_term(is)),
+            Condition::Not(inner) => inner.any_term(is),
+            Condition::Term(term) | Condition::Is { term, .. } | Condition::InSelect { left: term, .. } => {
+                term.any(is)
+            }
+            Condition::Compare { left, right, .. }
+            | Condition::Distinct { left, right }
+            | Condition::Quantified { left, right, .. }
+            | Condition::Matches { left, pattern: right, .. }
+            | Condition::Sets { left, right, .. } => left.any(is) || right.any(is),
+            Condition::In { left, list } => left.any(is) || list.iter().any(|term| term.any(is)),
+            Condition::Exists { .. } | Condition::Audience(_) => false,
+        }
+    }
 }
 
 /// What is called.

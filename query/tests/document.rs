@@ -136,12 +136,8 @@ fn every_statement_of_the_page_is_answered_as_it_shows() {
 
 /// The audiences `s01`, … of the page have exactly the members that an independent engine computed.
 fn the_audiences_have_their_members(db: &Database) {
-    let mut checked = 0;
-    for file in
-        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/retailer/answers")).unwrap()
-    {
-        let path = file.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_lowercase();
+    for name in ["S01", "S03", "S04", "S05", "S06", "S07", "S09", "S10"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/retailer/answers/{name}.csv"));
         let answers = std::fs::read_to_string(&path).unwrap();
         let expected: BTreeSet<i64> =
             answers.lines().skip(1).map(|line| line.trim().parse().unwrap()).collect();
@@ -150,7 +146,5 @@ fn the_audiences_have_their_members(db: &Database) {
         let found = session.execute(&format!("SELECT id FROM {name}")).unwrap();
         let found: BTreeSet<i64> = found.rows().map(|row| row.get::<i64>(0).unwrap()).collect();
         assert_eq!(found, expected, "{name}");
-        checked += 1;
     }
-    assert_eq!(checked, 8, "S01, S03 to S07, S09 and S10");
 }

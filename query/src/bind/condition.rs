@@ -14,7 +14,7 @@ use muster_engine::value::Value;
 use std::sync::Arc;
 
 /// The most values that a SELECT after IN may have.
-const SELECTED_MAX: usize = 1_000_000;
+pub(super) const SELECTED_MAX: usize = 1_000_000;
 
 impl<'a> Names<'a> {
     /// Binds a condition.
@@ -32,7 +32,11 @@ impl<'a> Names<'a> {
     /// A condition without AND, OR and NOT. Apart from them, so that nesting costs a small frame a level.
     #[inline(never)]
     fn leaf(&self, condition: &Condition) -> Result<Predicate> {
+        if condition.any_term(&mut |term| matches!(term.kind, TermKind::Select(_))) {
+            return self.related(condition);
+        }
         match condition {
+            Condition::Exists { select, span } => self.exists(select, *span),
             Condition::Term(term) => self.bare(term),
             Condition::Compare { left, op, right } => {
                 let (left, right) = (self.folded(left)?, self.folded(right)?);
@@ -91,6 +95,8 @@ impl<'a> Names<'a> {
             TermKind::Call(..) | TermKind::Aggregate(_) => {
                 return Ok(Predicate::Holds(self.boolean(term, &mut Plain, 0)?));
             }
+            // Asked before: see `leaf`.
+            TermKind::Select(_) => return self.related(&Condition::Term(term.clone())),
             TermKind::Constant(constant) => constant,
         };
         match boolean(constant.clone(), term.span)? {
@@ -145,7 +151,7 @@ impl<'a> Names<'a> {
     }
 
     /// `left IN (SELECT column FROM …)`: a condition, where the SELECT is of this table's keys; else its values, now.
-    fn in_select(&self, left: &Term, select: &Arc<Select>, span: Span) -> Result<Predicate> {
+    pub(super) fn in_select(&self, left: &Term, select: &Arc<Select>, span: Span) -> Result<Predicate> {
         let plan = select::plan_shared(select, &self.context)?;
         let TermKind::Column(name) = &left.kind else {
             return Err(Error::unsupported(left.span, "only a column is asked for IN a SELECT")
@@ -163,13 +169,7 @@ impl<'a> Names<'a> {
             let message = format!("the SELECT after IN has one column, not {}", plan.columns().len());
             return Err(type_error(span, message));
         };
-        let (from, to) = (output.data_type, column.data_type);
-        let comparable =
-            from == to || (from.is_number() && to.is_number()) || (from.is_time() && to.is_time());
-        if !comparable || to == DataType::TextArray {
-            let message = format!("column \"{}\" is {to} and cannot be IN a SELECT of {from}", column.name);
-            return Err(type_error(span, message));
-        }
+        self.check_selected(output.data_type, column, span)?;
         if self.context.kept.is_some() {
             let message = "the values of a SELECT would be kept as they are now";
             return Err(Error::unsupported(span, message).advise(
@@ -180,9 +180,7 @@ impl<'a> Names<'a> {
         let mut literals = Vec::new();
         for row in rows.rows() {
             if literals.len() == SELECTED_MAX {
-                let message = format!("the SELECT after IN has more than {SELECTED_MAX} rows");
-                return Err(Error::query(QueryErrorKind::Limit, span, message)
-                    .advise("make its members a static audience: CREATE STATIC AUDIENCE … AS SELECT …"));
+                return Err(too_many_selected(span));
             }
             let Some(value) = row.values().first() else { continue };
             literals.push(match value {
@@ -191,6 +189,18 @@ impl<'a> Names<'a> {
             });
         }
         Ok(Predicate::In { column: column.id, literals })
+    }
+
+    /// Refuses a column of a type that is never equal to what a SELECT answers.
+    pub(super) fn check_selected(&self, from: DataType, column: &Column, span: Span) -> Result<()> {
+        let to = column.data_type;
+        let comparable =
+            from == to || (from.is_number() && to.is_number()) || (from.is_time() && to.is_time());
+        if comparable && to != DataType::TextArray {
+            return Ok(());
+        }
+        let message = format!("column \"{}\" is {to} and cannot be IN a SELECT of {from}", column.name);
+        Err(type_error(span, message))
     }
 
     /// `a IS DISTINCT FROM b`, which is never unknown.
@@ -386,4 +396,10 @@ impl<'a> Names<'a> {
             format!("expected a TEXT[] column, found the {} column \"{}\"", column.data_type, column.name);
         Err(type_error(span, message).advise(TAGS_ADVICE))
     }
+}
+
+pub(super) fn too_many_selected(span: Span) -> Error {
+    let message = format!("the SELECT has more than {SELECTED_MAX} rows");
+    Error::query(QueryErrorKind::Limit, span, message)
+        .advise("make its members a static audience: CREATE STATIC AUDIENCE … AS SELECT …")
 }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `source` | of FROM: a table, the columns that can be named, the members that are meant |
 //! | `condition` | of a condition: a [`Predicate`], from leaves that indexes answer where it can |
+//! | `related` | of a condition about the rows of another table that belong to a member: a [`Predicate`] |
 //! | `truth` | of a condition that is computed: a BOOLEAN expression |
 //! | `value` | of any value: a typed [`muster_engine::Expr`] |
 //! | `function` | of a function's name: what the engine calls it, and its type |
@@ -19,6 +20,7 @@ mod assign;
 mod condition;
 mod function;
 mod literal;
+mod related;
 mod source;
 mod truth;
 mod value;

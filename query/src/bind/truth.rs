@@ -151,7 +151,7 @@ impl Names<'_> {
                     if op == SetOp::Overlaps { Function::HasAny(tags) } else { Function::HasAll(tags) };
                 Expr::call(function, [Expr::Column(column)])
             }
-            Condition::InSelect { span, .. } => {
+            Condition::InSelect { span, .. } | Condition::Exists { span, .. } => {
                 return Err(Error::unsupported(*span, "a SELECT inside a value is not supported")
                     .advise("it can stand in WHERE, joined by AND, OR and NOT"));
             }

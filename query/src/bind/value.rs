@@ -124,6 +124,8 @@ impl Names<'_> {
                 Ok(self.constant(Constant::Value(tags), span))
             }
             TermKind::Aggregate(_) => Err(type_error(span, "an aggregate cannot stand here")),
+            TermKind::Select(_) => Err(Error::unsupported(span, "a SELECT is no value here")
+                .advise("it can be compared in WHERE, joined by AND, OR and NOT")),
             TermKind::Call(call, terms) => {
                 let mut arguments = Vec::with_capacity(terms.len());
                 for term in terms {

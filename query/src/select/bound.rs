@@ -102,30 +102,9 @@ fn name_of(term: &Term) -> String {
     }
 }
 
-fn has_aggregate(term: &Term) -> bool {
-    match &term.kind {
-        TermKind::Aggregate(_) => true,
-        TermKind::Call(_, arguments) => arguments.iter().any(has_aggregate),
-        TermKind::Condition(condition) => condition_has_aggregate(condition),
-        _ => false,
-    }
-}
-
-fn condition_has_aggregate(condition: &Condition) -> bool {
-    match condition {
-        Condition::And(terms) | Condition::Or(terms) => terms.iter().any(condition_has_aggregate),
-        Condition::Not(inner) => condition_has_aggregate(inner),
-        Condition::Term(term) | Condition::Is { term, .. } | Condition::InSelect { left: term, .. } => {
-            has_aggregate(term)
-        }
-        Condition::Compare { left, right, .. }
-        | Condition::Distinct { left, right }
-        | Condition::Quantified { left, right, .. }
-        | Condition::Matches { left, pattern: right, .. }
-        | Condition::Sets { left, right, .. } => has_aggregate(left) || has_aggregate(right),
-        Condition::In { left, list } => has_aggregate(left) || list.iter().any(has_aggregate),
-        Condition::Audience(_) => false,
-    }
+/// True where a value aggregates.
+pub(crate) fn has_aggregate(term: &Term) -> bool {
+    term.any(&mut |term| matches!(term.kind, TermKind::Aggregate(_)))
 }
 
 struct Binder<'a, 's> {
@@ -345,7 +324,7 @@ fn not_grouped(name: &str, span: Span) -> Error {
 }
 
 /// The number of a value of a group: its keys, then its aggregates.
-pub(super) fn slot_id(at: usize) -> ColumnId {
+pub(crate) fn slot_id(at: usize) -> ColumnId {
     ColumnId(at as u32 + 1)
 }
 

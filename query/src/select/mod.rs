@@ -19,6 +19,7 @@ use crate::error::{Error, Result, Span};
 use crate::outcome::{Outcome, OutcomeColumn};
 use crate::statement::Select;
 use bound::Bound;
+pub(crate) use bound::{has_aggregate, slot_id};
 use muster_engine::catalog::ViewId;
 use muster_engine::exec::{Count, Members, Scope, Sink, Stats, evaluate};
 use muster_engine::expr::Expr;
