@@ -8,8 +8,10 @@
 
 pub mod codec;
 mod depends;
+mod related;
 
 pub use depends::Dependency;
+pub use related::{GroupAggregate, Related, RelatedRows, slot_id};
 
 use crate::expr::Expr;
 use crate::schema::ColumnId;
@@ -167,6 +169,8 @@ pub enum Predicate {
     Holds(Expr),
     /// The members of an audience of the same table; never unknown.
     Audience(AudienceId),
+    /// What the rows of other tables say of a member.
+    Related(Arc<Related>),
     /// The members of a set of ordinals; never unknown. Of one snapshot, so the catalog does not store it.
     Members(Arc<RoaringBitmap>),
 }

@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::statement::Statement;
 use crate::{parse, select};
 use muster_engine::eval::eval;
-use muster_engine::exec::{Members, project};
+use muster_engine::exec::{Members, project, resolve};
 use muster_engine::predicate::{Dependency, Predicate, Truth};
 use muster_engine::schema::ColumnId;
 use muster_engine::value::Value;
@@ -28,7 +28,8 @@ impl Session {
             select::Ask { snapshot: &snapshot, table, predicate: plan.predicate(), cancel: &self.cancel };
         let (found, _) = ask.evaluate(&Members)?;
 
-        let predicate = snapshot.expand(table, plan.predicate())?;
+        let predicate = resolve(&snapshot, table, plan.predicate(), &self.cancel)?;
+        let predicate = snapshot.expand(table, &predicate)?;
         // Those that the schema has not are the lists of static audiences.
         let mut columns: Vec<ColumnId> = Vec::new();
         predicate.for_each_dependency(&mut |needed| match needed {

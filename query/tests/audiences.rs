@@ -52,6 +52,10 @@ fn every_audience_of_the_retailer_has_its_members() {
             answers.lines().skip(1).map(|line| line.trim().parse().unwrap()).collect();
         assert_eq!(found, expected, "{name}: {sql}");
         assert_eq!(outcome.rows().count(), expected.len(), "{name}: a member twice");
+        session.execute(&format!("CREATE AUDIENCE {name} AS {sql}")).unwrap();
+        let kept = session.execute(&format!("SELECT id FROM {name}")).unwrap();
+        let kept: BTreeSet<i64> = kept.rows().map(|row| row.get(0).unwrap()).collect();
+        assert_eq!(kept, expected, "{name} as an audience");
     }
     assert_eq!(audiences.len(), 23);
 }

@@ -35,11 +35,18 @@ proptest! {
         rows in proptest::collection::vec((proptest::option::of(0i64..14), 0i64..3, proptest::option::of(-2i64..4)), 0..40),
         few in 0i64..3,
     ) {
-        let directory = tempfile::tempdir().unwrap();
-        let db = Database::open(directory.path().join("db")).unwrap();
+        let path = tempfile::tempdir().unwrap();
+        let open = || Database::open(path.path().join("db")).unwrap();
+        let db = open();
         let mut session = db.session();
         session.execute("CREATE TABLE members (id BIGINT PRIMARY KEY, grp BIGINT)").unwrap();
         session.execute("CREATE TABLE rows (whose BIGINT, kind BIGINT, amount BIGINT)").unwrap();
+        let asked: Vec<Asked<'_>> = ["m.id", "m.grp"].into_iter().flat_map(|tie| asked(tie, &groups, &rows, few)).collect();
+        // Defined before there are rows, they follow them.
+        for (number, (condition, _)) in asked.iter().enumerate() {
+            let sql = format!("CREATE AUDIENCE a{number} AS SELECT id FROM members m WHERE {condition}");
+            session.execute(&sql).map_err(|error| error.render(&sql)).unwrap();
+        }
         for (id, group) in groups.iter().enumerate() {
             session.execute(&format!("INSERT INTO members VALUES ({id}, {})", null_or(*group))).unwrap();
         }
@@ -47,33 +54,83 @@ proptest! {
             let values = format!("({}, {kind}, {})", null_or(*whose), null_or(*amount));
             session.execute(&format!("INSERT INTO rows VALUES {values}")).unwrap();
         }
-        for tie in ["m.id", "m.grp"] {
-            let rows_of = |id: usize| -> Vec<&Row> {
-                let value = if tie == "m.id" { Some(id as i64) } else { groups[id] };
-                rows.iter().filter(|row| value.is_some() && row.0 == value).collect()
-            };
-            let of_kind = |id: usize| -> Vec<&Row> { rows_of(id).into_iter().filter(|row| row.1 == 1).collect() };
-            let select = |what: &str| format!("(SELECT {what} FROM rows r WHERE r.whose = {tie})");
-            let select_kind = |what: &str| format!("(SELECT {what} FROM rows r WHERE kind = 1 AND {tie} = r.whose)");
-            let conditions: Vec<Asked<'_>> = vec![
-                (format!("EXISTS {}", select("1")), Box::new(|id| Some(!rows_of(id).is_empty()))),
-                (format!("NOT EXISTS {}", select_kind("*")), Box::new(|id| Some(of_kind(id).is_empty()))),
-                (format!("{} < {few}", select("count(*)")), Box::new(|id| Some((rows_of(id).len() as i64) < few))),
-                (format!("{} >= {few}", select_kind("count(amount)")), Box::new(|id| Some(of_kind(id).iter().filter(|row| row.2.is_some()).count() as i64 >= few))),
-                (format!("{} > {few}", select("sum(amount)")), Box::new(|id| sum(&rows_of(id)).map(|sum| sum > few))),
-                (format!("{} IS NULL", select("max(amount)")), Box::new(|id| Some(sum(&rows_of(id)).is_none()))),
-                (format!("coalesce({}, 0) = {few}", select("sum(amount)")), Box::new(|id| Some(sum(&rows_of(id)).unwrap_or(0) == few))),
-                (format!("{} < 2 * {}", select_kind("sum(amount)"), select("count(*)")), Box::new(|id| sum(&of_kind(id)).map(|sum| sum < 2 * rows_of(id).len() as i64))),
-                (format!("{} IN (0, {few})", select("count(*)")), Box::new(|id| Some([0, few].contains(&(rows_of(id).len() as i64))))),
-            ];
-            for (condition, truth) in conditions {
-                let expected = |wanted: bool| -> Vec<i64> {
-                    (0..groups.len()).filter(|id| truth(*id) == Some(wanted)).map(|id| id as i64).collect()
-                };
-                prop_assert_eq!(ids(&mut session, &condition), expected(true), "{}", condition);
-                let negated = format!("NOT ({condition})");
-                prop_assert_eq!(ids(&mut session, &negated), expected(false), "{}", negated);
-            }
+        let expected = |truth: &dyn Fn(usize) -> Option<bool>, wanted: bool| -> Vec<i64> {
+            (0..groups.len()).filter(|id| truth(*id) == Some(wanted)).map(|id| id as i64).collect()
+        };
+        for (condition, truth) in &asked {
+            prop_assert_eq!(ids(&mut session, condition), expected(truth, true), "{}", condition);
+            let negated = format!("NOT ({condition})");
+            prop_assert_eq!(ids(&mut session, &negated), expected(truth, false), "{}", negated);
+        }
+        drop(session);
+        drop(db);
+        let db = open();
+        let mut session = db.session();
+        for (number, (condition, truth)) in asked.iter().enumerate() {
+            let known = expected(truth, true);
+            prop_assert_eq!(&ids(&mut session, &format!("in_audience('a{number}')")), &known, "{}", condition);
+            // Who is unknown is outside.
+            let outside: Vec<i64> = (0..groups.len() as i64).filter(|id| !known.contains(id)).collect();
+            prop_assert_eq!(ids(&mut session, &format!("NOT in_audience('a{number}')")), outside, "{}", condition);
         }
     }
+}
+
+/// Conditions by one tie, with a loop's answers.
+fn asked<'r>(tie: &'static str, groups: &'r [Option<i64>], rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
+    let rows_of = move |id: usize| -> Vec<&'r Row> {
+        let value = if tie == "m.id" { Some(id as i64) } else { groups[id] };
+        rows.iter().filter(|row| value.is_some() && row.0 == value).collect()
+    };
+    let of_kind =
+        move |id: usize| -> Vec<&'r Row> { rows_of(id).into_iter().filter(|row| row.1 == 1).collect() };
+    let count = move |id: usize| rows_of(id).len() as i64;
+    let known = move |id: usize| of_kind(id).iter().filter(|row| row.2.is_some()).count() as i64;
+    let own = move |id: usize| if tie == "m.id" { Some(id as i64) } else { groups[id] };
+    // `x IN`: a hit, else unknown beside a NULL on either side, unless there is nothing to be in.
+    let within = move |id: usize, values: Vec<Option<i64>>| match own(id) {
+        _ if values.is_empty() => Some(false),
+        None => None,
+        Some(own) if values.contains(&Some(own)) => Some(true),
+        Some(_) if values.contains(&None) => None,
+        Some(_) => Some(false),
+    };
+    let select = |what: &str| format!("(SELECT {what} FROM rows r WHERE r.whose = {tie})");
+    let select_kind = |what: &str| format!("(SELECT {what} FROM rows r WHERE kind = 1 AND {tie} = r.whose)");
+    let at_least = move |kind: i64, wanted: usize| -> Vec<Option<i64>> {
+        let count = |value: Option<i64>| rows.iter().filter(|row| row.0 == value && row.1 >= kind).count();
+        let all = rows.iter().filter(|row| row.1 >= kind).map(|row| row.0);
+        all.filter(|value| count(*value) >= wanted).collect()
+    };
+    vec![
+        (format!("EXISTS {}", select("1")), Box::new(move |id| Some(count(id) > 0))),
+        (format!("NOT EXISTS {}", select_kind("*")), Box::new(move |id| Some(of_kind(id).is_empty()))),
+        (format!("{} < {few}", select("count(*)")), Box::new(move |id| Some(count(id) < few))),
+        (format!("{} >= {few}", select_kind("count(amount)")), Box::new(move |id| Some(known(id) >= few))),
+        (
+            format!("{} > {few}", select("sum(amount)")),
+            Box::new(move |id| sum(&rows_of(id)).map(|sum| sum > few)),
+        ),
+        (format!("{} IS NULL", select("max(amount)")), Box::new(move |id| Some(sum(&rows_of(id)).is_none()))),
+        (
+            format!("coalesce({}, 0) = {few}", select("sum(amount)")),
+            Box::new(move |id| Some(sum(&rows_of(id)).unwrap_or(0) == few)),
+        ),
+        (
+            format!("{} < 2 * {}", select_kind("sum(amount)"), select("count(*)")),
+            Box::new(move |id| sum(&of_kind(id)).map(|sum| sum < 2 * count(id))),
+        ),
+        (
+            format!("{} IN (0, {few})", select("count(*)")),
+            Box::new(move |id| Some([0, few].contains(&count(id)))),
+        ),
+        (
+            format!("{tie} IN (SELECT whose FROM rows WHERE kind >= {few})"),
+            Box::new(move |id| within(id, at_least(few, 1))),
+        ),
+        (
+            format!("{tie} IN (SELECT whose FROM rows GROUP BY whose HAVING count(*) >= 2)"),
+            Box::new(move |id| within(id, at_least(0, 2))),
+        ),
+    ]
 }

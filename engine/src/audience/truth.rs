@@ -4,8 +4,9 @@
 //! the column is NULL, but for NULLs among their literals, which are dealt with here.
 
 use crate::expr::{Expr, Function};
-use crate::predicate::{Literal, Predicate, Truth};
+use crate::predicate::{Literal, Predicate, Related, Truth};
 use crate::value::Value;
+use std::sync::Arc;
 
 /// A condition that is TRUE where `predicate` is `truth`, and FALSE everywhere else: it is never unknown.
 pub fn certainly(predicate: &Predicate, truth: bool) -> Predicate {
@@ -22,6 +23,11 @@ pub fn certainly(predicate: &Predicate, truth: bool) -> Predicate {
         Predicate::Or(terms) => Predicate::And(each(terms)),
         Predicate::Not(inner) => certainly(inner, !truth),
         Predicate::IsNull(_) | Predicate::Audience(_) | Predicate::Members(_) => directed(predicate.clone()),
+        // Said of what it comes to.
+        Predicate::Related(related) if related.certainly.is_none() => {
+            Predicate::Related(Arc::new(Related { certainly: Some(truth), ..Related::clone(related) }))
+        }
+        Predicate::Related(_) => directed(predicate.clone()),
         Predicate::Holds(expr) => {
             let wanted = Expr::value(Value::Boolean(truth));
             Predicate::Holds(Expr::call(Function::Same, [expr.clone(), wanted]))

@@ -91,8 +91,12 @@ fn needed(table: TableId, definition: Option<&Definition>) -> BTreeSet<Subject> 
     if let Some(definition) = definition {
         needed.extend(definition.views().iter().map(|view| Subject::Relation(Relation::View(*view))));
         definition.predicate().for_each_dependency(&mut |dependency| {
+            if let Dependency::ColumnOf(table, _) = dependency {
+                needed.insert(Subject::Relation(Relation::Table(table)));
+            }
             needed.insert(match dependency {
                 Dependency::Column(column) => Subject::Column(table, column),
+                Dependency::ColumnOf(table, column) => Subject::Column(table, column),
                 Dependency::Audience(audience) => Subject::Relation(Relation::Audience(audience)),
             });
         });

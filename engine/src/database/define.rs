@@ -12,6 +12,7 @@ use crate::catalog::{
     ViewRecord,
 };
 use crate::control::Cancel;
+use crate::expr::{Expr, Function};
 use crate::member::KeyLayout;
 use crate::plan::Plan;
 use crate::predicate::{AudienceId, Predicate};
@@ -254,10 +255,37 @@ impl Catalog {
 
 /// Plans a condition, to see that it can be asked.
 fn check_predicate(state: &State, table: TableId, predicate: &Predicate) -> Result<()> {
-    match state.tables.get(&table) {
-        Some(table) => Plan::new(table, predicate, 0).map(drop),
-        None => Err(Error::Invalid(format!("there is no table {}", table.0))),
-    }
+    let open = |table: TableId| {
+        state.tables.get(&table).ok_or_else(|| Error::Invalid(format!("there is no table {}", table.0)))
+    };
+    let asked = open(table)?;
+    Plan::check(asked, predicate)?;
+    let definition = match predicate {
+        Predicate::Audience(audience) => asked.audience(*audience).unwrap_or(predicate),
+        predicate => predicate,
+    };
+    let mut checked = Ok(());
+    definition.for_each_related(&mut |related| {
+        for rows in &related.rows {
+            let check = || {
+                let columns = rows.aggregates.iter().filter_map(|aggregate| aggregate.argument.as_ref());
+                let columns = columns
+                    .cloned()
+                    .map(|argument| Predicate::Holds(Expr::call(Function::IsNull, [argument])));
+                let filters = rows.aggregates.iter().filter_map(|aggregate| aggregate.filter.clone());
+                let all = [rows.condition.clone(), Predicate::IsNull(rows.by)];
+                check_predicate(
+                    state,
+                    rows.table,
+                    &Predicate::And(all.into_iter().chain(columns).chain(filters).collect()),
+                )
+            };
+            if checked.is_ok() {
+                checked = check();
+            }
+        }
+    });
+    checked
 }
 
 /// Plans an audience and all that name it, inside and outside.

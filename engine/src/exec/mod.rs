@@ -10,17 +10,21 @@ mod clause;
 mod codeset;
 pub(crate) mod compute;
 mod front;
+mod grouping;
 mod leafset;
 mod overlap;
 mod overlay;
 mod project;
 mod ranks;
+mod related;
 mod share;
 mod sink;
 
 pub(crate) use clause::{put, words_of};
+pub use grouping::Grouping;
 pub use overlap::{OVERLAP_SETS_MAX, Overlap, overlap};
 pub use project::{project, value_at};
+pub use related::{RELATED_VALUES_MAX, resolve};
 pub use sink::{
     Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,
     PROFILE_VALUES_MAX, Profile, Sink, Top, key_bytes,
@@ -118,8 +122,9 @@ pub fn evaluate<S: Sink>(
     cancel: &Cancel,
     sink: &S,
 ) -> Result<(S::Output, Stats)> {
+    let predicate = resolve(snapshot, table, predicate, cancel)?;
     let table = snapshot.table(table)?;
-    let plan = Plan::cancellable(table, predicate, snapshot.now_micros(), cancel)?;
+    let plan = Plan::cancellable(table, &predicate, snapshot.now_micros(), cancel)?;
     let reader = sink.open(table)?;
     let all = 0..table.chunks();
     let span = scope.chunks.clone().unwrap_or(all.clone());

@@ -5,7 +5,7 @@
 //! and among each other in a bitset that is set for one list and cleared again. No pair is materialised.
 
 use super::chunk::{Answer, Worker};
-use super::{Stats, TASK_CHUNKS, share, tasks_of};
+use super::{Stats, TASK_CHUNKS, resolve, share, tasks_of};
 use crate::control::Cancel;
 use crate::kernel::{self, Lanes};
 use crate::plan::{Node, Plan};
@@ -67,6 +67,8 @@ pub fn overlap(
             predicates.len()
         )));
     }
+    let predicates = predicates.iter().map(|predicate| resolve(snapshot, table, predicate, cancel));
+    let predicates = predicates.collect::<Result<Vec<_>>>()?;
     let table = snapshot.table(table)?;
     let plans =
         predicates.iter().map(|predicate| Plan::cancellable(table, predicate, snapshot.now_micros(), cancel));

@@ -236,6 +236,18 @@ impl Expr {
         Expr::Call { function, arguments: arguments.into_iter().collect() }
     }
 
+    /// The same of other columns; `None` where `other` has none for one of them.
+    pub fn with_columns(&self, other: &dyn Fn(ColumnId) -> Option<ColumnId>) -> Option<Expr> {
+        Some(match self {
+            Expr::Column(column) => Expr::Column(other(*column)?),
+            Expr::Literal(_) | Expr::Ordinal => self.clone(),
+            Expr::Call { function, arguments } => {
+                let arguments = arguments.iter().map(|argument| argument.with_columns(other));
+                Expr::Call { function: function.clone(), arguments: arguments.collect::<Option<_>>()? }
+            }
+        })
+    }
+
     /// Names every column that is read, perhaps more than once.
     pub fn for_each_column(&self, hear: &mut impl FnMut(ColumnId)) {
         match self {

@@ -3,6 +3,8 @@
 use super::{Leaf, Node, Plan, Test};
 use crate::Result;
 use crate::Snapshot;
+use crate::control::Cancel;
+use crate::exec::resolve;
 use crate::predicate::Predicate;
 use crate::schema::TableId;
 use muster_storage::format::SectionKind;
@@ -31,8 +33,9 @@ impl Explained {
 
 /// What is expected of a clause by itself. Cost: that of planning it.
 pub fn explain(snapshot: &Snapshot, table: TableId, predicate: &Predicate) -> Result<Explained> {
+    let predicate = resolve(snapshot, table, predicate, &Cancel::default())?;
     let table = snapshot.table(table)?;
-    let plan = Plan::new(table, predicate, snapshot.now_micros())?;
+    let plan = Plan::new(table, &predicate, snapshot.now_micros())?;
     Ok(Explained {
         share: plan.share,
         bytes: (plan.chunk_bytes * f64::from(table.chunks())) as u64,

@@ -133,6 +133,13 @@ impl Planner<'_, '_> {
                 }
                 self.leaf(ColumnId::LIVE, Test::Ordinals(members.iter().collect()), negated)
             }
+            Predicate::Related(related) if self.checking => {
+                self.reader(related.column)?;
+                self.leaf(related.column, Test::Null, negated)
+            }
+            Predicate::Related(_) => Err(Error::Invalid(
+                "what rows of other tables say is not planned, but resolved before".into(),
+            )),
             Predicate::Const(_)
             | Predicate::And(_)
             | Predicate::Or(_)

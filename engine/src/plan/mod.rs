@@ -87,11 +87,27 @@ impl<'a> Plan<'a> {
         now_micros: i64,
         cancel: &Cancel,
     ) -> Result<Plan<'a>> {
+        Plan::of(table, predicate, now_micros, cancel, false)
+    }
+
+    /// Plans a predicate to see that it can be asked, but for what rows of other tables say.
+    pub(crate) fn check(table: &'a TableState, predicate: &Predicate) -> Result<()> {
+        Plan::of(table, predicate, 0, &Cancel::default(), true).map(drop)
+    }
+
+    fn of(
+        table: &'a TableState,
+        predicate: &Predicate,
+        now_micros: i64,
+        cancel: &Cancel,
+        checking: bool,
+    ) -> Result<Plan<'a>> {
         let live = table.reader(ColumnId::LIVE)?;
         let mut planner = Planner {
             table,
             now_micros,
             cancel,
+            checking,
             audiences: 0,
             columns: Vec::new(),
             readers: Vec::new(),
@@ -179,6 +195,8 @@ struct Planner<'a, 'c> {
     now_micros: i64,
     /// Looked at before each expression: one can walk a dictionary of a million texts.
     cancel: &'c Cancel,
+    /// True where nothing is asked of the plan.
+    checking: bool,
     /// Audiences resolved so far.
     audiences: usize,
     columns: Vec<ColumnId>,

@@ -22,7 +22,7 @@ use write::Writer;
 /// The version of the encoding.
 pub const PREDICATE_VERSION: u16 = 1;
 
-/// Tags of predicates and expressions that nothing uses yet: for leaves about child tables.
+/// Tags of predicates and expressions for leaves about child tables; only the first is used, of predicates.
 pub const RESERVED: RangeInclusive<u16> = 0x0100..=0x01ff;
 
 /// The bytes of a predicate.

@@ -235,6 +235,7 @@ impl Model {
             definition.predicate().for_each_dependency(&mut |dependency| {
                 needed.push(match dependency {
                     Dependency::Column(column) => Subject::Column(table, column),
+                    Dependency::ColumnOf(table, column) => Subject::Column(table, column),
                     Dependency::Audience(id) => {
                         let audience = self.audiences().into_iter().find(|a| a.id == id).unwrap();
                         Subject::Named(audience.name.clone())

@@ -46,7 +46,7 @@ pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &C
         clauses.push(Clause { predicate, expected });
     }
     let source = plan.source().clone();
-    let renderer = Renderer { source: &source, snapshot };
+    let renderer = Renderer { source: &source, snapshot, slots: &[] };
     let goal = plan.describe(&renderer);
     if !analyze {
         return Ok(expected(&source.schema.name, rows, &clauses, &renderer, goal));

@@ -2,12 +2,16 @@
 //! longer means them; under the names that columns have now.
 
 use crate::bind::Source;
+use crate::statement::aggregate_name;
 use muster_engine::Snapshot;
 use muster_engine::expr::{Expr, Function, PatternKind};
-use muster_engine::predicate::{CompareOp, Interval, Literal, Predicate, Truth};
+use muster_engine::predicate::{
+    CompareOp, GroupAggregate, Interval, Literal, Predicate, Related, Truth, slot_id,
+};
 use muster_engine::schema::{ColumnId, DataType};
 use muster_engine::value::Value;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// Entries of a list that are shown.
 const LISTED_MAX: usize = 6;
@@ -17,6 +21,8 @@ const LISTED_MAX: usize = 6;
 pub(crate) struct Renderer<'a> {
     pub(crate) source: &'a Source,
     pub(crate) snapshot: &'a Snapshot,
+    /// What stands for the columns of a group, where these are named.
+    pub(crate) slots: &'a [String],
 }
 
 impl Renderer<'_> {
@@ -91,7 +97,62 @@ impl Renderer<'_> {
                 Some(audience) => format!("in_audience({})", text(&audience.name)),
                 None => format!("in_audience(#{})", id.0),
             },
+            Predicate::Related(related) => self.related(related),
             Predicate::Members(members) => format!("<{} chosen members>", members.len()),
+        }
+    }
+
+    /// What rows of other tables say: a comparison of SELECTs, or IN one.
+    fn related(&self, related: &Related) -> String {
+        let own = format!("{}.{}", quoted(&self.source.name), self.column(related.column));
+        let (mut slots, mut selects) = (Vec::new(), Vec::new());
+        for rows in &related.rows {
+            let Ok(schema) = self.snapshot.schema(rows.table) else { continue };
+            let source = Source::of_table(Arc::clone(schema));
+            let inner = Renderer { source: &source, snapshot: self.snapshot, slots: &[] };
+            let (table, by) = (quoted(&source.name), inner.column(rows.by));
+            let condition = match &rows.condition {
+                everyone if *everyone == Predicate::everyone() => String::new(),
+                condition => format!(" AND {}", inner.bound(condition, 1)),
+            };
+            let filter =
+                condition.strip_prefix(" AND ").map_or_else(String::new, |one| format!(" WHERE {one}"));
+            selects.push(format!("SELECT {by} FROM {table}{filter}"));
+            for aggregate in &rows.aggregates {
+                let aggregate = inner.aggregate(aggregate);
+                slots.push(match related.is_in {
+                    true => aggregate,
+                    false => {
+                        format!("(SELECT {aggregate} FROM {table} WHERE {table}.{by} = {own}{condition})")
+                    }
+                });
+                if related.is_in && selects.len() == 1 {
+                    selects[0] = format!("SELECT {by} FROM {table}{filter} GROUP BY {by}");
+                }
+            }
+        }
+        let truth = Renderer { slots: &slots, ..*self };
+        let text = match (related.is_in, slots.is_empty()) {
+            (true, true) => format!("{} IN ({})", self.column(related.column), selects.join(", ")),
+            (true, false) => {
+                let having = truth.expr(&related.truth);
+                format!("{} IN ({} HAVING {having})", self.column(related.column), selects.join(", "))
+            }
+            (false, _) => truth.expr(&related.truth),
+        };
+        match related.certainly {
+            None => text,
+            Some(certain) => format!("({text}) IS {}", if certain { "TRUE" } else { "FALSE" }),
+        }
+    }
+
+    fn aggregate(&self, aggregate: &GroupAggregate) -> String {
+        let distinct = if aggregate.distinct { "DISTINCT " } else { "" };
+        let argument = aggregate.argument.as_ref().map_or_else(|| "*".to_owned(), |one| self.expr(one));
+        let call = format!("{}({distinct}{argument})", aggregate_name(aggregate.function));
+        match &aggregate.filter {
+            None => call,
+            Some(filter) => format!("{call} FILTER (WHERE {})", self.predicate(filter)),
         }
     }
 
@@ -117,6 +178,10 @@ impl Renderer<'_> {
     }
 
     fn column(&self, id: ColumnId) -> String {
+        if !self.slots.is_empty() {
+            let slot = id.0.checked_sub(slot_id(0).0).and_then(|at| self.slots.get(at as usize));
+            return slot.cloned().unwrap_or_else(|| "NULL".to_owned());
+        }
         let visible =
             self.source.visible.iter().find(|(_, known)| *known == id).map(|(name, _)| name.as_str());
         let name = visible.or_else(|| self.source.schema.column(id).map(|column| column.name.as_str()));

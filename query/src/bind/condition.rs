@@ -170,6 +170,13 @@ impl<'a> Names<'a> {
             return Err(type_error(span, message));
         };
         self.check_selected(output.data_type, column, span)?;
+        // What is compared in the session's zone is asked now.
+        let same_clock = output.data_type == column.data_type || !column.data_type.is_time();
+        if let Some(rows) = plan.rows_by_column().filter(|_| same_clock)
+            && let Some(related) = self.rows_in(column, rows)
+        {
+            return Ok(related);
+        }
         if self.context.kept.is_some() {
             let message = "the values of a SELECT would be kept as they are now";
             return Err(Error::unsupported(span, message).advise(

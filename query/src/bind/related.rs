@@ -5,21 +5,16 @@
 //! theirs, each group tells the truth of the members with that value; who has no rows gets the truth of no rows, where a count
 //! is 0 and every other aggregate NULL.
 
-use super::condition::{SELECTED_MAX, too_many_selected};
-use super::literal::literal_for;
 use super::value::{Plain, Scope, Typed};
 use super::{Names, Source, type_error};
 use crate::error::{Error, Result, Span};
 use crate::outcome::Outcome;
-use crate::select::{self, has_aggregate, slot_id};
+use crate::select::{self, RowsByColumn, has_aggregate};
 use crate::statement::{ColumnName, Condition, Constant, Item, Key, Select, Term, TermKind};
-use muster_engine::audience::truth::certainly;
-use muster_engine::exec::key_bytes;
-use muster_engine::expr::{Compiled, Expr};
-use muster_engine::predicate::{CompareOp, Predicate, Truth};
-use muster_engine::schema::{Column, ColumnId};
+use muster_engine::expr::{Expr, Function};
+use muster_engine::predicate::{CompareOp, GroupAggregate, Predicate, Related, RelatedRows, Truth, slot_id};
+use muster_engine::schema::{Column, ColumnId, DataType};
 use muster_engine::value::Value;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// A SELECT about the rows of a member.
@@ -28,8 +23,6 @@ struct Tied<'a, 's> {
     inner: &'s Term,
     /// The member's column that it equals.
     outer: &'a Column,
-    /// The member's column, as the SELECT names it.
-    outer_term: &'s Term,
     /// The SELECT's other conditions.
     rest: Vec<Condition>,
 }
@@ -37,12 +30,11 @@ struct Tied<'a, 's> {
 impl<'a> Names<'a> {
     /// `EXISTS (SELECT …)`, which is never unknown.
     pub(super) fn exists(&self, select: &Select, span: Span) -> Result<Predicate> {
-        if !select.group_by.is_empty()
-            || select.having.is_some()
-            || select.offset > 0
-            || select.limit == Some(0)
-        {
-            let message = "the SELECT of EXISTS has no GROUP BY, HAVING, LIMIT and OFFSET";
+        let aggregates = |item: &Item| matches!(item, Item::Output { term, .. } if has_aggregate(term));
+        let grouped = !select.group_by.is_empty() || select.having.is_some();
+        let cut = select.limit.is_some() || select.offset > 0;
+        if grouped || cut || select.items.iter().any(aggregates) {
+            let message = "the SELECT of EXISTS has no aggregates, GROUP BY, HAVING, LIMIT and OFFSET";
             return Err(
                 Error::unsupported(span, message).advise("write id IN (SELECT … GROUP BY … HAVING …)")
             );
@@ -53,8 +45,14 @@ impl<'a> Names<'a> {
             return Ok(Predicate::Const(truth));
         };
         let inner = Item::Output { term: tied.inner.clone(), alias: None };
-        let keys = Select { distinct: true, items: vec![inner], ..tied.select(select) };
-        Ok(certainly(&self.in_select(tied.outer_term, &Arc::new(keys), span)?, true))
+        let plan = select::plan(Select { items: vec![inner], ..tied.select(select) }, &self.context)?;
+        let [key] = plan.columns() else { return Err(one_column(span)) };
+        check_tied(key.data_type, tied.outer, span)?;
+        let RowsByColumn { mut rows, .. } = plan.rows_by_column().ok_or_else(|| only_columns(span))?;
+        rows.aggregates.push(GroupAggregate::count());
+        let some = Function::Compare(CompareOp::Gt);
+        let some = Expr::call(some, [Expr::Column(slot_id(0)), Expr::value(Value::Integer(0))]);
+        Ok(related(tied.outer.id, vec![rows], some))
     }
 
     /// A condition that has a SELECT as a value.
@@ -67,48 +65,22 @@ impl<'a> Names<'a> {
                 return self.predicate(&Condition::Compare { left, op: *op, right });
             }
         }
-        let mut scope = Related::default();
+        let mut scope = Tie::default();
         let truth = self.truth(condition, &mut scope, 0)?;
-        let truth = Compiled::new(&truth, self.context.snapshot.now_micros())?;
-        let truth_of = |values: &dyn Fn(usize) -> Value| -> Result<Truth> {
-            let slot = |column: &ColumnId| values(column.0 as usize - slot_id(0).0 as usize);
-            let inputs: Vec<Value> = truth.columns().iter().map(slot).collect();
-            Ok(match truth.eval(0, &inputs)? {
-                Value::Boolean(true) => Truth::True,
-                Value::Boolean(false) => Truth::False,
-                _ => Truth::Unknown,
-            })
+        let Some(column) = scope.column else { return Err(is_everyones(scope.span)) };
+        Ok(related(column, scope.rows, truth))
+    }
+
+    /// `column IN (SELECT by FROM … [GROUP BY by HAVING …])`
+    pub(super) fn rows_in(&self, column: &Column, rows: RowsByColumn) -> Option<Predicate> {
+        // A group's columns without its key.
+        let slot = |id: ColumnId| id.0.checked_sub(slot_id(1).0).map(|at| slot_id(at as usize));
+        let truth = match &rows.having {
+            None => Expr::value(Value::Boolean(true)),
+            Some(having) => having.with_columns(&slot)?,
         };
-        let nobody = truth_of(&|at| scope.aggregates[at].of_nobody.clone())?;
-        let Some((column, span)) = &scope.column else { return Ok(Predicate::Const(nobody)) };
-        let mut keys: BTreeMap<&[u8], &Value> = BTreeMap::new();
-        for aggregate in &scope.aggregates {
-            keys.extend(aggregate.groups.iter().map(|(bytes, (key, _))| (bytes.as_slice(), key)));
-        }
-        let (mut trues, mut falses, mut unknowns) = (Vec::new(), Vec::new(), Vec::new());
-        for (bytes, key) in keys {
-            let value = |at: usize| {
-                let aggregate = &scope.aggregates[at];
-                aggregate.groups.get(bytes).map_or(&aggregate.of_nobody, |(_, value)| value).clone()
-            };
-            let literal = literal_for(column, Constant::Value(key.clone()), self.context.zone, *span)?;
-            match truth_of(&value)? {
-                Truth::True => trues.push(literal),
-                Truth::False => falses.push(literal),
-                Truth::Unknown => unknowns.push(literal),
-            }
-        }
-        let among = |literals| certainly(&Predicate::In { column: column.id, literals }, true);
-        let unknown = || Predicate::Const(Truth::Unknown);
-        Ok(match nobody {
-            Truth::True => {
-                let mut others = falses;
-                others.extend_from_slice(&unknowns);
-                among(others).not().or(unknown().and(among(unknowns)))
-            }
-            Truth::False => among(trues).or(unknown().and(among(unknowns))),
-            Truth::Unknown => among(trues).or(unknown().and(among(falses).not())),
-        })
+        let (column, rows) = (column.id, vec![rows.rows]);
+        Some(Predicate::Related(Arc::new(Related { column, rows, truth, is_in: true, certainly: None })))
     }
 
     /// The constant that a SELECT is, where nothing ties it to a member.
@@ -158,7 +130,7 @@ impl<'a> Names<'a> {
                     if tied.is_none() && matches!(inner.kind, TermKind::Column(_)) && !is_outer(inner) =>
                 {
                     let column = self.column(column_name(outer)?)?;
-                    tied = Some(Tied { inner, outer: column, outer_term: outer, rest: Vec::new() });
+                    tied = Some(Tied { inner, outer: column, rest: Vec::new() });
                 }
                 _ if term.any_term(&mut |term| is_outer(term)) => return Err(only_ties(span)),
                 _ => rest.push(term.clone()),
@@ -200,6 +172,30 @@ fn only_ties(span: Span) -> Error {
     Error::unsupported(span, message).advise("write WHERE t.member_id = m.id AND …")
 }
 
+fn related(column: ColumnId, rows: Vec<RelatedRows>, truth: Expr) -> Predicate {
+    Predicate::Related(Arc::new(Related { column, rows, truth, is_in: false, certainly: None }))
+}
+
+/// Refuses a column that is never equal to the one that ties.
+fn check_tied(from: DataType, column: &Column, span: Span) -> Result<()> {
+    let to = column.data_type;
+    if to != DataType::TextArray && (from == to || (from.is_number() && to.is_number())) {
+        return Ok(());
+    }
+    let message = format!("column \"{}\" is {to} and equals no {from}", column.name);
+    Err(type_error(span, message)
+        .advise("columns that tie rows to their member are of one type, or both numbers"))
+}
+
+fn only_columns(span: Span) -> Error {
+    Error::unsupported(span, "rows are tied to their member by a column of theirs, not by what is computed")
+}
+
+fn is_everyones(span: Option<Span>) -> Error {
+    let message = "a SELECT that is the same for everyone is compared as it is, not computed with";
+    Error::unsupported(span, message)
+}
+
 fn column_name(term: &Term) -> Result<&ColumnName> {
     match &term.kind {
         TermKind::Column(name) => Ok(name),
@@ -207,63 +203,42 @@ fn column_name(term: &Term) -> Result<&ColumnName> {
     }
 }
 
-/// An aggregate of the rows of a member.
-struct RelatedAggregate {
-    /// By the bytes of their key: the key, and the value.
-    groups: HashMap<Vec<u8>, (Value, Value)>,
-    /// Its value without rows.
-    of_nobody: Value,
-}
-
-/// What a comparison with SELECTs refers to: each of them, as the column of a group.
+/// What a comparison with SELECTs refers to: their aggregates, as the columns of a group.
 #[derive(Default)]
-struct Related {
+struct Tie {
     /// The member's column that all are tied to.
-    column: Option<(Column, Span)>,
-    aggregates: Vec<RelatedAggregate>,
+    column: Option<ColumnId>,
+    rows: Vec<RelatedRows>,
+    span: Option<Span>,
 }
 
-impl Related {
+impl Tie {
     fn aggregate(&mut self, names: &Names<'_>, select: &Select, span: Span) -> Result<Typed> {
         let term = aggregated(select, span)?;
-        let Some(tied) = names.tied(select, span)? else {
-            let message = "a SELECT that is the same for everyone is compared as it is, not computed with";
-            return Err(Error::unsupported(span, message));
-        };
-        if self.column.as_ref().is_some_and(|(column, _)| column.id != tied.outer.id) {
+        self.span = Some(span);
+        let Some(tied) = names.tied(select, span)? else { return Err(is_everyones(self.span)) };
+        if self.column.is_some_and(|column| column != tied.outer.id) {
             let message = "the SELECTs of a comparison are tied to different columns";
             return Err(Error::unsupported(span, message));
         }
-        self.column = Some((tied.outer.clone(), tied.outer_term.span));
+        self.column = Some(tied.outer.id);
         let items = [tied.inner, term].map(|term| Item::Output { term: term.clone(), alias: None });
         let group_by = vec![Key::Term(tied.inner.clone())];
         let grouped = Select { items: items.into(), group_by, ..tied.select(select) };
-        let never = TermKind::Constant(Constant::Value(Value::Boolean(false)));
-        let never = Condition::Term(Term { kind: never, span });
-        let of_nobody = single(names.answered(Select { filter: Some(never), ..select.clone() }, span)?);
-        let plan = select::plan(grouped.clone(), &names.context)?;
+        let plan = select::plan(grouped, &names.context)?;
         let [key, value] = plan.columns() else { return Err(one_column(span)) };
-        names.check_selected(key.data_type, tied.outer, span)?;
+        check_tied(key.data_type, tied.outer, span)?;
         let data_type = value.data_type;
-        let mut groups = HashMap::new();
-        for row in names.answered(grouped, span)? {
-            let Ok([key, value]) = <[Value; 2]>::try_from(row) else { continue };
-            // Rows without a member's key belong to nobody.
-            if key != Value::Null {
-                let mut bytes = Vec::new();
-                key_bytes(&key, &mut bytes);
-                groups.insert(bytes, (key, value));
-            }
-        }
-        if groups.len() > SELECTED_MAX {
-            return Err(too_many_selected(span));
-        }
-        self.aggregates.push(RelatedAggregate { groups, of_nobody });
-        Ok(Typed::new(Expr::Column(slot_id(self.aggregates.len() - 1)), data_type, span))
+        let first = self.rows.iter().map(|rows| rows.aggregates.len()).sum::<usize>();
+        let slot = |id: ColumnId| id.0.checked_sub(slot_id(1).0).map(|at| slot_id(first + at as usize));
+        let rows = plan.rows_by_column().ok_or_else(|| only_columns(span))?;
+        let value = rows.outputs.first().and_then(|value| value.with_columns(&slot));
+        self.rows.push(rows.rows);
+        Ok(Typed::new(value.ok_or_else(|| only_columns(span))?, data_type, span))
     }
 }
 
-impl Scope for Related {
+impl Scope for Tie {
     fn take(&mut self, names: &Names<'_>, term: &Term) -> Result<Option<Typed>> {
         match &term.kind {
             TermKind::Select(select) => self.aggregate(names, select, term.span).map(Some),

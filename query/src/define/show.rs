@@ -141,7 +141,7 @@ fn rendered(
     context: &Context<'_>,
 ) -> Result<String> {
     let source = Source::of_table(Arc::clone(context.snapshot.schema(table)?));
-    let renderer = Renderer { source: &source, snapshot: context.snapshot };
+    let renderer = Renderer { source: &source, snapshot: context.snapshot, slots: &[] };
     Ok(renderer.select(columns, definition.predicate()))
 }
 

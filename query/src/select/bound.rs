@@ -1,6 +1,6 @@
 //! The clauses of a SELECT, bound: which shape it has, and what each clause names in it.
 
-use super::groups::{AggregateSpec, Groups};
+use super::groups::Groups;
 use super::rows::Rows;
 use super::{Direction, Shape};
 use crate::bind::{Context, Names, Plain, Scope, Source, Typed};
@@ -12,6 +12,7 @@ use crate::statement::{
 use muster_engine::Predicate;
 use muster_engine::exec::FoldFunction;
 use muster_engine::expr::Expr;
+use muster_engine::predicate::{GroupAggregate, slot_id};
 use muster_engine::schema::{ColumnId, DataType};
 
 /// The clauses after FROM.
@@ -216,7 +217,7 @@ impl<'s> Binder<'_, 's> {
         }
         let aggregates = scope.aggregates;
         let types = outputs.iter().map(Typed::known_type).collect();
-        let only_counts = aggregates.iter().all(AggregateSpec::counts_everyone);
+        let only_counts = aggregates.iter().all(|one| *one == GroupAggregate::count());
         let only_slots = outputs.iter().all(|typed| matches!(typed.expr, Expr::Column(_)));
         if keys.is_empty() && order.is_empty() && having.is_none() && only_counts && only_slots {
             return Ok((types, Shape::Count));
@@ -323,15 +324,10 @@ fn not_grouped(name: &str, span: Span) -> Error {
         .advise(format!("add it to GROUP BY, or write max(\"{name}\")"))
 }
 
-/// The number of a value of a group: its keys, then its aggregates.
-pub(crate) fn slot_id(at: usize) -> ColumnId {
-    ColumnId(at as u32 + 1)
-}
-
 /// What values over groups refer to: the keys and the aggregates, as the columns of a group.
 struct Grouped<'k> {
     keys: &'k [Typed],
-    aggregates: Vec<AggregateSpec>,
+    aggregates: Vec<GroupAggregate>,
 }
 
 impl Grouped<'_> {
@@ -348,7 +344,7 @@ impl Grouped<'_> {
             data_type = aggregate_type(call.function, &typed, term)?;
             argument = Some(typed.expr);
         }
-        let spec = AggregateSpec { function: call.function, argument, distinct: call.distinct, filter };
+        let spec = GroupAggregate { function: call.function, argument, distinct: call.distinct, filter };
         let at = self.aggregates.iter().position(|known| *known == spec).unwrap_or_else(|| {
             self.aggregates.push(spec);
             self.aggregates.len() - 1

@@ -19,10 +19,11 @@ use crate::error::{Error, Result, Span};
 use crate::outcome::{Outcome, OutcomeColumn};
 use crate::statement::Select;
 use bound::Bound;
-pub(crate) use bound::{has_aggregate, slot_id};
+pub(crate) use bound::has_aggregate;
 use muster_engine::catalog::ViewId;
-use muster_engine::exec::{Count, Members, Scope, Sink, Stats, evaluate};
+use muster_engine::exec::{Count, Members, Scope, Sink, Stats, evaluate, resolve};
 use muster_engine::expr::Expr;
+use muster_engine::predicate::{RelatedRows, slot_id};
 use muster_engine::value::Value;
 use muster_engine::{Cancel, ColumnId, Predicate, Snapshot, TableId};
 use roaring::RoaringBitmap;
@@ -124,7 +125,8 @@ impl Plan {
 
     /// Answers the statement.
     pub(crate) fn run(self, snapshot: &Snapshot, cancel: &Cancel) -> Result<Outcome> {
-        let ask = Ask { snapshot, table: self.source.schema.id, predicate: &self.predicate, cancel };
+        let predicate = resolve(snapshot, self.source.schema.id, &self.predicate, cancel)?;
+        let ask = Ask { snapshot, table: self.source.schema.id, predicate: &predicate, cancel };
         let (offset, limit) = (self.offset, self.limit);
         let (rows, stats) = match self.shape {
             Shape::Count => {
@@ -153,7 +155,8 @@ impl Plan {
         hear: &mut dyn FnMut(Vec<Vec<Value>>) -> Result<()>,
     ) -> Result<Stats> {
         if let Shape::Rows(rows) = &self.shape {
-            let ask = Ask { snapshot, table: self.source.schema.id, predicate: &self.predicate, cancel };
+            let predicate = resolve(snapshot, self.source.schema.id, &self.predicate, cancel)?;
+            let ask = Ask { snapshot, table: self.source.schema.id, predicate: &predicate, cancel };
             return rows.run(&ask, self.offset, self.limit, hear);
         }
         match self.run(snapshot, cancel)? {
@@ -221,6 +224,31 @@ impl Plan {
         self.set().filter(|_| of_keys).map(|(_, predicate)| predicate.clone())
     }
 
+    /// The rows of a SELECT of one column that are no more than a condition and groups by a column: by their members.
+    pub(crate) fn rows_by_column(&self) -> Option<RowsByColumn> {
+        if self.limit.is_some() || self.offset > 0 {
+            return None;
+        }
+        let (by, aggregates, outputs, having) = match &self.shape {
+            Shape::Rows(rows) => match rows.outputs() {
+                [Expr::Column(by)] => (*by, Vec::new(), Vec::new(), None),
+                _ => return None,
+            },
+            Shape::Groups(groups) => {
+                let [Expr::Column(by)] = groups.keys.as_slice() else { return None };
+                // The key is a group's first value.
+                let [Expr::Column(first), outputs @ ..] = groups.outputs.as_slice() else { return None };
+                if *first != slot_id(0) {
+                    return None;
+                }
+                (*by, groups.aggregates.clone(), outputs.to_vec(), groups.having.clone())
+            }
+            Shape::Count => return None,
+        };
+        let (table, condition) = (self.source.schema.id, self.predicate.clone());
+        Some(RowsByColumn { rows: RelatedRows { table, by, condition, aggregates }, outputs, having })
+    }
+
     /// What can be selected from in turn: the members, and the columns that are shown.
     pub(crate) fn into_source(self, context: &Context<'_>, span: Span) -> Result<Source> {
         let Shape::Rows(rows) = &self.shape else { return Err(crate::bind::not_a_set(span)) };
@@ -241,6 +269,14 @@ impl Plan {
         source.members = Some(members);
         Ok(source)
     }
+}
+
+/// Rows by a column, and what is computed of the aggregates of each group, which follow the key as the columns of a group.
+pub(crate) struct RowsByColumn {
+    pub(crate) rows: RelatedRows,
+    /// The values after the key.
+    pub(crate) outputs: Vec<Expr>,
+    pub(crate) having: Option<Expr>,
 }
 
 /// A predicate on a table, to be asked for several things.

@@ -1,5 +1,6 @@
 //! The numbers on disk: tags of nodes, and what stands for each case of an enum. Never renumbered.
 
+use crate::exec::FoldFunction;
 use crate::expr::{Function, PatternKind, TimeField, TimeUnit};
 use crate::predicate::{CompareOp, Truth};
 use crate::value::Value;
@@ -17,6 +18,7 @@ pub(super) mod tag {
     pub const HAS_ALL: u16 = 10;
     pub const HOLDS: u16 = 11;
     pub const AUDIENCE: u16 = 12;
+    pub const RELATED: u16 = 0x0100;
 
     pub const EXPR_COLUMN: u16 = 1;
     pub const EXPR_LITERAL: u16 = 2;
@@ -45,6 +47,7 @@ macro_rules! numbers {
     };
 }
 
+numbers!(FoldFunction, fold_number, fold_of, Count = 1, Sum = 2, Avg = 3, Min = 4, Max = 5);
 numbers!(Truth, truth_number, truth_of, False = 0, True = 1, Unknown = 2);
 numbers!(CompareOp, op_number, op_of, Eq = 1, Ne = 2, Lt = 3, Le = 4, Gt = 5, Ge = 6);
 numbers!(PatternKind, pattern_number, pattern_of, Like = 1, ILike = 2, Regex = 3, IRegex = 4);

@@ -1,10 +1,10 @@
 //! From bytes to a predicate, or to the offset at which they are not one.
 
-use super::numbers::{field_of, op_of, pattern_of, plain_function, tag, truth_of, unit_of};
+use super::numbers::{field_of, fold_of, op_of, pattern_of, plain_function, tag, truth_of, unit_of};
 use crate::expr::{Expr, Function, Pattern};
 use crate::plan::DEPTH_MAX;
-use crate::predicate::{AudienceId, Interval, Literal, Predicate};
-use crate::schema::{ColumnId, DataType};
+use crate::predicate::{AudienceId, GroupAggregate, Interval, Literal, Predicate, Related, RelatedRows};
+use crate::schema::{ColumnId, DataType, TableId};
 use crate::value::Value;
 use muster_storage::codec::{self, CodecError};
 use std::sync::Arc;
@@ -115,10 +115,42 @@ impl<'a> Reader<'a> {
             tag::OR => Predicate::Or(self.list(Self::predicate)?),
             tag::NOT => Predicate::Not(Box::new(self.predicate()?)),
             tag::HOLDS => Predicate::Holds(self.expr()?),
+            tag::RELATED => Predicate::Related(Arc::new(self.related()?)),
             leaf => self.leaf(at, leaf)?,
         };
         self.depth -= 1;
         Ok(predicate)
+    }
+
+    #[inline(never)]
+    fn related(&mut self) -> Read<Related> {
+        let column = self.column()?;
+        let is_in = self.boolean()?;
+        let certainly = match self.u8()? {
+            0 => None,
+            1 => Some(false),
+            2 => Some(true),
+            other => return Err(self.refuse(self.at - 1, "0, 1 or 2", other)),
+        };
+        Ok(Related { column, is_in, certainly, rows: self.list(Self::related_rows)?, truth: self.expr()? })
+    }
+
+    fn related_rows(&mut self) -> Read<RelatedRows> {
+        Ok(RelatedRows {
+            table: TableId(self.u32()?),
+            by: self.column()?,
+            condition: self.predicate()?,
+            aggregates: self.list(|reader| {
+                let function = reader.number("an aggregate", fold_of)?;
+                let (distinct, argument, filter) = (reader.boolean()?, reader.boolean()?, reader.boolean()?);
+                Ok(GroupAggregate {
+                    function,
+                    distinct,
+                    argument: argument.then(|| reader.expr()).transpose()?,
+                    filter: filter.then(|| reader.predicate()).transpose()?,
+                })
+            })?,
+        })
     }
 
     /// What has no predicates inside; a function of its own, so that the recursion above has a small frame.

@@ -2,10 +2,13 @@
 
 use super::numbers::{function_number, tag, value_number};
 use super::*;
+use crate::exec::FoldFunction;
 use crate::expr::{Expr, Function, Pattern, PatternKind, TimeField, TimeUnit};
 use crate::plan::DEPTH_MAX;
-use crate::predicate::{AudienceId, CompareOp, Interval, Literal, Truth};
-use crate::schema::{ColumnId, DataType};
+use crate::predicate::{
+    AudienceId, CompareOp, GroupAggregate, Interval, Literal, Related, RelatedRows, Truth,
+};
+use crate::schema::{ColumnId, DataType, TableId};
 use crate::value::Value;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -47,6 +50,9 @@ const FIELDS: [TimeField; 13] = [
 
 const OPS: [CompareOp; 6] =
     [CompareOp::Eq, CompareOp::Ne, CompareOp::Lt, CompareOp::Le, CompareOp::Gt, CompareOp::Ge];
+
+const AGGREGATES: [FoldFunction; 5] =
+    [FoldFunction::Count, FoldFunction::Sum, FoldFunction::Avg, FoldFunction::Min, FoldFunction::Max];
 
 const PATTERNS: [PatternKind; 4] =
     [PatternKind::Like, PatternKind::ILike, PatternKind::Regex, PatternKind::IRegex];
@@ -126,6 +132,16 @@ fn functions() -> Vec<Function> {
 }
 
 /// A predicate for each tag and each number.
+fn sample_of(function: FoldFunction) -> GroupAggregate {
+    let bare = function == FoldFunction::Count;
+    GroupAggregate {
+        function,
+        argument: (!bare).then_some(Expr::Column(COLUMN)),
+        distinct: function == FoldFunction::Sum,
+        filter: (function == FoldFunction::Max).then(Predicate::everyone),
+    }
+}
+
 fn samples() -> Vec<Predicate> {
     let compare = |op, literal| Predicate::Compare { column: COLUMN, op, literal };
     let now = |date, zone: Option<&str>| Literal::Now {
@@ -153,6 +169,22 @@ fn samples() -> Vec<Predicate> {
             .into_iter()
             .map(|function| Predicate::Holds(Expr::call(function, [Expr::Ordinal, Expr::Column(COLUMN)]))),
     );
+    samples.push(Predicate::Related(Arc::new(Related {
+        column: COLUMN,
+        rows: vec![RelatedRows {
+            table: TableId(0x0506),
+            by: COLUMN,
+            condition: Predicate::IsTrue(COLUMN),
+            aggregates: AGGREGATES.map(sample_of).into(),
+        }],
+        truth: Expr::Column(ColumnId(1)),
+        is_in: false,
+        certainly: None,
+    })));
+    samples.extend([(true, Some(false)), (false, Some(true))].map(|(is_in, certainly)| {
+        let truth = Expr::value(Value::Boolean(true));
+        Predicate::Related(Arc::new(Related { column: COLUMN, rows: vec![], truth, is_in, certainly }))
+    }));
     samples
 }
 
@@ -184,7 +216,7 @@ fn every_function_has_a_sample() {
 
 #[test]
 fn reserved_tags_are_refused_for_now() {
-    for reserved in [*RESERVED.start(), *RESERVED.end(), 0, 13] {
+    for reserved in [*RESERVED.start() + 1, *RESERVED.end(), 0, 13] {
         let mut bytes = PREDICATE_VERSION.to_le_bytes().to_vec();
         bytes.extend(reserved.to_le_bytes());
         let error = decode(&bytes).unwrap_err();
@@ -296,6 +328,17 @@ fn any_expr() -> impl Strategy<Value = Expr> {
     })
 }
 
+fn any_rows(inner: impl Strategy<Value = Predicate> + Clone) -> impl Strategy<Value = RelatedRows> {
+    let function = proptest::sample::select(AGGREGATES.to_vec());
+    let filter = proptest::option::of(inner.clone());
+    let aggregate = (function, proptest::option::of(any_expr()), any::<bool>(), filter).prop_map(
+        |(function, argument, distinct, filter)| GroupAggregate { function, argument, distinct, filter },
+    );
+    (any::<u32>(), any_column(), inner, proptest::collection::vec(aggregate, 0..3)).prop_map(
+        |(table, by, condition, aggregates)| RelatedRows { table: TableId(table), by, condition, aggregates },
+    )
+}
+
 fn any_predicate() -> impl Strategy<Value = Predicate> {
     let texts = || proptest::collection::vec(".{0,5}", 0..4);
     let leaf = prop_oneof![
@@ -315,7 +358,17 @@ fn any_predicate() -> impl Strategy<Value = Predicate> {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..5).prop_map(Predicate::And),
             proptest::collection::vec(inner.clone(), 0..5).prop_map(Predicate::Or),
-            inner.prop_map(Predicate::not),
+            inner.clone().prop_map(Predicate::not),
+            (
+                any_column(),
+                proptest::collection::vec(any_rows(inner), 0..3),
+                any_expr(),
+                any::<bool>(),
+                any::<Option<bool>>()
+            )
+                .prop_map(|(column, rows, truth, is_in, certainly)| Predicate::Related(
+                    Arc::new(Related { column, rows, truth, is_in, certainly })
+                )),
         ]
     })
 }

@@ -1,11 +1,12 @@
 //! From a predicate to its bytes.
 
 use super::numbers::{
-    field_number, function_number, op_number, pattern_number, tag, truth_number, unit_number, value_number,
+    field_number, fold_number, function_number, op_number, pattern_number, tag, truth_number, unit_number,
+    value_number,
 };
 use crate::expr::{Expr, Function, Pattern};
 use crate::plan::DEPTH_MAX;
-use crate::predicate::{Interval, Literal, Predicate};
+use crate::predicate::{Interval, Literal, Predicate, Related};
 use crate::schema::ColumnId;
 use crate::value::Value;
 use crate::{Error, Result};
@@ -98,6 +99,7 @@ impl Writer {
                 self.u16(tag::AUDIENCE);
                 self.u32(audience.0);
             }
+            Predicate::Related(related) => self.related(related)?,
             Predicate::Members(_) => {
                 return Err(Error::Invalid(
                     "a list of members cannot be part of a stored condition; \
@@ -108,6 +110,27 @@ impl Writer {
         }
         self.depth -= 1;
         Ok(())
+    }
+
+    fn related(&mut self, related: &Related) -> Result<()> {
+        self.column(tag::RELATED, related.column);
+        self.bytes.push(u8::from(related.is_in));
+        self.bytes.push(related.certainly.map_or(0, |truth| 1 + u8::from(truth)));
+        self.count(related.rows.len())?;
+        for rows in &related.rows {
+            self.u32(rows.table.0);
+            self.u32(rows.by.0);
+            self.predicate(&rows.condition)?;
+            self.count(rows.aggregates.len())?;
+            for aggregate in &rows.aggregates {
+                self.u16(fold_number(aggregate.function));
+                let present = [aggregate.distinct, aggregate.argument.is_some(), aggregate.filter.is_some()];
+                self.bytes.extend(present.map(u8::from));
+                aggregate.argument.as_ref().map_or(Ok(()), |argument| self.expr(argument))?;
+                aggregate.filter.as_ref().map_or(Ok(()), |filter| self.predicate(filter))?;
+            }
+        }
+        self.expr(&related.truth)
     }
 
     fn terms(&mut self, tag: u16, terms: &[Predicate]) -> Result<()> {
