@@ -28,7 +28,7 @@ impl Session {
             select::Ask { snapshot: &snapshot, table, predicate: plan.predicate(), cancel: &self.cancel };
         let (found, _) = ask.evaluate(&Members)?;
 
-        let predicate = resolve(&snapshot, table, plan.predicate(), &self.cancel)?;
+        let (predicate, _) = resolve(&snapshot, table, plan.predicate(), &self.cancel)?;
         let predicate = snapshot.expand(table, &predicate)?;
         // Those that the schema has not are the lists of static audiences.
         let mut columns: Vec<ColumnId> = Vec::new();

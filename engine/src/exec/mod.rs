@@ -64,7 +64,8 @@ pub struct Stats {
 }
 
 impl Stats {
-    fn add(&mut self, other: Stats) {
+    /// Adds what something else cost.
+    pub fn add(&mut self, other: Stats) {
         self.chunks += other.chunks;
         self.bytes += other.bytes;
     }
@@ -122,7 +123,7 @@ pub fn evaluate<S: Sink>(
     cancel: &Cancel,
     sink: &S,
 ) -> Result<(S::Output, Stats)> {
-    let predicate = resolve(snapshot, table, predicate, cancel)?;
+    let (predicate, resolving) = resolve(snapshot, table, predicate, cancel)?;
     let table = snapshot.table(table)?;
     let plan = Plan::cancellable(table, &predicate, snapshot.now_micros(), cancel)?;
     let reader = sink.open(table)?;
@@ -135,6 +136,7 @@ pub fn evaluate<S: Sink>(
         && let Some(front) = front::find(&plan, run.mask, chunks.clone(), order, limit, cancel)?
     {
         let (mut partial, mut stats) = (sink.begin(), front.stats);
+        stats.add(resolving);
         for (chunk, rows) in front.chunks() {
             stats.bytes += sink.take(&reader, &mut partial, chunk, Found::Members(&rows))?;
         }
@@ -155,6 +157,7 @@ pub fn evaluate<S: Sink>(
     let mut states = states.into_iter();
     let RunState { worker, mut partial } = states.next().unwrap_or_else(|| run.begin());
     let mut stats = worker.stats;
+    stats.add(resolving);
     for state in states {
         sink.merge(&mut partial, state.partial);
         stats.add(state.worker.stats);

@@ -67,7 +67,12 @@ pub fn overlap(
             predicates.len()
         )));
     }
-    let predicates = predicates.iter().map(|predicate| resolve(snapshot, table, predicate, cancel));
+    let mut stats = Stats::default();
+    let predicates = predicates.iter().map(|predicate| {
+        let (predicate, resolving) = resolve(snapshot, table, predicate, cancel)?;
+        stats.add(resolving);
+        Ok(predicate)
+    });
     let predicates = predicates.collect::<Result<Vec<_>>>()?;
     let table = snapshot.table(table)?;
     let plans =
@@ -84,7 +89,7 @@ pub fn overlap(
         lanes: vec![Lanes::default(); whole.pairs.len()],
     };
     let counters = share(&tasks, nanos, begin, |counter, task| counter.task(task, cancel))?;
-    let (mut total, mut stats) = (whole, Stats::default());
+    let mut total = whole;
     for Counter { workers, overlap, lanes, .. } in counters {
         let pairs = overlap.pairs.iter().zip(&lanes).map(|(pair, lanes)| pair + lanes.iter().sum::<u64>());
         total.pairs.iter_mut().zip(pairs).for_each(|(total, pair)| *total += pair);

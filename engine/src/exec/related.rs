@@ -4,25 +4,24 @@
 //! that of no rows. Definitions of audiences that ask other tables are put in the place of their names on the way.
 
 use super::grouping::Grouping;
-use super::key_bytes;
+use super::{Stats, key_bytes};
 use crate::audience::expand::{too_deep, too_many, unknown};
 use crate::audience::truth::certainly;
 use crate::control::Cancel;
 use crate::expr::{Compiled, Expr};
 use crate::plan::{AUDIENCES_MAX, DEPTH_MAX};
-use crate::predicate::{AudienceId, Literal, Predicate, Related, Truth, slot_id};
+use crate::predicate::{AudienceId, Literal, Predicate, Related, RelatedRows, Truth, slot_id};
 use crate::schema::{ColumnId, TableId};
 use crate::value::Value;
 use crate::{Error, Result, Snapshot};
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// The most values of a column that rows of other tables may speak of: beyond, a list of them is no way to ask.
 pub const RELATED_VALUES_MAX: usize = 1_000_000;
 
-/// A predicate of a table without [`Predicate::Related`], true of the same members of this snapshot. [`super::evaluate`] does this
-/// itself: it is for who evaluates a predicate more than once.
+/// A predicate of a table without [`Predicate::Related`], true of the same members of this snapshot, and what finding it cost.
+/// [`super::evaluate`] does this itself: it is for who evaluates a predicate more than once.
 ///
 /// Cost: a grouping of the rows of each table that is asked; nothing where there is none.
 ///
@@ -33,13 +32,14 @@ pub fn resolve<'p>(
     table: TableId,
     predicate: &'p Predicate,
     cancel: &Cancel,
-) -> Result<Cow<'p, Predicate>> {
-    let mut resolver = Resolver { snapshot, table, cancel, plain: HashSet::new(), replaced: 0 };
-    Ok(if resolver.asks_others(predicate, 0)? {
-        Cow::Owned(resolver.of(predicate, 0)?)
-    } else {
-        Cow::Borrowed(predicate)
-    })
+) -> Result<(Cow<'p, Predicate>, Stats)> {
+    let (plain, replaced, stats) = (HashSet::new(), 0, Stats::default());
+    let mut resolver = Resolver { snapshot, table, cancel, plain, replaced, stats };
+    if !resolver.asks_others(predicate, 0)? {
+        return Ok((Cow::Borrowed(predicate), stats));
+    }
+    let resolved = resolver.of(predicate, 0)?;
+    Ok((Cow::Owned(resolved), resolver.stats))
 }
 
 struct Resolver<'a> {
@@ -50,6 +50,7 @@ struct Resolver<'a> {
     plain: HashSet<AudienceId>,
     /// Definitions put in the place of names.
     replaced: usize,
+    stats: Stats,
 }
 
 impl<'a> Resolver<'a> {
@@ -112,8 +113,33 @@ impl<'a> Resolver<'a> {
         })
     }
 
+    /// The groups of some rows: whose they are, then the aggregates.
+    fn groups(&mut self, rows: &RelatedRows) -> Result<Vec<Vec<Value>>> {
+        let (keys, aggregates) = (vec![Expr::Column(rows.by)], rows.aggregates.clone());
+        let grouping = Grouping { keys, aggregates };
+        let (groups, cost) = grouping.evaluate(self.snapshot, rows.table, &rows.condition, self.cancel)?;
+        self.stats.add(cost);
+        Ok(groups)
+    }
+
+    /// The groups of several tables' rows side by side; who has none in one has the aggregates of nothing there.
+    fn joined(&mut self, many: &[RelatedRows], nothing: &[Value]) -> Result<Vec<Vec<Value>>> {
+        let (mut joined, mut first) = (HashMap::new(), 1);
+        for rows in many {
+            for group in self.groups(rows)? {
+                let mut bytes = Vec::new();
+                key_bytes(&group[0], &mut bytes);
+                let none = || group[..1].iter().chain(nothing).cloned().collect();
+                let whole: &mut Vec<Value> = joined.entry(bytes).or_insert_with(none);
+                whole[first..first + group.len() - 1].clone_from_slice(&group[1..]);
+            }
+            first += rows.aggregates.len();
+        }
+        Ok(joined.into_values().collect())
+    }
+
     /// The values of the column by their truth.
-    fn related(&self, related: &Related) -> Result<Predicate> {
+    fn related(&mut self, related: &Related) -> Result<Predicate> {
         let truth = Compiled::new(&related.truth, self.snapshot.now_micros())?;
         let aggregates = || related.rows.iter().flat_map(|rows| &rows.aggregates);
         let nothing: Vec<Value> = aggregates().map(|aggregate| aggregate.of_nothing()).collect();
@@ -126,40 +152,35 @@ impl<'a> Resolver<'a> {
                 _ => Truth::Unknown,
             })
         };
-        // By the bytes of the value, so that a list is the same whenever it is made.
-        let mut groups: BTreeMap<Vec<u8>, (Value, Vec<Value>)> = BTreeMap::new();
-        let (mut first, mut some_null) = (0, false);
-        for rows in &related.rows {
-            let grouping =
-                Grouping { keys: vec![Expr::Column(rows.by)], aggregates: rows.aggregates.clone() };
-            let (found, _) = grouping.evaluate(self.snapshot, rows.table, &rows.condition, self.cancel)?;
-            for mut group in found {
-                let values = group.split_off(1);
-                let key = group.pop().unwrap_or(Value::Null);
-                if key == Value::Null {
-                    // Of IN, such a row counts if the truth of its group says so.
-                    some_null |= related.is_in && truth_of(&values)? == Truth::True;
-                    continue;
-                }
-                let mut bytes = Vec::new();
-                key_bytes(&key, &mut bytes);
-                let (_, whole) = groups.entry(bytes).or_insert_with(|| (key, nothing.clone()));
-                whole[first..first + values.len()].clone_from_slice(&values);
-            }
-            first += rows.aggregates.len();
-        }
-        if groups.len() > RELATED_VALUES_MAX {
-            return Err(Error::Invalid(format!(
-                "rows of another table speak of {} values, and a condition takes at most {RELATED_VALUES_MAX}",
-                groups.len()
-            )));
-        }
+        let groups = match related.rows.as_slice() {
+            [rows] => self.groups(rows)?,
+            many => self.joined(many, &nothing)?,
+        };
+        let of_nothing = truth_of(&nothing)?;
         let (mut trues, mut falses, mut unknowns) = (Vec::new(), Vec::new(), Vec::new());
-        for (key, values) in groups.into_values() {
-            match truth_of(&values)? {
-                Truth::True => trues.push(Literal::Value(key)),
-                Truth::False => falses.push(Literal::Value(key)),
-                Truth::Unknown => unknowns.push(Literal::Value(key)),
+        let mut some_null = false;
+        for mut group in groups {
+            let truth = truth_of(&group[1..])?;
+            let key = group.swap_remove(0);
+            if key == Value::Null {
+                // Nobody's rows; of IN they count if the truth of their group says so.
+                some_null |= truth == Truth::True;
+                continue;
+            }
+            let list = match truth {
+                Truth::True => &mut trues,
+                Truth::False => &mut falses,
+                Truth::Unknown => &mut unknowns,
+            };
+            // What is as of those without rows needs no list; of IN, who is in it is all.
+            let listed = if related.is_in { truth == Truth::True } else { truth != of_nothing };
+            if listed {
+                list.push(Literal::Value(key));
+            }
+            if list.len() > RELATED_VALUES_MAX {
+                return Err(Error::Invalid(format!(
+                    "rows of another table speak of more than {RELATED_VALUES_MAX} values, more than a condition takes"
+                )));
             }
         }
         if related.is_in {
@@ -170,7 +191,7 @@ impl<'a> Resolver<'a> {
         }
         let among = |literals| certainly(&Predicate::In { column: related.column, literals }, true);
         let unknown = || Predicate::Const(Truth::Unknown);
-        Ok(match truth_of(&nothing)? {
+        Ok(match of_nothing {
             Truth::True => {
                 let mut others = falses;
                 others.extend_from_slice(&unknowns);

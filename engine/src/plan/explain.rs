@@ -33,7 +33,7 @@ impl Explained {
 
 /// What is expected of a clause by itself. Cost: that of planning it.
 pub fn explain(snapshot: &Snapshot, table: TableId, predicate: &Predicate) -> Result<Explained> {
-    let predicate = resolve(snapshot, table, predicate, &Cancel::default())?;
+    let (predicate, _) = resolve(snapshot, table, predicate, &Cancel::default())?;
     let table = snapshot.table(table)?;
     let plan = Plan::new(table, &predicate, snapshot.now_micros())?;
     Ok(Explained {

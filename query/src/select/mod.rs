@@ -125,10 +125,10 @@ impl Plan {
 
     /// Answers the statement.
     pub(crate) fn run(self, snapshot: &Snapshot, cancel: &Cancel) -> Result<Outcome> {
-        let predicate = resolve(snapshot, self.source.schema.id, &self.predicate, cancel)?;
+        let (predicate, resolving) = resolve(snapshot, self.source.schema.id, &self.predicate, cancel)?;
         let ask = Ask { snapshot, table: self.source.schema.id, predicate: &predicate, cancel };
         let (offset, limit) = (self.offset, self.limit);
-        let (rows, stats) = match self.shape {
+        let (rows, mut stats) = match self.shape {
             Shape::Count => {
                 let (count, stats) = ask.evaluate(&Count)?;
                 let row = vec![Value::Integer(count as i64); self.columns.len()];
@@ -144,6 +144,7 @@ impl Plan {
                 (shown, stats)
             }
         };
+        stats.add(resolving);
         Ok(Outcome::Rows { columns: self.columns, rows, stats })
     }
 
@@ -155,9 +156,11 @@ impl Plan {
         hear: &mut dyn FnMut(Vec<Vec<Value>>) -> Result<()>,
     ) -> Result<Stats> {
         if let Shape::Rows(rows) = &self.shape {
-            let predicate = resolve(snapshot, self.source.schema.id, &self.predicate, cancel)?;
+            let (predicate, resolving) = resolve(snapshot, self.source.schema.id, &self.predicate, cancel)?;
             let ask = Ask { snapshot, table: self.source.schema.id, predicate: &predicate, cancel };
-            return rows.run(&ask, self.offset, self.limit, hear);
+            let mut stats = rows.run(&ask, self.offset, self.limit, hear)?;
+            stats.add(resolving);
+            return Ok(stats);
         }
         match self.run(snapshot, cancel)? {
             Outcome::Rows { rows, stats, .. } => hear(rows).map(|()| stats),
