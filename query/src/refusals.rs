@@ -20,7 +20,10 @@ pub(crate) fn check_keyword(tokens: &[TokenWithSpan], at: usize) -> Result<()> {
         Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => {
             ("UNION, INTERSECT and EXCEPT", "join the conditions with OR, AND or AND NOT in one WHERE")
         }
-        Keyword::JOIN => ("JOIN", "one statement asks one table"),
+        Keyword::JOIN => (
+            "JOIN",
+            "another table's rows are asked by EXISTS (SELECT … WHERE t.member_id = m.id AND …) or column IN (SELECT …)",
+        ),
         Keyword::OVER | Keyword::WINDOW if follows_call(tokens, at) => ("a window function", SELECT_SHAPE),
         Keyword::SIMILAR => ("SIMILAR TO", "write LIKE, or ~ with a regular expression"),
         Keyword::LATERAL | Keyword::QUALIFY => ("this clause", SELECT_SHAPE),
