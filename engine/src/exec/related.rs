@@ -107,7 +107,10 @@ impl<'a> Resolver<'a> {
             }
             Predicate::Related(related) => {
                 let known = self.related(related)?;
-                related.certainly.map_or(known.clone(), |truth| certainly(&known, truth))
+                match related.certainly {
+                    Some(truth) => certainly(&known, truth),
+                    None => known,
+                }
             }
             leaf => leaf.clone(),
         })
