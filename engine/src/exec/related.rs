@@ -128,6 +128,11 @@ impl<'a> Resolver<'a> {
     /// The groups of several tables' rows side by side; who has none in one has the aggregates of nothing there.
     fn joined(&mut self, many: &[RelatedRows], nothing: &[Value]) -> Result<Vec<Vec<Value>>> {
         let (mut joined, mut first) = (HashMap::new(), 1);
+        let type_of = |rows: &RelatedRows| self.snapshot.column_type(rows.table, rows.by);
+        // Equal numbers of different types have different bytes.
+        if many.windows(2).any(|pair| type_of(&pair[0]) != type_of(&pair[1])) {
+            return Err(Error::Invalid("rows of several tables are whose by columns of one type".into()));
+        }
         for rows in many {
             for group in self.groups(rows)? {
                 let mut bytes = Vec::new();

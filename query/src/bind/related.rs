@@ -208,6 +208,8 @@ fn column_name(term: &Term) -> Result<&ColumnName> {
 struct Tie {
     /// The member's column that all are tied to.
     column: Option<ColumnId>,
+    /// The type of the rows' columns.
+    key: Option<DataType>,
     rows: Vec<RelatedRows>,
     span: Option<Span>,
 }
@@ -228,6 +230,10 @@ impl Tie {
         let plan = select::plan(grouped, &names.context)?;
         let [key, value] = plan.columns() else { return Err(one_column(span)) };
         check_tied(key.data_type, tied.outer, span)?;
+        if self.key.replace(key.data_type).is_some_and(|known| known != key.data_type) {
+            let message = "the SELECTs of a comparison are tied by columns of different types";
+            return Err(type_error(span, message));
+        }
         let data_type = value.data_type;
         let first = self.rows.iter().map(|rows| rows.aggregates.len()).sum::<usize>();
         let slot = |id: ColumnId| id.0.checked_sub(slot_id(1).0).map(|at| slot_id(first + at as usize));
