@@ -134,3 +134,22 @@ fn asked<'r>(tie: &'static str, groups: &'r [Option<i64>], rows: &'r [Row], few:
         ),
     ]
 }
+
+/// Each level evaluates the one below: without a limit a chain of some thousand ended the stack.
+#[test]
+fn rows_ask_rows_so_often_and_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path().join("db")).unwrap();
+    let mut session = db.session();
+    session.execute("CREATE TABLE members (id BIGINT PRIMARY KEY, grp BIGINT)").unwrap();
+    session.execute("INSERT INTO members VALUES (1, 7), (2, 7), (3, 8)").unwrap();
+    session.execute("CREATE AUDIENCE a0 AS SELECT id FROM members WHERE id = 1").unwrap();
+    for level in 1..=17 {
+        let below = format!("SELECT grp FROM members WHERE in_audience('a{}')", level - 1);
+        let sql = format!("CREATE AUDIENCE a{level} AS SELECT id FROM members WHERE grp IN ({below})");
+        session.execute(&sql).unwrap();
+    }
+    assert_eq!(ids(&mut session, "in_audience('a16')"), [1, 2]);
+    let error = session.execute("SELECT id FROM a17").unwrap_err().to_string();
+    assert!(error.contains("at most 16 times in a row"), "{error}");
+}

@@ -1,9 +1,10 @@
 //! Groups with aggregates of every kind, made in passes: those without FILTER together, those of one FILTER together, and each
 //! `count(DISTINCT column)` as a grouping by that column too. Passes meet by the bytes of their keys.
 
+use super::related::resolve_at;
 use super::{
-    Aggregate, Count, Fold, FoldAggregate, FoldFunction, Group, Groups, Scope, Sink, Stats, evaluate,
-    key_bytes,
+    Aggregate, Count, Fold, FoldAggregate, FoldFunction, Group, Groups, Scope, Sink, Stats,
+    evaluate_resolved, key_bytes,
 };
 use crate::control::Cancel;
 use crate::expr::Expr;
@@ -28,6 +29,7 @@ struct Rows<'a> {
     table: TableId,
     predicate: &'a Predicate,
     cancel: &'a Cancel,
+    tables: usize,
 }
 
 /// Aggregates that are made together.
@@ -78,7 +80,19 @@ impl Grouping {
         predicate: &Predicate,
         cancel: &Cancel,
     ) -> Result<(Vec<Vec<Value>>, Stats)> {
-        let rows = Rows { snapshot, table, predicate, cancel };
+        self.evaluate_at(snapshot, table, predicate, cancel, 0)
+    }
+
+    /// [`Self::evaluate`] of rows that are asked so many tables away.
+    pub(super) fn evaluate_at(
+        &self,
+        snapshot: &Snapshot,
+        table: TableId,
+        predicate: &Predicate,
+        cancel: &Cancel,
+        tables: usize,
+    ) -> Result<(Vec<Vec<Value>>, Stats)> {
+        let rows = Rows { snapshot, table, predicate, cancel, tables };
         let mut stats = Stats::default();
         let passes = self.passes();
         if let [only] = passes.as_slice()
@@ -159,7 +173,9 @@ impl Grouping {
 impl Rows<'_> {
     fn evaluate<S: Sink>(&self, sink: &S, stats: &mut Stats) -> Result<S::Output> {
         let scope = Scope::default();
-        let (output, cost) = evaluate(self.snapshot, self.table, self.predicate, &scope, self.cancel, sink)?;
+        let Rows { snapshot, table, predicate, cancel, tables } = *self;
+        let resolved = resolve_at(snapshot, table, predicate, cancel, tables)?;
+        let (output, cost) = evaluate_resolved(snapshot, table, resolved, &scope, cancel, sink)?;
         stats.add(cost);
         Ok(output)
     }

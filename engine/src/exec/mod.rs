@@ -24,7 +24,7 @@ pub(crate) use clause::{put, words_of};
 pub use grouping::Grouping;
 pub use overlap::{OVERLAP_SETS_MAX, Overlap, overlap};
 pub use project::{project, value_at};
-pub use related::{RELATED_VALUES_MAX, resolve};
+pub use related::{RELATED_DEPTH_MAX, RELATED_VALUES_MAX, resolve};
 pub use sink::{
     Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,
     PROFILE_VALUES_MAX, Profile, Sink, Top, key_bytes,
@@ -40,6 +40,7 @@ use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS, SectionKind};
 use roaring::RoaringBitmap;
 use share::share;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Chunks whose ranks are resolved together, and the least that a thread takes.
@@ -123,7 +124,19 @@ pub fn evaluate<S: Sink>(
     cancel: &Cancel,
     sink: &S,
 ) -> Result<(S::Output, Stats)> {
-    let (predicate, resolving) = resolve(snapshot, table, predicate, cancel)?;
+    let resolved = resolve(snapshot, table, predicate, cancel)?;
+    evaluate_resolved(snapshot, table, resolved, scope, cancel, sink)
+}
+
+/// [`evaluate`] of what [`resolve`] made.
+fn evaluate_resolved<S: Sink>(
+    snapshot: &Snapshot,
+    table: TableId,
+    (predicate, resolving): (Cow<'_, Predicate>, Stats),
+    scope: &Scope,
+    cancel: &Cancel,
+    sink: &S,
+) -> Result<(S::Output, Stats)> {
     let table = snapshot.table(table)?;
     let plan = Plan::cancellable(table, &predicate, snapshot.now_micros(), cancel)?;
     let reader = sink.open(table)?;

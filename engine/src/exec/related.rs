@@ -20,6 +20,9 @@ use std::borrow::Cow;
 /// The most values of a column that rows of other tables may speak of: beyond, a list of them is no way to ask.
 pub const RELATED_VALUES_MAX: usize = 1_000_000;
 
+/// How often rows may be asked of rows in turn, by definitions of audiences too.
+pub const RELATED_DEPTH_MAX: usize = 16;
+
 /// A predicate of a table without [`Predicate::Related`], true of the same members of this snapshot, and what finding it cost.
 /// [`super::evaluate`] does this itself: it is for who evaluates a predicate more than once.
 ///
@@ -33,8 +36,19 @@ pub fn resolve<'p>(
     predicate: &'p Predicate,
     cancel: &Cancel,
 ) -> Result<(Cow<'p, Predicate>, Stats)> {
+    resolve_at(snapshot, table, predicate, cancel, 0)
+}
+
+/// [`resolve`] of what rows are asked that many tables away.
+pub(super) fn resolve_at<'p>(
+    snapshot: &Snapshot,
+    table: TableId,
+    predicate: &'p Predicate,
+    cancel: &Cancel,
+    tables: usize,
+) -> Result<(Cow<'p, Predicate>, Stats)> {
     let (plain, replaced, stats) = (HashSet::new(), 0, Stats::default());
-    let mut resolver = Resolver { snapshot, table, cancel, plain, replaced, stats };
+    let mut resolver = Resolver { snapshot, table, cancel, tables, plain, replaced, stats };
     if !resolver.asks_others(predicate, 0)? {
         return Ok((Cow::Borrowed(predicate), stats));
     }
@@ -46,6 +60,8 @@ struct Resolver<'a> {
     snapshot: &'a Snapshot,
     table: TableId,
     cancel: &'a Cancel,
+    /// How many tables away this one is asked.
+    tables: usize,
     /// Audiences that ask no other table.
     plain: HashSet<AudienceId>,
     /// Definitions put in the place of names.
@@ -120,7 +136,9 @@ impl<'a> Resolver<'a> {
     fn groups(&mut self, rows: &RelatedRows) -> Result<Vec<Vec<Value>>> {
         let (keys, aggregates) = (vec![Expr::Column(rows.by)], rows.aggregates.clone());
         let grouping = Grouping { keys, aggregates };
-        let (groups, cost) = grouping.evaluate(self.snapshot, rows.table, &rows.condition, self.cancel)?;
+        let (snapshot, cancel) = (self.snapshot, self.cancel);
+        let (groups, cost) =
+            grouping.evaluate_at(snapshot, rows.table, &rows.condition, cancel, self.tables + 1)?;
         self.stats.add(cost);
         Ok(groups)
     }
@@ -148,6 +166,12 @@ impl<'a> Resolver<'a> {
 
     /// The values of the column by their truth.
     fn related(&mut self, related: &Related) -> Result<Predicate> {
+        if self.tables == RELATED_DEPTH_MAX {
+            return Err(Error::Invalid(format!(
+                "rows of other tables are asked of rows of other tables at most {RELATED_DEPTH_MAX} times in a row; \
+                 make one of the audiences in between a static one"
+            )));
+        }
         let truth = Compiled::new(&related.truth, self.snapshot.now_micros())?;
         let aggregates = || related.rows.iter().flat_map(|rows| &rows.aggregates);
         let nothing: Vec<Value> = aggregates().map(|aggregate| aggregate.of_nothing()).collect();
@@ -164,17 +188,18 @@ impl<'a> Resolver<'a> {
             [rows] => self.groups(rows)?,
             many => self.joined(many, &nothing)?,
         };
-        let of_nothing = truth_of(&nothing)?;
+        // IN asks nothing of those without rows: a division by their count may be an error.
+        let of_nothing = if related.is_in { Truth::False } else { truth_of(&nothing)? };
         let (mut trues, mut falses, mut unknowns) = (Vec::new(), Vec::new(), Vec::new());
         let mut some_null = false;
         for mut group in groups {
-            let truth = truth_of(&group[1..])?;
-            let key = group.swap_remove(0);
-            if key == Value::Null {
+            if group[0] == Value::Null {
                 // Nobody's rows; of IN they count if the truth of their group says so.
-                some_null |= truth == Truth::True;
+                some_null |= related.is_in && truth_of(&group[1..])? == Truth::True;
                 continue;
             }
+            let truth = truth_of(&group[1..])?;
+            let key = group.swap_remove(0);
             let list = match truth {
                 Truth::True => &mut trues,
                 Truth::False => &mut falses,

@@ -6,6 +6,9 @@
 use crate::batch::{Batch, ColumnBatch, ColumnValues, Strings};
 use muster_storage::format::CHUNK_MEMBERS;
 
+/// At most so many bytes of texts are made room for before they are there.
+const RESERVED_MAX: usize = 8 << 20;
+
 /// Cuts batches of any size into chunks of 65,536 rows.
 #[derive(Default)]
 pub(super) struct Rechunker {
@@ -75,9 +78,10 @@ fn extend_values(to: &mut ColumnValues, from: &ColumnValues, rows: std::ops::Ran
             let end = if rows.end == 0 { 0 } else { from.ends[rows.end - 1] };
             let base = to.bytes.len() as u32;
             if to.is_empty() {
-                // A chunk's worth of such rows, at once.
+                // A chunk's worth of such rows, at once, unless these few are long.
                 to.ends.reserve(CHUNK_MEMBERS);
-                to.bytes.reserve((end - start) as usize / rows.len().max(1) * CHUNK_MEMBERS);
+                let expected = (end - start) as usize / rows.len().max(1) * CHUNK_MEMBERS;
+                to.bytes.reserve(expected.min(RESERVED_MAX));
             }
             to.bytes.extend_from_slice(&from.bytes[start as usize..end as usize]);
             to.ends.extend(from.ends[rows].iter().map(|end| end - start + base));

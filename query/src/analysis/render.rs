@@ -111,23 +111,28 @@ impl Renderer<'_> {
             let source = Source::of_table(Arc::clone(schema));
             let inner = Renderer { source: &source, snapshot: self.snapshot, slots: &[] };
             let (table, by) = (quoted(&source.name), inner.column(rows.by));
+            // The rows of the same table need a name of their own.
+            let (from, table) = match source.name == self.source.name {
+                true => (format!("{table} AS others"), "others".to_owned()),
+                false => (table.clone(), table),
+            };
             let condition = match &rows.condition {
                 everyone if *everyone == Predicate::everyone() => String::new(),
                 condition => format!(" AND {}", inner.bound(condition, 1)),
             };
             let filter =
                 condition.strip_prefix(" AND ").map_or_else(String::new, |one| format!(" WHERE {one}"));
-            selects.push(format!("SELECT {by} FROM {table}{filter}"));
+            selects.push(format!("SELECT {by} FROM {from}{filter}"));
             for aggregate in &rows.aggregates {
                 let aggregate = inner.aggregate(aggregate);
                 slots.push(match related.is_in {
                     true => aggregate,
                     false => {
-                        format!("(SELECT {aggregate} FROM {table} WHERE {table}.{by} = {own}{condition})")
+                        format!("(SELECT {aggregate} FROM {from} WHERE {table}.{by} = {own}{condition})")
                     }
                 });
                 if related.is_in && selects.len() == 1 {
-                    selects[0] = format!("SELECT {by} FROM {table}{filter} GROUP BY {by}");
+                    selects[0] = format!("SELECT {by} FROM {from}{filter} GROUP BY {by}");
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! computed ones for the rest.
 
 use super::literal::{boolean, compare_constants, literal_for, tag_of, tags_of_array, tags_of_constant};
+use super::related::are_equal_exactly;
 use super::value::Plain;
 use super::{Names, TAGS_ADVICE, type_error};
 use crate::error::{Error, QueryErrorKind, Result, Span};
@@ -170,9 +171,9 @@ impl<'a> Names<'a> {
             return Err(type_error(span, message));
         };
         self.check_selected(output.data_type, column, span)?;
-        // What is compared in the session's zone is asked now.
-        let same_clock = output.data_type == column.data_type || !column.data_type.is_time();
-        if let Some(rows) = plan.rows_by_column().filter(|_| same_clock)
+        // What is converted, by the session's zone or to the nearest double, is asked now.
+        let exact = are_equal_exactly(output.data_type, column.data_type);
+        if let Some(rows) = plan.rows_by_column().filter(|_| exact)
             && let Some(related) = self.rows_in(column, rows)
         {
             return Ok(related);

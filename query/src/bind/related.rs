@@ -17,6 +17,9 @@ use muster_engine::schema::{Column, ColumnId, DataType};
 use muster_engine::value::Value;
 use std::sync::Arc;
 
+/// While a comparison is bound, aggregates of tied rows go by the numbers from here on: no column of a table has one of them.
+const TIED: u32 = 1 << 30;
+
 /// A SELECT about the rows of a member.
 struct Tied<'a, 's> {
     /// Their column, as the SELECT names it.
@@ -44,8 +47,11 @@ impl<'a> Names<'a> {
             let truth = if self.answered(some, span)?.is_empty() { Truth::False } else { Truth::True };
             return Ok(Predicate::Const(truth));
         };
-        let inner = Item::Output { term: tied.inner.clone(), alias: None };
-        let plan = select::plan(Select { items: vec![inner], ..tied.select(select) }, &self.context)?;
+        // What it lists is of no account, but has to be there.
+        select::plan(tied.select(select), &self.context)?;
+        let items = vec![Item::Output { term: tied.inner.clone(), alias: None }];
+        let keys = Select { items, distinct: false, order_by: Vec::new(), ..tied.select(select) };
+        let plan = select::plan(keys, &self.context)?;
         let [key] = plan.columns() else { return Err(one_column(span)) };
         check_tied(key.data_type, tied.outer, span)?;
         let RowsByColumn { mut rows, .. } = plan.rows_by_column().ok_or_else(|| only_columns(span))?;
@@ -68,6 +74,8 @@ impl<'a> Names<'a> {
         let mut scope = Tie::default();
         let truth = self.truth(condition, &mut scope, 0)?;
         let Some(column) = scope.column else { return Err(is_everyones(scope.span)) };
+        let slot = |id: ColumnId| id.0.checked_sub(TIED).map(|at| slot_id(at as usize));
+        let truth = truth.with_columns(&slot).ok_or_else(|| own_column(scope.span))?;
         Ok(related(column, scope.rows, truth))
     }
 
@@ -176,15 +184,26 @@ fn related(column: ColumnId, rows: Vec<RelatedRows>, truth: Expr) -> Predicate {
     Predicate::Related(Arc::new(Related { column, rows, truth, is_in: false, certainly: None }))
 }
 
+/// True of types whose values are equal without a conversion; a DOUBLE PRECISION beside another number is the nearest one.
+pub(super) fn are_equal_exactly(a: DataType, b: DataType) -> bool {
+    let exact = |data_type: DataType| data_type.is_number() && data_type != DataType::Double;
+    a == b || (exact(a) && exact(b))
+}
+
 /// Refuses a column that is never equal to the one that ties.
 fn check_tied(from: DataType, column: &Column, span: Span) -> Result<()> {
     let to = column.data_type;
-    if to != DataType::TextArray && (from == to || (from.is_number() && to.is_number())) {
+    if to != DataType::TextArray && are_equal_exactly(from, to) {
         return Ok(());
     }
     let message = format!("column \"{}\" is {to} and equals no {from}", column.name);
     Err(type_error(span, message)
-        .advise("columns that tie rows to their member are of one type, or both numbers"))
+        .advise("columns that tie rows to their member are of one type, or both exact numbers"))
+}
+
+fn own_column(span: Option<Span>) -> Error {
+    let message = "a SELECT of a member's rows is not computed with the member's own columns";
+    Error::unsupported(span, message).advise("it is compared with constants, and with other such SELECTs")
 }
 
 fn only_columns(span: Span) -> Error {
@@ -235,8 +254,8 @@ impl Tie {
             return Err(type_error(span, message));
         }
         let data_type = value.data_type;
-        let first = self.rows.iter().map(|rows| rows.aggregates.len()).sum::<usize>();
-        let slot = |id: ColumnId| id.0.checked_sub(slot_id(1).0).map(|at| slot_id(first + at as usize));
+        let first = self.rows.iter().map(|rows| rows.aggregates.len() as u32).sum::<u32>();
+        let slot = |id: ColumnId| id.0.checked_sub(slot_id(1).0).map(|at| ColumnId(TIED + first + at));
         let rows = plan.rows_by_column().ok_or_else(|| only_columns(span))?;
         let value = rows.outputs.first().and_then(|value| value.with_columns(&slot));
         self.rows.push(rows.rows);
@@ -248,11 +267,7 @@ impl Scope for Tie {
     fn take(&mut self, names: &Names<'_>, term: &Term) -> Result<Option<Typed>> {
         match &term.kind {
             TermKind::Select(select) => self.aggregate(names, select, term.span).map(Some),
-            TermKind::Column(_) => {
-                let message = "a SELECT of a member's rows is not computed with the member's own columns";
-                Err(Error::unsupported(term.span, message)
-                    .advise("it is compared with constants, and with other such SELECTs"))
-            }
+            TermKind::Column(_) => Err(own_column(Some(term.span))),
             _ => Plain.take(names, term),
         }
     }
