@@ -150,3 +150,48 @@ pub(super) fn text_of(values: &ColumnValues, row: usize) -> &[u8] {
         _ => &[],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(texts: &[String]) -> Batch {
+        let mut strings = Strings::default();
+        texts.iter().for_each(|text| strings.push(text));
+        let column = ColumnBatch { values: ColumnValues::Text(strings), nulls: None };
+        Batch { rows: texts.len(), columns: vec![column] }
+    }
+
+    /// One row of a mebibyte was taken for the first of 65,536 alike, and room for 64 GiB was made.
+    #[test]
+    fn a_few_long_texts_take_no_more_room_than_they_need() {
+        let mut rechunker = Rechunker::default();
+        assert!(rechunker.take(Some(batch(&["x".repeat(1 << 20)]))).is_empty());
+        let chunks = rechunker.take(None);
+        let ColumnValues::Text(strings) = &chunks[0].columns[0].values else { panic!("no texts") };
+        assert_eq!(strings.bytes.len(), 1 << 20);
+        assert!(strings.bytes.capacity() <= 2 * RESERVED_MAX, "{}", strings.bytes.capacity());
+    }
+
+    #[test]
+    fn texts_keep_their_order_across_batches_of_every_size() {
+        let texts: Vec<String> = (0..150_000).map(|row| "y".repeat(row % 5) + &row.to_string()).collect();
+        let mut rechunker = Rechunker::default();
+        let (mut chunks, mut from) = (Vec::new(), 0);
+        for size in [1usize, 65_535, 3, 40_000, 44_461].into_iter().cycle() {
+            let to = (from + size).min(texts.len());
+            chunks.extend(rechunker.take(Some(batch(&texts[from..to]))));
+            from = to;
+            if from == texts.len() {
+                break;
+            }
+        }
+        chunks.extend(rechunker.take(None));
+        let sizes: Vec<usize> = chunks.iter().map(|chunk| chunk.rows).collect();
+        assert_eq!(sizes, [65_536, 65_536, 18_928]);
+        let found = chunks
+            .iter()
+            .flat_map(|chunk| (0..chunk.rows).map(|row| text_of(&chunk.columns[0].values, row).to_vec()));
+        assert!(found.eq(texts.iter().map(|text| text.clone().into_bytes())));
+    }
+}
