@@ -23,27 +23,36 @@ struct Expansion<'d, 'a> {
 
 impl Expansion<'_, '_> {
     fn of(&mut self, predicate: &Predicate, depth: usize) -> Result<Predicate> {
-        if depth > DEPTH_MAX {
-            return Err(too_deep());
-        }
-        let mut each = |terms: &[Predicate]| -> Result<Vec<Predicate>> {
-            terms.iter().map(|term| self.of(term, depth + 1)).collect()
-        };
-        Ok(match predicate {
-            Predicate::And(terms) => Predicate::And(each(terms)?),
-            Predicate::Or(terms) => Predicate::Or(each(terms)?),
-            Predicate::Not(inner) => self.of(inner, depth + 1)?.not(),
-            Predicate::Audience(id) => {
-                self.replaced += 1;
-                if self.replaced > AUDIENCES_MAX {
-                    return Err(too_many());
-                }
-                let definition = (self.definition)(*id).ok_or_else(|| unknown(*id))?;
-                self.of(&certainly(definition, true), depth + 1)?
+        with_leaves(predicate, depth, &mut |leaf, depth| {
+            let Predicate::Audience(id) = leaf else { return Ok(leaf.clone()) };
+            self.replaced += 1;
+            if self.replaced > AUDIENCES_MAX {
+                return Err(too_many());
             }
-            leaf => leaf.clone(),
+            let definition = (self.definition)(*id).ok_or_else(|| unknown(*id))?;
+            self.of(&certainly(definition, true), depth + 1)
         })
     }
+}
+
+/// The same AND, OR and NOT of other leaves: `leaf` gives what comes in the place of each, at its depth.
+pub(crate) fn with_leaves(
+    predicate: &Predicate,
+    depth: usize,
+    leaf: &mut dyn FnMut(&Predicate, usize) -> Result<Predicate>,
+) -> Result<Predicate> {
+    if depth > DEPTH_MAX {
+        return Err(too_deep());
+    }
+    let mut each = |terms: &[Predicate]| -> Result<Vec<Predicate>> {
+        terms.iter().map(|term| with_leaves(term, depth + 1, leaf)).collect()
+    };
+    Ok(match predicate {
+        Predicate::And(terms) => Predicate::And(each(terms)?),
+        Predicate::Or(terms) => Predicate::Or(each(terms)?),
+        Predicate::Not(inner) => with_leaves(inner, depth + 1, leaf)?.not(),
+        one => leaf(one, depth)?,
+    })
 }
 
 /// No audience of the table asked.

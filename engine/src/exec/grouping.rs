@@ -92,8 +92,9 @@ impl Grouping {
         cancel: &Cancel,
         tables: usize,
     ) -> Result<(Vec<Vec<Value>>, Stats)> {
-        let rows = Rows { snapshot, table, predicate, cancel, tables };
-        let mut stats = Stats::default();
+        // Once for all passes.
+        let (predicate, mut stats) = resolve_at(snapshot, table, predicate, cancel, tables)?;
+        let rows = Rows { snapshot, table, predicate: &predicate, cancel, tables };
         let passes = self.passes();
         if let [only] = passes.as_slice()
             && only.filter.is_none()

@@ -6,7 +6,8 @@
 //!
 //! To ask the whole predicate of the base, and once more of the few rows that were changed, was tried and takes longer: as lists
 //! that go through the tree three to six times, as rows whose truth has turned, 64 at a time, half as long again.
-//! No memory is allocated here a chunk: two threads that did waited for each other, and took up to three times as long.
+//! Buffers that grow with the changes are the worker's: two threads that allocated them a chunk waited for each other, and took up
+//! to three times as long.
 
 use super::Found;
 use super::chunk::Worker;

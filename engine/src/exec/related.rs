@@ -5,11 +5,11 @@
 
 use super::grouping::Grouping;
 use super::{Stats, key_bytes};
-use crate::audience::expand::{too_deep, too_many, unknown};
+use crate::audience::expand::{too_deep, unknown, with_leaves};
 use crate::audience::truth::certainly;
 use crate::control::Cancel;
 use crate::expr::{Compiled, Expr};
-use crate::plan::{AUDIENCES_MAX, DEPTH_MAX};
+use crate::plan::DEPTH_MAX;
 use crate::predicate::{AudienceId, Literal, Predicate, Related, RelatedRows, Truth, slot_id};
 use crate::schema::{ColumnId, TableId};
 use crate::value::Value;
@@ -47,12 +47,20 @@ pub(super) fn resolve_at<'p>(
     cancel: &Cancel,
     tables: usize,
 ) -> Result<(Cow<'p, Predicate>, Stats)> {
-    let (plain, replaced, stats) = (HashSet::new(), 0, Stats::default());
-    let mut resolver = Resolver { snapshot, table, cancel, tables, plain, replaced, stats };
+    let (plain, stats) = (HashSet::new(), Stats::default());
+    let mut resolver = Resolver { snapshot, table, cancel, tables, plain, stats };
     if !resolver.asks_others(predicate, 0)? {
         return Ok((Cow::Borrowed(predicate), stats));
     }
-    let resolved = resolver.of(predicate, 0)?;
+    let expanded = snapshot.expand(table, predicate)?;
+    let resolved = with_leaves(&expanded, 0, &mut |leaf, _| {
+        let Predicate::Related(related) = leaf else { return Ok(leaf.clone()) };
+        let known = resolver.related(related)?;
+        Ok(match related.certainly {
+            Some(truth) => certainly(&known, truth),
+            None => known,
+        })
+    })?;
     Ok((Cow::Owned(resolved), resolver.stats))
 }
 
@@ -64,8 +72,6 @@ struct Resolver<'a> {
     tables: usize,
     /// Audiences that ask no other table.
     plain: HashSet<AudienceId>,
-    /// Definitions put in the place of names.
-    replaced: usize,
     stats: Stats,
 }
 
@@ -98,37 +104,6 @@ impl<'a> Resolver<'a> {
                 asks
             }
             _ => false,
-        })
-    }
-
-    fn of(&mut self, predicate: &Predicate, depth: usize) -> Result<Predicate> {
-        if depth > DEPTH_MAX {
-            return Err(too_deep());
-        }
-        let mut each = |terms: &[Predicate]| -> Result<Vec<Predicate>> {
-            terms.iter().map(|term| self.of(term, depth + 1)).collect()
-        };
-        Ok(match predicate {
-            Predicate::And(terms) => Predicate::And(each(terms)?),
-            Predicate::Or(terms) => Predicate::Or(each(terms)?),
-            Predicate::Not(inner) => self.of(inner, depth + 1)?.not(),
-            Predicate::Audience(_) if self.asks_others(predicate, depth)? => {
-                let Predicate::Audience(audience) = predicate else { return Ok(predicate.clone()) };
-                self.replaced += 1;
-                if self.replaced > AUDIENCES_MAX {
-                    return Err(too_many());
-                }
-                let definition = self.definition(*audience)?;
-                self.of(&certainly(definition, true), depth + 1)?
-            }
-            Predicate::Related(related) => {
-                let known = self.related(related)?;
-                match related.certainly {
-                    Some(truth) => certainly(&known, truth),
-                    None => known,
-                }
-            }
-            leaf => leaf.clone(),
         })
     }
 

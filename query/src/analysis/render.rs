@@ -104,46 +104,38 @@ impl Renderer<'_> {
 
     /// What rows of other tables say: a comparison of SELECTs, or IN one.
     fn related(&self, related: &Related) -> String {
-        let own = format!("{}.{}", quoted(&self.source.name), self.column(related.column));
-        let (mut slots, mut selects) = (Vec::new(), Vec::new());
+        let own = self.column(related.column);
+        let all = related.truth == Expr::value(Value::Boolean(true));
+        let (mut slots, mut among) = (Vec::new(), String::new());
         for rows in &related.rows {
             let Ok(schema) = self.snapshot.schema(rows.table) else { continue };
             let source = Source::of_table(Arc::clone(schema));
             let inner = Renderer { source: &source, snapshot: self.snapshot, slots: &[] };
             let (table, by) = (quoted(&source.name), inner.column(rows.by));
+            let condition =
+                (rows.condition != Predicate::everyone()).then(|| inner.bound(&rows.condition, 1));
+            let aggregates = rows.aggregates.iter().map(|one| inner.aggregate(one));
+            if related.is_in {
+                let filter = condition.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
+                let groups = if all { String::new() } else { format!(" GROUP BY {by} HAVING ") };
+                among = format!("SELECT {by} FROM {table}{filter}{groups}");
+                slots.extend(aggregates);
+                continue;
+            }
             // The rows of the same table need a name of their own.
-            let (from, table) = match source.name == self.source.name {
+            let (from, name) = match source.name == self.source.name {
                 true => (format!("{table} AS others"), "others".to_owned()),
                 false => (table.clone(), table),
             };
-            let condition = match &rows.condition {
-                everyone if *everyone == Predicate::everyone() => String::new(),
-                condition => format!(" AND {}", inner.bound(condition, 1)),
-            };
-            let filter =
-                condition.strip_prefix(" AND ").map_or_else(String::new, |one| format!(" WHERE {one}"));
-            selects.push(format!("SELECT {by} FROM {from}{filter}"));
-            for aggregate in &rows.aggregates {
-                let aggregate = inner.aggregate(aggregate);
-                slots.push(match related.is_in {
-                    true => aggregate,
-                    false => {
-                        format!("(SELECT {aggregate} FROM {from} WHERE {table}.{by} = {own}{condition})")
-                    }
-                });
-                if related.is_in && selects.len() == 1 {
-                    selects[0] = format!("SELECT {by} FROM {from}{filter} GROUP BY {by}");
-                }
-            }
+            let filter = condition.map_or_else(String::new, |condition| format!(" AND {condition}"));
+            let tie = format!("{name}.{by} = {}.{own}{filter}", quoted(&self.source.name));
+            slots.extend(aggregates.map(|one| format!("(SELECT {one} FROM {from} WHERE {tie})")));
         }
-        let truth = Renderer { slots: &slots, ..*self };
-        let text = match (related.is_in, slots.is_empty()) {
-            (true, true) => format!("{} IN ({})", self.column(related.column), selects.join(", ")),
-            (true, false) => {
-                let having = truth.expr(&related.truth);
-                format!("{} IN ({} HAVING {having})", self.column(related.column), selects.join(", "))
-            }
-            (false, _) => truth.expr(&related.truth),
+        let truth = Renderer { slots: &slots, ..*self }.expr(&related.truth);
+        let text = match (related.is_in, all) {
+            (false, _) => truth,
+            (true, true) => format!("{own} IN ({among})"),
+            (true, false) => format!("{own} IN ({among}{truth})"),
         };
         match related.certainly {
             None => text,

@@ -93,11 +93,9 @@ impl<'a> Names<'a> {
                 return Err(type_error(term.span, "expected a condition, found an array"));
             }
             TermKind::Condition(condition) => return self.predicate(condition),
-            TermKind::Call(..) | TermKind::Aggregate(_) => {
+            TermKind::Call(..) | TermKind::Aggregate(_) | TermKind::Select(_) => {
                 return Ok(Predicate::Holds(self.boolean(term, &mut Plain, 0)?));
             }
-            // Asked before: see `leaf`.
-            TermKind::Select(_) => return self.related(&Condition::Term(term.clone())),
             TermKind::Constant(constant) => constant,
         };
         match boolean(constant.clone(), term.span)? {

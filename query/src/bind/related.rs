@@ -17,9 +17,6 @@ use muster_engine::schema::{Column, ColumnId, DataType};
 use muster_engine::value::Value;
 use std::sync::Arc;
 
-/// While a comparison is bound, aggregates of tied rows go by the numbers from here on: no column of a table has one of them.
-const TIED: u32 = 1 << 30;
-
 /// A SELECT about the rows of a member.
 struct Tied<'a, 's> {
     /// Their column, as the SELECT names it.
@@ -74,8 +71,6 @@ impl<'a> Names<'a> {
         let mut scope = Tie::default();
         let truth = self.truth(condition, &mut scope, 0)?;
         let Some(column) = scope.column else { return Err(is_everyones(scope.span)) };
-        let slot = |id: ColumnId| id.0.checked_sub(TIED).map(|at| slot_id(at as usize));
-        let truth = truth.with_columns(&slot).ok_or_else(|| own_column(scope.span))?;
         Ok(related(column, scope.rows, truth))
     }
 
@@ -201,11 +196,6 @@ fn check_tied(from: DataType, column: &Column, span: Span) -> Result<()> {
         .advise("columns that tie rows to their member are of one type, or both exact numbers"))
 }
 
-fn own_column(span: Option<Span>) -> Error {
-    let message = "a SELECT of a member's rows is not computed with the member's own columns";
-    Error::unsupported(span, message).advise("it is compared with constants, and with other such SELECTs")
-}
-
 fn only_columns(span: Span) -> Error {
     Error::unsupported(span, "rows are tied to their member by a column of theirs, not by what is computed")
 }
@@ -254,8 +244,8 @@ impl Tie {
             return Err(type_error(span, message));
         }
         let data_type = value.data_type;
-        let first = self.rows.iter().map(|rows| rows.aggregates.len() as u32).sum::<u32>();
-        let slot = |id: ColumnId| id.0.checked_sub(slot_id(1).0).map(|at| ColumnId(TIED + first + at));
+        let first = self.rows.iter().map(|rows| rows.aggregates.len()).sum::<usize>();
+        let slot = |id: ColumnId| id.0.checked_sub(slot_id(1).0).map(|at| slot_id(first + at as usize));
         let rows = plan.rows_by_column().ok_or_else(|| only_columns(span))?;
         let value = rows.outputs.first().and_then(|value| value.with_columns(&slot));
         self.rows.push(rows.rows);
@@ -267,7 +257,11 @@ impl Scope for Tie {
     fn take(&mut self, names: &Names<'_>, term: &Term) -> Result<Option<Typed>> {
         match &term.kind {
             TermKind::Select(select) => self.aggregate(names, select, term.span).map(Some),
-            TermKind::Column(_) => Err(own_column(Some(term.span))),
+            TermKind::Column(_) => {
+                let message = "a SELECT of a member's rows is not computed with the member's own columns";
+                Err(Error::unsupported(term.span, message)
+                    .advise("it is compared with constants, and with other such SELECTs"))
+            }
             _ => Plain.take(names, term),
         }
     }

@@ -112,11 +112,9 @@ impl Names<'_> {
             Condition::Quantified { left, op, all, right } => {
                 let found = match (&left.kind, &right.kind) {
                     (TermKind::Constant(tag), TermKind::Column(name)) => {
-                        let column = self.tags_column(name, right.span)?;
-                        Expr::call(
-                            Function::HasAny(vec![tag_of(tag.clone(), left.span)?]),
-                            [Expr::Column(column)],
-                        )
+                        let tags = value(right)?.expr;
+                        self.tags_column(name, right.span)?;
+                        Expr::call(Function::HasAny(vec![tag_of(tag.clone(), left.span)?]), [tags])
                     }
                     (_, TermKind::Array(list)) => self.truth(
                         &Condition::In { left: left.clone(), list: list.clone() },
@@ -145,6 +143,11 @@ impl Names<'_> {
                 }
             }
             Condition::Sets { left, op, right } => {
+                for side in [left, right] {
+                    if let TermKind::Column(_) = side.kind {
+                        value(side)?;
+                    }
+                }
                 let (column, op, tags) = self.set_test(left, *op, right)?;
                 let Some(tags) = tags else { return Ok(Expr::value(Value::Null)) };
                 let function =
