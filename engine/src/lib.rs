@@ -19,6 +19,7 @@ pub mod delta;
 pub mod dictionary;
 mod error;
 pub mod eval;
+mod events;
 pub mod exec;
 pub mod expr;
 pub mod index;

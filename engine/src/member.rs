@@ -17,6 +17,7 @@ mod lookup;
 
 pub use fresh::NewKeys;
 pub use lookup::lookup;
+pub(crate) use lookup::lookup_imported;
 
 use crate::Result;
 use crate::schema::{ColumnId, DataType};

@@ -69,6 +69,26 @@ pub enum DataType {
     TextArray = 10,
 }
 
+impl TableLinks {
+    /// Links as they are meant where they are not said: one reference is the owner's, one time column is when rows happen.
+    ///
+    /// `owner` and `time` are what was said; `Some(None)` that there is none.
+    pub fn inferred(
+        columns: &[ColumnSpec],
+        references: Vec<(usize, TableId)>,
+        owner: Option<Option<usize>>,
+        time: Option<Option<usize>>,
+    ) -> TableLinks {
+        let owner = owner.unwrap_or(match references.as_slice() {
+            [(only, _)] => Some(*only),
+            _ => None,
+        });
+        let mut times = (0..columns.len()).filter(|at| columns[*at].data_type.is_time());
+        let only = times.next().filter(|_| times.next().is_none());
+        TableLinks { references, owner: owner.map(|owner| (owner, time.unwrap_or(only))) }
+    }
+}
+
 impl DataType {
     /// True for the types stored as an ordered `i64` code (everything but BOOLEAN, TEXT and TEXT[]).
     pub fn is_numeric_code(self) -> bool {
@@ -148,12 +168,46 @@ pub struct TableSchema {
     pub ordinal_epoch: u32,
     /// The id the next added column gets.
     pub next_column: ColumnId,
+    /// The columns that hold keys of other tables, and which tables'.
+    pub references: Vec<(ColumnId, TableId)>,
+    /// Whose its rows are; `None` where they are nobody's.
+    pub owner: Option<Owner>,
+}
+
+/// Whose the rows of a table are: orders, visits and touches belong to members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Owner {
+    /// The column that holds the owner's key. A row where it is NULL, or a key that no owner has, is nobody's.
+    pub column: ColumnId,
+    /// The table of the owners.
+    pub table: TableId,
+    /// When a row happened: its table's rows are clustered by owners and this.
+    pub time: Option<ColumnId>,
+    /// Where ordinals of owners are stored for the rows that are clustered: a column of no schema.
+    pub ordinals: ColumnId,
+    /// Ordinals of owners that there were when rows were clustered.
+    pub known: u32,
+}
+
+/// Whose the rows of a table are to be, before its columns have ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableLinks {
+    /// Columns that hold keys of other tables, by their place.
+    pub references: Vec<(usize, TableId)>,
+    /// The one of them that says whose a row is, and the column that says when it happened, by their places.
+    pub owner: Option<(usize, Option<usize>)>,
 }
 
 impl TableSchema {
     /// The column of this name (exact bytes).
     pub fn column_named(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// True where the numbers of a column get a range index: a key is found by the key index, and rows that belong to somebody
+    /// are read by their owners and times.
+    pub fn is_indexed(&self, id: ColumnId) -> bool {
+        self.key != Some(id) && self.owner.is_none()
     }
 
     /// The column with this id.

@@ -7,6 +7,7 @@ use crate::index::encode::EncodedSection;
 use crate::index::fences::{Bound, FencesRef, RankSearch, Zone};
 use crate::index::lists::ListsRef;
 use crate::index::order::OrderRef;
+use crate::index::owners::OwnersRef;
 use crate::index::strings::StringsRef;
 use crate::index::values::{Residuals, ValuesRef};
 use crate::member::{Key, KeyIndex, NewKeys};
@@ -133,9 +134,15 @@ impl TableState {
         self.audiences.get(&id)
     }
 
-    /// True for a column that holds the members of a static audience: no schema has it, and it is never NULL.
+    /// True for a column that holds the members of a static audience, or whose the rows are: no schema has it, and it is never
+    /// NULL.
     pub fn is_hidden(&self, column: ColumnId) -> bool {
-        self.hidden.contains(&column)
+        self.hidden.contains(&column) || self.is_ordinals(column)
+    }
+
+    /// True for the column that says whose clustered rows are.
+    fn is_ordinals(&self, column: ColumnId) -> bool {
+        self.schema.owner.is_some_and(|owner| owner.ordinals == column)
     }
 
     /// The columns of static audiences.
@@ -155,6 +162,7 @@ impl TableState {
     pub fn data_type(&self, column: ColumnId) -> Result<DataType> {
         match self.schema.column(column) {
             Some(column) => Ok(column.data_type),
+            None if self.is_ordinals(column) => Ok(DataType::BigInt),
             None if column == ColumnId::LIVE || self.is_hidden(column) => Ok(DataType::Boolean),
             None => Err(Error::Invalid(format!("no column {} in table \"{}\"", column.0, self.schema.name))),
         }
@@ -282,7 +290,7 @@ fn kinds_of(data_type: DataType) -> &'static [SectionKind] {
             SectionKind::Strings,
         ],
         DataType::TextArray => &[SectionKind::Nulls, SectionKind::Sets, SectionKind::Lists],
-        _ => &[SectionKind::Nulls, SectionKind::Values, SectionKind::Order, SectionKind::Fences],
+        _ => &[SectionKind::Nulls, SectionKind::Values, SectionKind::Order, SectionKind::Fences, SectionKind::Owners],
     }
 }
 
@@ -309,7 +317,7 @@ impl Changes<'_> {
 }
 
 /// One more than the greatest section kind of a column's chunks.
-const KINDS: usize = SectionKind::Lists as usize + 1;
+const KINDS: usize = SectionKind::Owners as usize + 1;
 
 /// The range index of a chunk as far as ranks go.
 #[derive(Clone, Copy)]
@@ -582,6 +590,11 @@ impl<'a> ColumnReader<'a> {
     /// A string a row.
     pub fn strings(&self, chunk: u32) -> Result<Option<StringsRef<'a>>> {
         self.open(chunk, SectionKind::Strings, StringsRef::open)
+    }
+
+    /// Whose the rows of a chunk are, where they are clustered by that; rows beyond its are not.
+    pub fn owners(&self, chunk: u32) -> Result<Option<OwnersRef<'a>>> {
+        self.open(chunk, SectionKind::Owners, OwnersRef::open)
     }
 
     /// A list of codes a row.

@@ -63,6 +63,26 @@ pub(crate) struct CreateTable {
     pub(crate) columns: Vec<ColumnDefinition>,
     /// The `PRIMARY KEY (column)` or the column marked so.
     pub(crate) key: Option<Name>,
+    /// The columns with `REFERENCES table [(key)]`.
+    pub(crate) references: Vec<References>,
+    /// `WITH (owner = 'column')`; `None` in it is NONE.
+    pub(crate) owner: Option<Option<Name>>,
+    /// `WITH (time = 'column')`, likewise.
+    pub(crate) time: Option<Option<Name>>,
+}
+
+impl CreateTable {
+    pub(crate) fn new(name: Name, if_not_exists: bool) -> CreateTable {
+        CreateTable { name, if_not_exists, columns: Vec::new(), key: None, references: Vec::new(), owner: None, time: None }
+    }
+}
+
+/// `column REFERENCES table [(key)]`
+#[derive(Debug)]
+pub(crate) struct References {
+    pub(crate) column: Name,
+    pub(crate) table: Name,
+    pub(crate) key: Option<Name>,
 }
 
 #[derive(Debug)]

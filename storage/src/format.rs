@@ -73,15 +73,30 @@ pub enum SectionKind {
     Keys = 10,
     /// Changed rows of a column: what they hold now, what they held before.
     Patch = 11,
+    /// Whose the rows of a clustered chunk are: runs of rows of one chunk of owners and one span of time.
+    Owners = 12,
 }
 
 impl SectionKind {
     /// The kind of a stored value.
     pub fn from_u16(stored: u16) -> Option<SectionKind> {
         use SectionKind::*;
-        [Sets, Nulls, Values, Order, Fences, Strings, Lists, DictionaryStrings, DictionaryOrder, Keys, Patch]
-            .into_iter()
-            .find(|kind| *kind as u16 == stored)
+        [
+            Sets,
+            Nulls,
+            Values,
+            Order,
+            Fences,
+            Strings,
+            Lists,
+            DictionaryStrings,
+            DictionaryOrder,
+            Keys,
+            Patch,
+            Owners,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u16 == stored)
     }
 }
 

@@ -4,13 +4,13 @@
 //! Tables, views and audiences share one space of names. Ids are never used again, so that bytes and definitions that
 //! name one can never come to mean another.
 //!
-//! Catalogs of version 1 (tables alone) and 2 (tables that are imported and never written to) are read as well; what is
-//! written is always of `CATALOG_VERSION`.
+//! Catalogs of version 1 (tables alone), 2 (tables that are imported and never written to) and 3 (tables whose rows are
+//! nobody's) are read as well; what is written is always of `CATALOG_VERSION`.
 
 mod depends;
 mod relation;
 
-use relation::ImportedTable;
+use relation::{ImportedTable, LoneTable};
 
 pub use depends::Subject;
 pub use relation::{
@@ -25,7 +25,7 @@ use muster_storage::codec;
 use std::sync::Arc;
 
 /// The version of the catalog's encoding.
-const CATALOG_VERSION: u16 = 3;
+const CATALOG_VERSION: u16 = 4;
 
 /// All tables, views and audiences of a database.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -53,16 +53,30 @@ struct TablesOnly {
     tables: Vec<ImportedTable>,
 }
 
-/// A catalog of version 2.
+/// A catalog of version 2 or 3, by its tables.
 #[derive(Encode, Decode)]
-struct Imported {
+struct Older<T> {
     version: u16,
     next_table: TableId,
     next_view: ViewId,
     next_audience: AudienceId,
-    tables: Vec<ImportedTable>,
+    tables: Vec<T>,
     views: Vec<Arc<ViewRecord>>,
     audiences: Vec<Arc<AudienceRecord>>,
+}
+
+impl<T: Into<TableRecord>> From<Older<T>> for Catalog {
+    fn from(old: Older<T>) -> Catalog {
+        Catalog {
+            version: CATALOG_VERSION,
+            next_table: old.next_table,
+            next_view: old.next_view,
+            next_audience: old.next_audience,
+            tables: old.tables.into_iter().map(T::into).collect(),
+            views: old.views,
+            audiences: old.audiences,
+        }
+    }
 }
 
 impl Default for Catalog {
@@ -89,19 +103,11 @@ impl Catalog {
             |found: String| Error::Invalid(format!("the catalog is not one this muster reads: {found}"));
         // The version comes first and is looked at before anything it might have changed.
         match bytes.first_chunk::<2>().map(|b| u16::from_le_bytes(*b)) {
-            Some(version @ (2 | CATALOG_VERSION)) => {
-                let catalog = if version == 2 {
-                    codec::decode(bytes).map(|old: Imported| Catalog {
-                        version: CATALOG_VERSION,
-                        next_table: old.next_table,
-                        next_view: old.next_view,
-                        next_audience: old.next_audience,
-                        tables: old.tables.into_iter().map(TableRecord::from).collect(),
-                        views: old.views,
-                        audiences: old.audiences,
-                    })
-                } else {
-                    codec::decode(bytes)
+            Some(version @ (2 | 3 | CATALOG_VERSION)) => {
+                let catalog = match version {
+                    2 => codec::decode(bytes).map(|old: Older<ImportedTable>| Catalog::from(old)),
+                    3 => codec::decode(bytes).map(|old: Older<LoneTable>| Catalog::from(old)),
+                    _ => codec::decode(bytes),
                 };
                 let catalog: Catalog = catalog.map_err(|error| refuse(error.to_string()))?;
                 catalog.check_needs().map_err(|error| refuse(error.to_string()))?;

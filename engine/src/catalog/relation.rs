@@ -2,7 +2,7 @@
 
 use crate::member::KeyLayout;
 use crate::predicate::{AudienceId, Predicate, codec};
-use crate::schema::{ColumnId, TableId, TableSchema};
+use crate::schema::{Column, ColumnId, TableId, TableSchema};
 use bincode::de::Decoder;
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
@@ -50,17 +50,52 @@ pub struct TableRecord {
     pub indexed: u64,
 }
 
+/// A schema as catalogs before version 4 had it: nobody's rows.
+#[derive(Encode, Decode)]
+struct LoneSchema {
+    id: TableId,
+    name: String,
+    columns: Vec<Column>,
+    key: Option<ColumnId>,
+    ordinal_epoch: u32,
+    next_column: ColumnId,
+}
+
+impl From<LoneSchema> for TableSchema {
+    fn from(old: LoneSchema) -> TableSchema {
+        let LoneSchema { id, name, columns, key, ordinal_epoch, next_column } = old;
+        TableSchema { id, name, columns, key, ordinal_epoch, next_column, references: Vec::new(), owner: None }
+    }
+}
+
 /// A table as catalogs before version 3 had it: every ordinal is a live row's, and indexed.
 #[derive(Encode, Decode)]
 pub(super) struct ImportedTable {
-    pub(super) schema: TableSchema,
+    schema: LoneSchema,
     rows: u64,
     keys: KeyLayout,
 }
 
 impl From<ImportedTable> for TableRecord {
     fn from(table: ImportedTable) -> TableRecord {
-        TableRecord::imported(table.schema, table.rows, table.keys)
+        TableRecord::imported(table.schema.into(), table.rows, table.keys)
+    }
+}
+
+/// A table as version 3 had it.
+#[derive(Encode, Decode)]
+pub(super) struct LoneTable {
+    schema: LoneSchema,
+    rows: u64,
+    keys: KeyLayout,
+    ordinals: u64,
+    indexed: u64,
+}
+
+impl From<LoneTable> for TableRecord {
+    fn from(table: LoneTable) -> TableRecord {
+        let LoneTable { schema, rows, keys, ordinals, indexed } = table;
+        TableRecord { schema: schema.into(), rows, keys, ordinals, indexed }
     }
 }
 

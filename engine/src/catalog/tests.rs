@@ -31,6 +31,8 @@ fn table() -> TableRecord {
         key: Some(ColumnId(1)),
         ordinal_epoch: 1,
         next_column: ColumnId(5),
+        references: Vec::new(),
+        owner: None,
     };
     TableRecord::imported(schema, 7, KeyLayout::Sequence { first: -1 })
 }
@@ -71,21 +73,38 @@ fn sample() -> Catalog {
     }
 }
 
-/// A table as versions 1 and 2 write it; version 3 appends two numbers.
-const TABLE: &str = "01000000 0100000000000000 6d
+/// A schema as versions 1 to 3 write it; version 4 appends what it refers to and whose its rows are.
+const SCHEMA: &str = "01000000 0100000000000000 6d
     0200000000000000
     01000000 0200000000000000 6964 03000000 00
     03000000 0100000000000000 73 04000000 0902 01
     01 01000000
     01000000
-    05000000
-    0700000000000000
-    01000000 ffffffffffffffff";
+    05000000";
+/// What follows the schema.
+const ROWS: &str = "0700000000000000 01000000 ffffffffffffffff";
+/// What follows that since version 3.
+const ORDINALS: &str = "0700000000000000 0700000000000000";
+
+/// A table that belongs to another has these bytes after its schema.
+#[test]
+fn owners_are_golden() {
+    let owner = crate::schema::Owner {
+        column: ColumnId(2),
+        table: TableId(1),
+        time: Some(ColumnId(3)),
+        ordinals: ColumnId(4),
+        known: 5,
+    };
+    assert_eq!(hex(&codec::encode(&Some(owner))), "010200000001000000010300000004000000".to_owned() + "05000000");
+    let references = vec![(ColumnId(2), TableId(1))];
+    assert_eq!(hex(&codec::encode(&references)), "01000000000000000200000001000000");
+}
 
 /// These bytes are in people's files. If this test fails, the encoder changed, not the test.
 #[test]
 fn the_bytes_are_golden() {
-    let golden = golden("0300", &format!("{TABLE} 0700000000000000 0700000000000000"));
+    let golden = golden("0400", &format!("{SCHEMA} 0000000000000000 00 {ROWS} {ORDINALS}"));
     assert_eq!(hex(&sample().encode()), hex(&unhex(&golden)));
     assert_eq!(Catalog::decode(&unhex(&golden)).unwrap(), sample());
 }
@@ -93,9 +112,17 @@ fn the_bytes_are_golden() {
 /// What was written before rows could change is read, and written anew as the present version.
 #[test]
 fn version_2_is_read() {
-    let read = Catalog::decode(&unhex(&golden("0200", TABLE))).unwrap();
+    let read = Catalog::decode(&unhex(&golden("0200", &format!("{SCHEMA} {ROWS}")))).unwrap();
     assert_eq!(read, sample());
-    assert_eq!(read.encode()[..2], [3, 0]);
+    assert_eq!(read.encode()[..2], [4, 0]);
+}
+
+/// What was written before rows could belong to anybody is read.
+#[test]
+fn version_3_is_read() {
+    let read = Catalog::decode(&unhex(&golden("0300", &format!("{SCHEMA} {ROWS} {ORDINALS}")))).unwrap();
+    assert_eq!(read, sample());
+    assert_eq!(read.encode()[..2], [4, 0]);
 }
 
 fn golden(version: &str, table: &str) -> String {
@@ -119,22 +146,22 @@ fn golden(version: &str, table: &str) -> String {
 /// What version 0.1 before views and audiences wrote is read, and written anew as the present version.
 #[test]
 fn version_1_is_read() {
-    let old = unhex(&format!("0100 02000000 0100000000000000 {TABLE}"));
+    let old = unhex(&format!("0100 02000000 0100000000000000 {SCHEMA} {ROWS}"));
     let read = Catalog::decode(&old).unwrap();
     let expected = Catalog { next_table: TableId(2), tables: vec![table()], ..Catalog::default() };
     assert_eq!(read, expected);
-    assert_eq!(read.encode()[..2], [3, 0]);
+    assert_eq!(read.encode()[..2], [4, 0]);
     assert_eq!(Catalog::decode(&read.encode()).unwrap(), expected);
 }
 
 #[test]
 fn other_versions_and_damage_are_refused() {
     let bytes = sample().encode();
-    for version in [0, 4, 0xff] {
+    for version in [0, 5, 0xff] {
         let mut other = bytes.clone();
         other[0] = version;
         let error = Catalog::decode(&other).unwrap_err().to_string();
-        assert!(error.contains("expected at most 3"), "{error}");
+        assert!(error.contains("expected at most 4"), "{error}");
     }
     for length in 1..bytes.len() {
         assert!(Catalog::decode(&bytes[..length]).is_err(), "cut to {length}");

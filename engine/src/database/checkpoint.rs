@@ -295,9 +295,8 @@ impl Database {
 impl Outcome {
     /// A range was written anew: what stood for it goes.
     fn replace_range(&mut self, table: &TableState, parts: &[&PartRef], range: usize) {
-        let hidden: Vec<u32> = table.hidden().iter().map(|column| column.0).collect();
         let replaced = parts.iter().filter(|part| {
-            let rewritten = part.columns.iter().any(|column| !hidden.contains(column));
+            let rewritten = part.columns.iter().any(|column| !table.is_hidden(ColumnId(*column)));
             part.range as usize == range && matches!(part.role, PartRole::Base | PartRole::Patch) && rewritten
         });
         self.gone.extend(replaced.map(|part| part.id));

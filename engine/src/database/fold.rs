@@ -87,6 +87,7 @@ struct FoldedColumn<'t> {
     reader: ColumnReader<'t>,
     before: Before<'t>,
     is_key: bool,
+    indexed: bool,
     /// Strings of its dictionary.
     entries: usize,
 }
@@ -99,6 +100,7 @@ impl<'t> FoldedColumn<'t> {
             reader: table.reader(column.id)?,
             before: Before::of(table, column.id)?,
             is_key: table.schema().key == Some(column.id),
+            indexed: table.schema().is_indexed(column.id),
             entries: dictionary.map_or(0, |view| view.len()),
         })
     }
@@ -166,7 +168,7 @@ impl<'t> FoldedColumn<'t> {
             nulls.iter_mut().enumerate().for_each(|(row, null)| *null |= !chunk.is_live(row));
         }
         codes.iter_mut().zip(&nulls).for_each(|(code, null)| *code = if *null { 0 } else { *code });
-        Ok(encode_codes(self.column.data_type, self.is_key, self.entries, &codes, &nulls))
+        Ok(encode_codes(self.column.data_type, self.indexed, self.entries, &codes, &nulls))
     }
 
     /// Cell by cell, for what has no size of its own.
@@ -179,6 +181,6 @@ impl<'t> FoldedColumn<'t> {
             }
         };
         let cells = (0..chunk.rows).map(cell).collect::<Result<Vec<Cell>>>()?;
-        Ok(encode_cells(self.column.data_type, self.is_key, self.entries, &cells))
+        Ok(encode_cells(self.column.data_type, self.indexed, self.entries, &cells))
     }
 }

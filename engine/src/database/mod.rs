@@ -43,9 +43,10 @@ use crate::batch::RowSource;
 use crate::catalog::{Catalog, TableRecord};
 use crate::control::{Cancel, OnProgress};
 use crate::dictionary::Dictionary;
+use crate::events::KnownStrays;
 use crate::member::{KeyIndex, KeyLayout};
 use crate::pool;
-use crate::schema::{ColumnId, ColumnSpec, TableId};
+use crate::schema::{ColumnId, ColumnSpec, TableId, TableLinks, TableSchema};
 use crate::table::{ByColumn, Extent, RangeParts, TableState};
 use crate::transfer::import::import;
 use crate::writer::apply::{apply, fill_added_columns};
@@ -92,6 +93,7 @@ pub(crate) struct State {
     parts: Arc<HashMap<PartId, Arc<PartReader>>>,
     /// That of the database which shows the state.
     horizon: Horizon,
+    strays: KnownStrays,
 }
 
 /// What an import did.
@@ -201,19 +203,21 @@ impl Database {
             let append = Append::new(&schema, columns, conflict)?;
             return append.run(self, &mut writer, source, cancel, progress);
         }
-        let imported = import(&self.store, &record.schema, columns, source, cancel, progress)?;
+        let owners = state.owners_of(&record.schema);
+        let imported = import(&self.store, &record.schema, owners, columns, source, cancel, progress)?;
         *record = imported.record;
         let rows = record.rows;
         self.publish(&state, &catalog, with(&state, imported.parts), unchecked)?;
         Ok(ImportReport { rows })
     }
 
-    /// Creates a table and imports its rows in one step, one LSN: where it fails there is no table either.
+    /// [`Self::create_table`] and its rows in one step, one LSN: where it fails there is no table either.
     pub fn create_and_import(
         &self,
         name: &str,
         columns: &[ColumnSpec],
         key: Option<usize>,
+        links: &TableLinks,
         source: &mut dyn RowSource,
         cancel: &Cancel,
         progress: OnProgress<'_>,
@@ -221,9 +225,10 @@ impl Database {
         let _writer = self.writer.take(cancel)?;
         let state = self.state();
         let mut catalog = Catalog::clone(&state.catalog);
-        let schema = names::new_schema(&mut catalog, name, columns, key)?;
+        let schema = names::new_schema(&mut catalog, name, columns, key, links)?;
         let ids: Vec<ColumnId> = schema.columns.iter().map(|c| c.id).collect();
-        let imported = import(&self.store, &schema, &ids, source, cancel, progress)?;
+        let owners = state.owners_of(&schema);
+        let imported = import(&self.store, &schema, owners, &ids, source, cancel, progress)?;
         let rows = imported.record.rows;
         catalog.tables.push(imported.record);
         self.publish(&state, &catalog, with(&state, imported.parts), unchecked)?;
@@ -305,6 +310,11 @@ fn unchecked(_: &State) -> Result<()> {
 }
 
 impl State {
+    /// The owners of a table's rows.
+    fn owners_of(&self, schema: &TableSchema) -> Option<&TableState> {
+        self.tables.get(&schema.owner?.table).map(|table| &**table)
+    }
+
     /// What a store's manifest names, and the log after it.
     fn opened(store: &Store) -> Result<State> {
         let manifest = store.manifest();
@@ -360,6 +370,7 @@ impl State {
             part_refs: Arc::new(part_refs.to_vec()),
             parts: Arc::new(parts),
             horizon: old.map_or_else(Horizon::default, |old| old.horizon.clone()),
+            strays: old.map_or_else(KnownStrays::default, |old| old.strays.clone()),
         })
     }
 }

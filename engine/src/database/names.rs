@@ -1,8 +1,10 @@
 //! Names and types of what is defined: what they may be, and that nothing has them yet.
 
+use super::columns::take_column_id;
 use crate::catalog::Catalog;
 use crate::schema::{
-    Column, ColumnId, ColumnSpec, DECIMAL_PRECISION_MAX, DataType, NAME_BYTES_MAX, TableId, TableSchema,
+    Column, ColumnId, ColumnSpec, DECIMAL_PRECISION_MAX, DataType, NAME_BYTES_MAX, Owner, TableId, TableLinks,
+    TableSchema,
 };
 use crate::{Error, Result};
 use std::collections::HashSet;
@@ -55,6 +57,7 @@ pub(super) fn new_schema(
     name: &str,
     columns: &[ColumnSpec],
     key: Option<usize>,
+    links: &TableLinks,
 ) -> Result<TableSchema> {
     check_free(catalog, name)?;
     if columns.is_empty() {
@@ -79,5 +82,60 @@ pub(super) fn new_schema(
     catalog.next_table = TableId(id.0 + 1);
     let next_column = ColumnId(ColumnId::FIRST.0 + columns.len() as u32);
     let key = key.and_then(|key| columns.get(key)).map(|column| column.id);
-    Ok(TableSchema { id, name: name.into(), columns, key, ordinal_epoch: 1, next_column })
+    let mut schema = TableSchema {
+        id,
+        name: name.into(),
+        columns,
+        key,
+        ordinal_epoch: 1,
+        next_column,
+        references: Vec::new(),
+        owner: None,
+    };
+    link(catalog, &mut schema, links)?;
+    Ok(schema)
+}
+
+/// Checks what a table refers to, and notes it in the schema.
+fn link(catalog: &Catalog, schema: &mut TableSchema, links: &TableLinks) -> Result<()> {
+    let column_at = |schema: &TableSchema, at: usize| match schema.columns.get(at) {
+        Some(column) => Ok(column.clone()),
+        None => Err(Error::Invalid(format!("table \"{}\" has no column {at}", schema.name))),
+    };
+    for (at, table) in &links.references {
+        let column = column_at(schema, *at)?;
+        let other = &catalog.table(*table)?.schema;
+        let Some(key) = other.key.and_then(|key| other.column(key)) else {
+            return invalid(format!(
+                "column \"{}\" cannot refer to \"{}\", which has no PRIMARY KEY",
+                column.name, other.name
+            ));
+        };
+        let both_integers = key.data_type.is_integer() && column.data_type.is_integer();
+        if !both_integers && key.data_type != column.data_type {
+            return invalid(format!(
+                "column \"{}\" is {} and the key of \"{}\" is {}: no key would ever be equal",
+                column.name, column.data_type, other.name, key.data_type
+            ));
+        }
+        schema.references.push((column.id, *table));
+    }
+    let Some((at, time)) = links.owner else { return Ok(()) };
+    let column = column_at(schema, at)?;
+    let time = time.map(|time| column_at(schema, time)).transpose()?;
+    let Some((_, table)) = schema.references.iter().find(|(referring, _)| *referring == column.id).copied() else {
+        return invalid(format!(
+            "column \"{}\" refers to no table, so it cannot say whose a row is; write REFERENCES members(id) after it",
+            column.name
+        ));
+    };
+    if let Some(time) = time.as_ref().filter(|time| !time.data_type.is_time()) {
+        return invalid(format!(
+            "column \"{}\" is {}, and no time: rows happen at a DATE, TIMESTAMP or TIMESTAMPTZ",
+            time.name, time.data_type
+        ));
+    }
+    let ordinals = take_column_id(schema);
+    schema.owner = Some(Owner { column: column.id, table, time: time.map(|time| time.id), ordinals, known: 0 });
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::State;
 use crate::audience;
+use crate::events::Strays;
 use crate::catalog::{AudienceRecord, Relation, ViewRecord};
 use crate::member::{self, Key, KeyLayout};
 use crate::predicate::{AudienceId, Predicate};
@@ -144,6 +145,13 @@ impl Snapshot {
 
     pub(crate) fn part(&self, part: PartId) -> Option<&PartReader> {
         self.state.parts.get(&part).map(|reader| &**reader)
+    }
+
+    /// The rows of a table that the runs of their owners do not have.
+    pub(crate) fn strays(&self, table: TableId) -> Result<Arc<Strays>> {
+        let table = self.table(table)?;
+        let owner = table.schema().owner.map_or(table.schema().id, |owner| owner.table);
+        self.state.strays.of(table, self.table(owner)?)
     }
 
     pub(crate) fn key_layout(&self, table: TableId) -> KeyLayout {

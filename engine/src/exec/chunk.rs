@@ -7,6 +7,7 @@ use super::clause::{Clause, Conjunction, with_operands};
 use super::codeset::CodeSet;
 use super::leafset::SCANNED_INTERVALS_MIN;
 use super::overlay::Scratch;
+use super::owned::OwnedWorker;
 use super::ranks::Ranks;
 use super::{Found, Stats};
 use crate::Result;
@@ -37,6 +38,8 @@ pub(super) struct Worker<'p, 'a> {
     pub(super) code_sets: HashMap<usize, Option<Arc<CodeSet>>>,
     /// For leaves with changed rows.
     pub(super) scratch: Scratch,
+    /// For leaves that ask rows of other tables, once they were asked.
+    pub(super) owned: HashMap<usize, OwnedWorker<'p, 'a>>,
     pool: Vec<Box<Words>>,
 }
 
@@ -69,6 +72,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             stats: Stats::default(),
             code_sets: HashMap::new(),
             scratch: Scratch::default(),
+            owned: HashMap::new(),
             pool: Vec::new(),
         }
     }
@@ -400,7 +404,7 @@ impl<'p, 'a> Worker<'p, 'a> {
         match &self.plan.leaves[*leaf].test {
             Test::True | Test::Null | Test::Never => true,
             Test::Tags(codes) | Test::Text { codes, .. } => codes.len() <= 1,
-            Test::Codes(_) | Test::Ordinals(_) | Test::Computed(_) => false,
+            Test::Codes(_) | Test::Ordinals(_) | Test::Computed(_) | Test::Rows(_) => false,
         }
     }
 

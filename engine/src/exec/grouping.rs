@@ -176,7 +176,7 @@ impl Rows<'_> {
         let scope = Scope::default();
         let Rows { snapshot, table, predicate, cancel, tables } = *self;
         let resolved = resolve_at(snapshot, table, predicate, cancel, tables)?;
-        let (output, cost) = evaluate_resolved(snapshot, table, resolved, &scope, cancel, sink)?;
+        let (output, cost) = evaluate_resolved(snapshot, table, resolved, &scope, cancel, sink, tables)?;
         stats.add(cost);
         Ok(output)
     }

@@ -4,6 +4,7 @@ use super::chunk::{Answer, Worker};
 use super::clause::{Clause, words_of};
 use super::codeset::CodeSet;
 use super::compute::{self, Inputs};
+use super::owned::OwnedWorker;
 use crate::Result;
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
@@ -52,7 +53,7 @@ impl<'a> Worker<'_, 'a> {
                     reader.prefetch(chunk + 1, SectionKind::Values, 1);
                     continue;
                 }
-                Test::Null | Test::Ordinals(_) | Test::Never | Test::Computed(_) => continue,
+                Test::Null | Test::Ordinals(_) | Test::Never | Test::Computed(_) | Test::Rows(_) => continue,
             };
             prefetch_rows(reader, codes, chunk + 2, chunk + 3);
             if let Some(sets) = reader.known_sets(chunk + 1) {
@@ -185,6 +186,17 @@ impl<'a> Worker<'_, 'a> {
                 })?;
                 self.stats.bytes += 8 * (rows.len() * test.readers.len()) as u64;
                 Ok(members)
+            }
+            Test::Rows(owned) => {
+                let mut words = self.buffer();
+                let worker = self.owned.entry(*owned).or_insert_with(|| OwnedWorker::new(&plan.owned[*owned]));
+                let bytes = worker.write(chunk, &mut words)?;
+                let rows = plan.table.chunk_rows(chunk);
+                words.iter_mut().enumerate().for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
+                self.stats.bytes += bytes;
+                let cardinality = kernel::cardinality(&words);
+                clause.add_answer(Answer::Words(words, cardinality), self);
+                Ok(cardinality)
             }
             // These are always one stored container.
             Test::True | Test::Null | Test::Never => Ok(0),

@@ -14,6 +14,7 @@ mod grouping;
 mod leafset;
 mod overlap;
 mod overlay;
+mod owned;
 mod project;
 mod ranks;
 mod related;
@@ -24,7 +25,9 @@ pub(crate) use clause::{put, words_of};
 pub use grouping::Grouping;
 pub use overlap::{OVERLAP_SETS_MAX, Overlap, overlap};
 pub use project::{project, value_at};
+pub(crate) use owned::Loose;
 pub use related::{RELATED_DEPTH_MAX, RELATED_VALUES_MAX, resolve};
+pub(crate) use related::{is_in_list, resolve_at};
 pub use sink::{
     Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,
     PROFILE_VALUES_MAX, Profile, Sink, Top, key_bytes,
@@ -125,10 +128,10 @@ pub fn evaluate<S: Sink>(
     sink: &S,
 ) -> Result<(S::Output, Stats)> {
     let resolved = resolve(snapshot, table, predicate, cancel)?;
-    evaluate_resolved(snapshot, table, resolved, scope, cancel, sink)
+    evaluate_resolved(snapshot, table, resolved, scope, cancel, sink, 0)
 }
 
-/// [`evaluate`] of what [`resolve`] made.
+/// [`evaluate`] of what [`resolve`] made, so many tables away from the question.
 fn evaluate_resolved<S: Sink>(
     snapshot: &Snapshot,
     table: TableId,
@@ -136,9 +139,10 @@ fn evaluate_resolved<S: Sink>(
     scope: &Scope,
     cancel: &Cancel,
     sink: &S,
+    tables: usize,
 ) -> Result<(S::Output, Stats)> {
-    let table = snapshot.table(table)?;
-    let plan = Plan::cancellable(table, &predicate, snapshot.now_micros(), cancel)?;
+    let plan = Plan::in_snapshot(snapshot, table, &predicate, cancel, tables)?;
+    let table = plan.table;
     let reader = sink.open(table)?;
     let all = 0..table.chunks();
     let span = scope.chunks.clone().unwrap_or(all.clone());

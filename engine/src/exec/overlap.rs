@@ -74,9 +74,8 @@ pub fn overlap(
         Ok(predicate)
     });
     let predicates = predicates.collect::<Result<Vec<_>>>()?;
+    let plans = predicates.iter().map(|predicate| Plan::in_snapshot(snapshot, table, predicate, cancel, 0));
     let table = snapshot.table(table)?;
-    let plans =
-        predicates.iter().map(|predicate| Plan::cancellable(table, predicate, snapshot.now_micros(), cancel));
     let plans = plans.collect::<Result<Vec<_>>>()?;
     let tasks = tasks_of(0..table.chunks());
     let whole = Overlap::of(plans.len());

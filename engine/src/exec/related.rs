@@ -9,7 +9,7 @@ use crate::audience::expand::{too_deep, unknown, with_leaves};
 use crate::audience::truth::certainly;
 use crate::control::Cancel;
 use crate::expr::{Compiled, Expr};
-use crate::plan::DEPTH_MAX;
+use crate::plan::{DEPTH_MAX, takes};
 use crate::predicate::{AudienceId, Literal, Predicate, Related, RelatedRows, Truth, slot_id};
 use crate::schema::{ColumnId, TableId};
 use crate::value::Value;
@@ -40,7 +40,7 @@ pub fn resolve<'p>(
 }
 
 /// [`resolve`] of what rows are asked that many tables away.
-pub(super) fn resolve_at<'p>(
+pub(crate) fn resolve_at<'p>(
     snapshot: &Snapshot,
     table: TableId,
     predicate: &'p Predicate,
@@ -55,6 +55,9 @@ pub(super) fn resolve_at<'p>(
     let expanded = snapshot.expand(table, predicate)?;
     let resolved = with_leaves(&expanded, 0, &mut |leaf, _| {
         let Predicate::Related(related) = leaf else { return Ok(leaf.clone()) };
+        if takes(snapshot, table, related) {
+            return Ok(leaf.clone());
+        }
         let known = resolver.related(related)?;
         Ok(match related.certainly {
             Some(truth) => certainly(&known, truth),
@@ -62,6 +65,36 @@ pub(super) fn resolve_at<'p>(
         })
     })?;
     Ok((Cow::Owned(resolved), resolver.stats))
+}
+
+/// True where the groups of some rows have one for which a condition on their aggregates is TRUE, or there is none and rows.
+pub(crate) fn is_in_list(
+    snapshot: &Snapshot,
+    rows: &RelatedRows,
+    truth: &Expr,
+    cancel: &Cancel,
+    tables: usize,
+) -> Result<bool> {
+    let grouping = Grouping { keys: vec![Expr::Column(rows.by)], aggregates: rows.aggregates.clone() };
+    let (groups, _) = grouping.evaluate_at(snapshot, rows.table, &rows.condition, cancel, tables + 1)?;
+    let truth = Compiled::new(truth, snapshot.now_micros())?;
+    for group in groups {
+        if truth_of(&truth, &group[1..])? == Truth::True {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The truth of a group's aggregates.
+fn truth_of(truth: &Compiled, values: &[Value]) -> Result<Truth> {
+    let slot = |id: &ColumnId| values.get(id.0.checked_sub(slot_id(0).0)? as usize).cloned();
+    let inputs = truth.columns().iter().map(|id| slot(id).unwrap_or(Value::Null));
+    Ok(match truth.eval(0, &inputs.collect::<Vec<Value>>())? {
+        Value::Boolean(true) => Truth::True,
+        Value::Boolean(false) => Truth::False,
+        _ => Truth::Unknown,
+    })
 }
 
 struct Resolver<'a> {
@@ -150,15 +183,7 @@ impl<'a> Resolver<'a> {
         let truth = Compiled::new(&related.truth, self.snapshot.now_micros())?;
         let aggregates = || related.rows.iter().flat_map(|rows| &rows.aggregates);
         let nothing: Vec<Value> = aggregates().map(|aggregate| aggregate.of_nothing()).collect();
-        let truth_of = |values: &[Value]| -> Result<Truth> {
-            let slot = |id: &ColumnId| values.get(id.0.checked_sub(slot_id(0).0)? as usize).cloned();
-            let inputs = truth.columns().iter().map(|id| slot(id).unwrap_or(Value::Null));
-            Ok(match truth.eval(0, &inputs.collect::<Vec<Value>>())? {
-                Value::Boolean(true) => Truth::True,
-                Value::Boolean(false) => Truth::False,
-                _ => Truth::Unknown,
-            })
-        };
+        let truth_of = |values: &[Value]| truth_of(&truth, values);
         let groups = match related.rows.as_slice() {
             [rows] => self.groups(rows)?,
             many => self.joined(many, &nothing)?,

@@ -45,7 +45,8 @@ pub struct EncodedSection {
 /// Turns the values of one column into sections, chunk after chunk.
 pub struct ColumnEncoder {
     data_type: DataType,
-    is_key: bool,
+    /// True where numbers get a range index.
+    indexed: bool,
     dictionary: DictionaryBuilder,
     /// True once a chunk has codes of the dictionary.
     used: bool,
@@ -55,11 +56,11 @@ pub struct ColumnEncoder {
 }
 
 impl ColumnEncoder {
-    /// An encoder of a column; keys get no range index and no dictionary.
-    pub fn new(data_type: DataType, is_key: bool) -> ColumnEncoder {
+    /// An encoder of a column; keys get no dictionary, numbers that are not `indexed` no range index.
+    pub fn new(data_type: DataType, is_key: bool, indexed: bool) -> ColumnEncoder {
         ColumnEncoder {
             data_type,
-            is_key,
+            indexed,
             dictionary: DictionaryBuilder::default(),
             used: false,
             near_unique_chunks: 0,
@@ -86,7 +87,7 @@ impl ColumnEncoder {
                     words_of(values.iter().enumerate().map(|(row, v)| *v && nulls.is_none_or(|n| !n[row])));
                 sections.extend(set_section(SectionKind::Sets, &words));
             }
-            ColumnValues::Code(codes) => code_sections(codes, self.is_key, nulls, &mut sections),
+            ColumnValues::Code(codes) => code_sections(codes, self.indexed, nulls, &mut sections),
             ColumnValues::Text(strings) => self.encode_text(strings, nulls, &mut sections),
             ColumnValues::TextDictionary { codes, dictionary } => {
                 self.encode_entries(codes, dictionary, nulls, &mut sections);
@@ -196,11 +197,11 @@ impl ColumnEncoder {
 }
 
 /// The sections of numbers; of a NULL row any number.
-fn code_sections(codes: &[i64], is_key: bool, nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
+fn code_sections(codes: &[i64], indexed: bool, nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
     let framed = frame_of(codes, nulls);
     let stats = stats_of(&framed, nulls);
     sections.push(EncodedSection { kind: SectionKind::Values, bytes: values_section(&framed), stats });
-    if !is_key && framed.frame.slope == 0 {
+    if indexed && framed.frame.slope == 0 {
         push_order(&framed, nulls, stats, sections);
     }
 }
@@ -253,7 +254,7 @@ fn tag_sections(list_ends: &[u32], codes: &[u32], dictionary_len: usize, section
 /// them of values. Rows that are absent are NULL.
 pub fn encode_cells(
     data_type: DataType,
-    is_key: bool,
+    indexed: bool,
     dictionary_len: usize,
     cells: &[Cell],
 ) -> Vec<EncodedSection> {
@@ -285,7 +286,7 @@ pub fn encode_cells(
         }
         _ => {
             let codes: Vec<i64> = cells.iter().map(code).collect();
-            push_codes(data_type, is_key, dictionary_len, &codes, nulls, &mut sections);
+            push_codes(data_type, indexed, dictionary_len, &codes, nulls, &mut sections);
         }
     }
     sections
@@ -294,7 +295,7 @@ pub fn encode_cells(
 /// [`encode_cells`] of numbers, or of texts by their codes; of a NULL row any.
 pub fn encode_codes(
     data_type: DataType,
-    is_key: bool,
+    indexed: bool,
     dictionary_len: usize,
     codes: &[i64],
     nulls: &[bool],
@@ -304,13 +305,13 @@ pub fn encode_codes(
     if let Some(nulls) = nulls {
         sections.extend(set_section(SectionKind::Nulls, &words_of(nulls.iter().copied())));
     }
-    push_codes(data_type, is_key, dictionary_len, codes, nulls, &mut sections);
+    push_codes(data_type, indexed, dictionary_len, codes, nulls, &mut sections);
     sections
 }
 
 fn push_codes(
     data_type: DataType,
-    is_key: bool,
+    indexed: bool,
     dictionary_len: usize,
     codes: &[i64],
     nulls: Option<&[bool]>,
@@ -322,7 +323,7 @@ fn push_codes(
             let codes: Vec<u32> = codes.iter().map(|code| *code as u32).collect();
             text_code_sections(&codes, dictionary_len, nulls, sections);
         }
-        _ => code_sections(codes, is_key, nulls, sections),
+        _ => code_sections(codes, indexed, nulls, sections),
     }
 }
 
@@ -430,7 +431,7 @@ mod tests {
     #[test]
     fn a_column_of_many_values_gets_its_dictionary_after_some_chunks() {
         let rows = NEAR_UNIQUE_ROWS_MIN as u64;
-        let mut encoder = ColumnEncoder::new(DataType::Text, false);
+        let mut encoder = ColumnEncoder::new(DataType::Text, false, true);
         let mut state = 7u64;
         let mut plain = 0;
         for chunk in 0..40 {
@@ -452,7 +453,7 @@ mod tests {
     #[test]
     fn a_unique_column_gives_its_dictionary_up() {
         let rows = NEAR_UNIQUE_ROWS_MIN as u64;
-        let mut encoder = ColumnEncoder::new(DataType::Text, false);
+        let mut encoder = ColumnEncoder::new(DataType::Text, false, true);
         for chunk in 0..2 * u64::from(NEAR_UNIQUE_CHUNKS_MAX) {
             assert_eq!(kinds(&mut encoder, chunk * rows..(chunk + 1) * rows), [SectionKind::Strings]);
             assert!(encoder.dictionary().is_none());

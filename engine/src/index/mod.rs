@@ -10,6 +10,7 @@
 //! | TEXT, near-unique | `Strings` |
 //! | TEXT[] | `Sets` by dictionary code, `Lists` |
 //! | any, with NULLs | also `Nulls` |
+//! | whose the rows are, where they are clustered by that | `Owners`; columns of such tables have no range index |
 //!
 //! Which of them a chunk has is read from the part's table of sections, chunk by chunk, never inferred.
 
@@ -17,5 +18,6 @@ pub mod encode;
 pub mod fences;
 pub mod lists;
 pub mod order;
+pub mod owners;
 pub mod strings;
 pub mod values;

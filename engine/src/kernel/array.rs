@@ -25,6 +25,30 @@ pub(super) fn mark_within(codes: &[i64], low: i64, high: i64, marks: &mut [bool]
     }
 }
 
+macro_rules! within {
+    ($($name:ident of $type:ty as $unsigned:ty;)*) => {$(
+        /// Writes a bit for each value: whether it lies from `low` to `high`, which is not below it. Words beyond are 0.
+        #[inline(always)]
+        pub(super) fn $name(values: &[$type], low: $type, high: $type, out: &mut [u64]) {
+            // One unsigned comparison: value − low ≤ high − low.
+            let span = high.wrapping_sub(low) as $unsigned;
+            let mut values = values.chunks(64);
+            for word in out {
+                let some = values.next().unwrap_or(&[]);
+                let bit = |value: &$type| u64::from(value.wrapping_sub(low) as $unsigned <= span);
+                *word = (0..).zip(some).fold(0, |word, (row, value)| word | bit(value) << row);
+            }
+        }
+    )*};
+}
+
+within! {
+    within_u8 of u8 as u8;
+    within_u16 of u16 as u16;
+    within_u32 of u32 as u32;
+    within_i64 of i64 as u64;
+}
+
 /// Truths in a step.
 const STEP: usize = 8;
 

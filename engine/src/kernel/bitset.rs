@@ -134,6 +134,16 @@ pub(super) fn set_run(out: &mut Words, first: u16, last: u16) {
     }
 }
 
+/// The bits that word `index` of a set of the first `rows` members has.
+#[inline]
+pub fn first_bits(rows: usize, index: usize) -> u64 {
+    match rows.saturating_sub(index * 64) {
+        0 => 0,
+        few @ 1..64 => u64::MAX >> (64 - few),
+        _ => u64::MAX,
+    }
+}
+
 /// True where the set has the member.
 #[inline(always)]
 pub fn has(words: &Words, member: u16) -> bool {

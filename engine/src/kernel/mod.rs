@@ -9,5 +9,5 @@ mod bitset;
 mod simd;
 
 pub use array::count_below;
-pub use bitset::{Lanes, Operand, has};
+pub use bitset::{Lanes, Operand, first_bits, has};
 pub use simd::*;

@@ -118,6 +118,14 @@ dispatch! {
     cells_of = array::cells_of, in AVX-512 cells_compressed; (members: &Words, slices: &[&Words], out: &mut Vec<u16>);
     /// Marks the codes from `low` to `high`; other marks stay.
     mark_within = array::mark_within; (codes: &[i64], low: i64, high: i64, marks: &mut [bool]);
+    /// Writes a bit for each value: whether it lies from `low` to `high`, which is not below it. Words beyond are 0.
+    within_u8 = array::within_u8, in AVX-512 within_u8_masks; (values: &[u8], low: u8, high: u8, out: &mut [u64]);
+    /// [`within_u8`] of wider values.
+    within_u16 = array::within_u16, in AVX-512 within_u16_masks; (values: &[u16], low: u16, high: u16, out: &mut [u64]);
+    /// [`within_u8`] of wider values.
+    within_u32 = array::within_u32, in AVX-512 within_u32_masks; (values: &[u32], low: u32, high: u32, out: &mut [u64]);
+    /// [`within_u8`] of wider values.
+    within_i64 = array::within_i64, in AVX-512 within_i64_masks; (values: &[i64], low: i64, high: i64, out: &mut [u64]);
     /// Appends the places, ascending, where two lists of truths differ; at most 65,536 are compared.
     differing = array::differing; (a: &[bool], b: &[bool], out: &mut Vec<u16>);
     /// Turns the bits of those `members`, which are distinct, of whom two truths differ.
@@ -241,6 +249,37 @@ fn pair_lanes(sets: &[(usize, &Words)], pairs: &mut [Lanes]) {
             }
         }
     }
+}
+
+/// Defines a kernel that compares a vector of values at once: its mask is bits of the word.
+#[cfg(target_arch = "x86_64")]
+macro_rules! within_masks {
+    ($($name:ident of $type:ty, safe $safe:path: $lanes:literal at once, $set:ident, $load:ident, $subtract:ident, $compare:ident;)*) => {$(
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+        fn $name(values: &[$type], low: $type, high: $type, out: &mut [u64]) {
+            use std::arch::x86_64::{$compare, $load, $set, $subtract};
+            let (least, span) = ($set(low as _), $set(high.wrapping_sub(low) as _));
+            let whole = (values.len() / 64).min(out.len());
+            let (whole_out, rest) = out.split_at_mut(whole);
+            for (word, values) in whole_out.iter_mut().zip(values.chunks_exact(64)) {
+                *word = 0;
+                for (nth, lanes) in values.chunks_exact($lanes).enumerate() {
+                    // SAFETY: `lanes` has as many values as the vector, which is loaded without demands on its alignment.
+                    let lanes = unsafe { $load(lanes.as_ptr().cast()) };
+                    *word |= ($compare($subtract(lanes, least), span) as u64) << (nth * $lanes);
+                }
+            }
+            $safe(&values[whole * 64..], low, high, rest);
+        }
+    )*};
+}
+
+#[cfg(target_arch = "x86_64")]
+within_masks! {
+    within_u8_masks of u8, safe array::within_u8: 64 at once, _mm512_set1_epi8, _mm512_loadu_epi8, _mm512_sub_epi8, _mm512_cmple_epu8_mask;
+    within_u16_masks of u16, safe array::within_u16: 32 at once, _mm512_set1_epi16, _mm512_loadu_epi16, _mm512_sub_epi16, _mm512_cmple_epu16_mask;
+    within_u32_masks of u32, safe array::within_u32: 16 at once, _mm512_set1_epi32, _mm512_loadu_epi32, _mm512_sub_epi32, _mm512_cmple_epu32_mask;
+    within_i64_masks of i64, safe array::within_i64: 8 at once, _mm512_set1_epi64, _mm512_loadu_epi64, _mm512_sub_epi64, _mm512_cmple_epu64_mask;
 }
 
 /// Asks the cache for the line of `slice[index]`; nothing happens beyond the end.

@@ -51,6 +51,14 @@ pub fn lookup(table: &TableState, keys: &[Key<'_>]) -> Result<Vec<Option<u32>>> 
     Ok(found)
 }
 
+/// The ordinals that members with some keys have or had among those that were imported.
+pub(crate) fn lookup_imported(table: &TableState, keys: &[Key<'_>]) -> Result<Vec<Option<u32>>> {
+    match table.schema().key {
+        Some(column) => indexed(table, column, keys),
+        None => Ok(vec![None; keys.len()]),
+    }
+}
+
 /// The ordinals that the key index gives, also of members that are gone.
 fn indexed(table: &TableState, column: ColumnId, keys: &[Key<'_>]) -> Result<Vec<Option<u32>>> {
     let part = match table.keys() {

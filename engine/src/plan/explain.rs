@@ -34,8 +34,8 @@ impl Explained {
 /// What is expected of a clause by itself. Cost: that of planning it.
 pub fn explain(snapshot: &Snapshot, table: TableId, predicate: &Predicate) -> Result<Explained> {
     let (predicate, _) = resolve(snapshot, table, predicate, &Cancel::default())?;
-    let table = snapshot.table(table)?;
-    let plan = Plan::new(table, &predicate, snapshot.now_micros())?;
+    let (table_id, table) = (table, snapshot.table(table)?);
+    let plan = Plan::in_snapshot(snapshot, table_id, &predicate, &Cancel::default(), 0)?;
     Ok(Explained {
         share: plan.share,
         bytes: (plan.chunk_bytes * f64::from(table.chunks())) as u64,
@@ -81,5 +81,19 @@ fn of_leaf(plan: &Plan<'_>, leaf: &Leaf) -> String {
             format!("{} expressions computed, member by member", test.count())
         }
         Test::Computed(_) => "computed, member by member".to_owned(),
+        Test::Rows(owned) => of_rows(&plan.owned[*owned]),
     }
+}
+
+/// How rows of other tables are asked: `rows of orders by owner, runs by time`.
+fn of_rows(owned: &super::Owned<'_>) -> String {
+    let mut ways: Vec<String> = Vec::new();
+    for pass in &owned.passes {
+        let by_time = if pass.tests.iter().any(|test| test.is_time) { ", runs by time" } else { "" };
+        let way = format!("rows of {} by owner{by_time}", pass.table.schema().name);
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    ways.join(" + ")
 }

@@ -2,11 +2,11 @@
 
 use super::cut::cut;
 use super::holds::ComputedTest;
-use super::{Node, Plan, Planner, constant};
+use super::{Node, Others, Plan, Planner, constant, takes};
 use crate::expr::clock::{self, Beside};
 use crate::index::fences;
 use crate::member::{self, Key};
-use crate::predicate::{CompareOp, Literal, Predicate};
+use crate::predicate::{CompareOp, Literal, Predicate, Related};
 use crate::schema::{ColumnId, DataType};
 use crate::table::ColumnReader;
 use crate::value::Value;
@@ -49,6 +49,8 @@ pub enum Test {
     Never,
     /// Computed member by member. Never unknown: what it says of a NULL is part of it.
     Computed(ComputedTest),
+    /// Rows of other tables say so: the place in [`Plan::owned`]. Never unknown: the outcome that is wanted is part of it.
+    Rows(usize),
 }
 
 /// What text matches, byte by byte.
@@ -133,13 +135,7 @@ impl Planner<'_, '_> {
                 }
                 self.leaf(ColumnId::LIVE, Test::Ordinals(members.iter().collect()), negated)
             }
-            Predicate::Related(related) if self.checking => {
-                self.reader(related.column)?;
-                self.leaf(related.column, Test::Null, negated)
-            }
-            Predicate::Related(_) => Err(Error::Invalid(
-                "what rows of other tables say is not planned, but resolved before".into(),
-            )),
+            Predicate::Related(related) => self.related(related, negated),
             Predicate::Const(_)
             | Predicate::And(_)
             | Predicate::Or(_)
@@ -148,6 +144,29 @@ impl Planner<'_, '_> {
             | Predicate::Audience(_) => {
                 unreachable!("not a leaf")
             }
+        }
+    }
+
+    /// What rows of other tables say.
+    fn related(&mut self, related: &Related, negated: bool) -> Result<Node> {
+        match &self.others {
+            Others::Checked => {
+                self.reader(related.column)?;
+                self.leaf(related.column, Test::Null, negated)
+            }
+            Others::Of(asking, table) if takes(asking.snapshot, *table, related) => {
+                // Where an outcome is asked for certain, all others are its NOT.
+                let (wanted, negated) = match related.certainly {
+                    Some(truth) => (truth, negated),
+                    None => (!negated, false),
+                };
+                let Some(owned) = asking.plan(related, wanted)? else { return Ok(constant(negated)) };
+                self.owned.push(owned);
+                self.leaf(ColumnId::LIVE, Test::Rows(self.owned.len() - 1), negated)
+            }
+            _ => Err(Error::Invalid(
+                "what rows of other tables say is not planned, but resolved before".into(),
+            )),
         }
     }
 
@@ -402,6 +421,10 @@ impl Leaf {
                 // Codes in order, or plain text: a scan at worst.
                 None => (rows * 0.1, rows * 8.0),
             },
+            Test::Rows(owned) => {
+                let passes = &plan.owned[*owned].passes;
+                (rows * 0.1, passes.iter().map(|pass| 8.0 * pass.rows_a_chunk(table.chunks())).sum())
+            }
             // Every member is computed, at a cost far above its bytes: it is asked last.
             Test::Computed(test) => (rows * 0.3, rows * 40.0 * (test.count() + test.readers.len()) as f64),
             Test::Codes(intervals) => {
@@ -418,7 +441,8 @@ impl Leaf {
                 }
             }
         };
-        let most = if self.computed().is_some() { f64::INFINITY } else { 8.0 * CHUNK_MEMBERS as f64 };
+        let slow = self.computed().is_some() || matches!(self.test, Test::Rows(_));
+        let most = if slow { f64::INFINITY } else { 8.0 * CHUNK_MEMBERS as f64 };
         Ok(((members / rows).min(1.0), bytes.min(most)))
     }
 }

@@ -11,19 +11,24 @@ mod explain;
 mod holds;
 mod leaf;
 mod merge;
+mod owned;
 
 pub use explain::{Explained, explain};
 pub use holds::ComputedTest;
 pub use leaf::{Leaf, Test, TextMatch};
+pub use owned::Owned;
+pub(crate) use owned::{Aggregates, Check, Lane, Makes, Pass, RowTest, Slot, takes};
 
 use crate::Result;
 use crate::control::Cancel;
 use crate::expr::Expr;
 use crate::predicate::{Predicate, Truth};
-use crate::schema::ColumnId;
+use crate::schema::{ColumnId, TableId};
+use crate::Snapshot;
 use crate::table::{ColumnReader, TableState};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use owned::Asking;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::mem::discriminant;
 
@@ -64,6 +69,8 @@ pub struct Plan<'a> {
     pub readers: Vec<ColumnReader<'a>>,
     /// The leaves.
     pub leaves: Vec<Leaf>,
+    /// What leaves ask of the rows of other tables.
+    pub owned: Vec<Owned<'a>>,
     /// The tree.
     pub root: Node,
     /// The share of members expected to satisfy it.
@@ -87,12 +94,24 @@ impl<'a> Plan<'a> {
         now_micros: i64,
         cancel: &Cancel,
     ) -> Result<Plan<'a>> {
-        Plan::of(table, predicate, now_micros, cancel, false)
+        Plan::of(table, predicate, now_micros, cancel, Others::Unasked)
+    }
+
+    /// [`Self::cancellable`] of what [`crate::exec::resolve`] leaves: rows of other tables are asked by their owners.
+    pub(crate) fn in_snapshot(
+        snapshot: &'a Snapshot,
+        table: TableId,
+        predicate: &Predicate,
+        cancel: &Cancel,
+        tables: usize,
+    ) -> Result<Plan<'a>> {
+        let others = Others::Of(Asking { snapshot, cancel, tables }, table);
+        Plan::of(snapshot.table(table)?, predicate, snapshot.now_micros(), cancel, others)
     }
 
     /// Plans a predicate to see that it can be asked, but for what rows of other tables say.
     pub(crate) fn check(table: &'a TableState, predicate: &Predicate) -> Result<()> {
-        Plan::of(table, predicate, 0, &Cancel::default(), true).map(drop)
+        Plan::of(table, predicate, 0, &Cancel::default(), Others::Checked).map(drop)
     }
 
     fn of(
@@ -100,14 +119,15 @@ impl<'a> Plan<'a> {
         predicate: &Predicate,
         now_micros: i64,
         cancel: &Cancel,
-        checking: bool,
+        others: Others<'a, '_>,
     ) -> Result<Plan<'a>> {
         let live = table.reader(ColumnId::LIVE)?;
         let mut planner = Planner {
             table,
             now_micros,
             cancel,
-            checking,
+            others,
+            owned: Vec::new(),
             audiences: 0,
             columns: Vec::new(),
             readers: Vec::new(),
@@ -116,12 +136,13 @@ impl<'a> Plan<'a> {
         };
         let mut root = planner.lower(predicate, false, 0)?;
         planner.prune(&mut root);
-        let Planner { readers, leaves, .. } = planner;
+        let Planner { readers, leaves, owned, .. } = planner;
         let mut plan = Plan {
             table,
             live,
             readers,
             leaves,
+            owned,
             root: Node::Nobody,
             share: 0.0,
             chunk_bytes: 0.0,
@@ -190,13 +211,23 @@ fn rank(share: f64, bytes: f64) -> f64 {
     (bytes + 64.0) / (1.0 - share).max(0.01)
 }
 
+/// What a planner does about the rows of other tables.
+enum Others<'a, 'c> {
+    /// They were asked before.
+    Unasked,
+    /// Nothing is asked of the plan.
+    Checked,
+    /// They are asked by their owners, who are the members of this table.
+    Of(Asking<'a, 'c>, TableId),
+}
+
 struct Planner<'a, 'c> {
     table: &'a TableState,
     now_micros: i64,
     /// Looked at before each expression: one can walk a dictionary of a million texts.
     cancel: &'c Cancel,
-    /// True where nothing is asked of the plan.
-    checking: bool,
+    others: Others<'a, 'c>,
+    owned: Vec<Owned<'a>>,
     /// Audiences resolved so far.
     audiences: usize,
     columns: Vec<ColumnId>,
@@ -284,6 +315,7 @@ fn fingerprint(leaf: &Leaf) -> u64 {
             }
         }
         Test::Computed(test) => format!("{test:?}").hash(&mut hasher),
+        Test::Rows(owned) => owned.hash(&mut hasher),
     }
     hasher.finish()
 }

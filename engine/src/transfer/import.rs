@@ -3,19 +3,22 @@
 //! ```text
 //! source thread: RowSource ─ Rechunker ─┬─ bounded channel ─ columns in parallel ─ sections ─ part of 64 chunks ─ sync
 //!                                       └─ (at most CHUNKS_AHEAD chunks wait; the source blocks)
-//! then: key index (duplicates refused) ─ dictionaries ─ the caller commits everything under one LSN
+//! then: dictionaries ─ rows that belong to somebody in the order of their owners ([`super::cluster`]) ─ key index
+//! (duplicates refused) ─ the caller commits everything under one LSN
 //! ```
 //!
 //! Until that commit nothing names the new files: a failure, Ctrl-C or a crash leaves the database as it was.
 
+use super::cluster;
 use super::rechunk::{Rechunker, text_of};
-use crate::batch::{Batch, ColumnValues, RowSource};
+use crate::batch::{Batch, ColumnValues, Place, RowSource};
 use crate::catalog::TableRecord;
 use crate::control::{Cancel, OnProgress, Progress};
 use crate::database::open_table;
 use crate::index::encode::{ColumnEncoder, EncodedSection, set_section, words_of};
 use crate::member::{Key, KeyCollector, KeyLayout};
-use crate::schema::{Column, ColumnId, DataType, KEY_BYTES_MAX, TableSchema};
+use crate::schema::{Column, ColumnId, DataType, KEY_BYTES_MAX, Owner, TableSchema};
+use crate::table::TableState;
 use crate::{Error, Result};
 use crossbeam::channel::bounded;
 use muster_storage::format::{RANGE_CHUNKS, SectionKind};
@@ -45,17 +48,18 @@ pub struct Imported {
 
 /// Imports all rows of a source into a table without rows. `columns[i]` is the table's column of the source's column i.
 ///
-/// On an error the parts already written are discarded.
+/// Rows that belong to those of `owners` are put in their order. On an error the parts already written are discarded.
 pub fn import(
     store: &Store,
     schema: &TableSchema,
+    owners: Option<&TableState>,
     columns: &[ColumnId],
     source: &mut dyn RowSource,
     cancel: &Cancel,
     progress: OnProgress<'_>,
 ) -> Result<Imported> {
     let mut allocated = Vec::new();
-    let result = Import::new(store, schema, columns, cancel, &mut allocated).run(source, progress);
+    let result = Import::new(store, schema, owners, columns, cancel, &mut allocated).run(source, progress);
     if result.is_err() {
         for part in allocated {
             // What cannot be removed now is removed when the database is next opened.
@@ -68,6 +72,7 @@ pub fn import(
 struct Import<'a> {
     store: &'a Store,
     schema: &'a TableSchema,
+    owners: Option<&'a TableState>,
     /// Per column of the table: which column of the source.
     sources: Vec<Option<usize>>,
     cancel: &'a Cancel,
@@ -87,6 +92,7 @@ impl<'a> Import<'a> {
     fn new(
         store: &'a Store,
         schema: &'a TableSchema,
+        owners: Option<&'a TableState>,
         columns: &[ColumnId],
         cancel: &'a Cancel,
         allocated: &'a mut Vec<PartId>,
@@ -95,25 +101,78 @@ impl<'a> Import<'a> {
         let encoders = schema
             .columns
             .iter()
-            .map(|c| ColumnEncoder::new(c.data_type, schema.key == Some(c.id)))
+            .map(|c| ColumnEncoder::new(c.data_type, schema.key == Some(c.id), schema.is_indexed(c.id)))
             .collect();
-        Import { store, schema, sources, cancel, allocated, encoders, keys: KeyCollector::default(), rows: 0 }
+        let keys = KeyCollector::default();
+        Import { store, schema, owners, sources, cancel, allocated, encoders, keys, rows: 0 }
     }
 
     fn run(mut self, source: &mut dyn RowSource, progress: OnProgress<'_>) -> Result<Imported> {
         let mut parts = self.rows_to_parts(source, progress)?;
         let mut record = TableRecord::imported(self.schema.clone(), self.rows, KeyLayout::None);
+        let dictionaries = self.write_dictionaries()?;
+        let mut order = None;
+        if let (Some(owner), Some(owners), 1..) = (&self.schema.owner, self.owners, self.rows) {
+            (parts, order) =
+                self.clustered(owner, owners, parts, dictionaries.as_ref(), progress).map(|(p, o)| (p, Some(o)))?;
+            record.schema.owner = Some(Owner { known: owners.extent().ordinals as u32, ..*owner });
+        }
         if let Some(key) = self.schema.key {
             record.keys = self.keys.layout();
             progress(Progress { rows: self.rows, rows_total: Some(self.rows), share: 1.0, phase: "keys" });
             if record.keys == KeyLayout::Hashed {
-                parts.push(self.write_keys(key, &parts, &record, source)?);
+                let place = |row: u32| source.place(u64::from(order.as_ref().map_or(row, |o| o.rows[row as usize])));
+                let skips = source.skipped().is_some();
+                parts.push(self.write_keys(key, &parts, &record, &place, skips)?);
             }
         }
         progress(Progress { rows: self.rows, rows_total: Some(self.rows), share: 1.0, phase: "sync" });
-        parts.extend(self.write_dictionaries()?);
+        parts.extend(dictionaries);
         self.cancel.check()?;
         Ok(Imported { parts, record })
+    }
+
+    /// The rows of parts in the order of their owners, in new parts; the old ones go.
+    fn clustered(
+        &mut self,
+        owner: &Owner,
+        owners: &TableState,
+        loose: Vec<PartRef>,
+        dictionaries: Option<&PartRef>,
+        progress: OnProgress<'_>,
+    ) -> Result<(Vec<PartRef>, cluster::Order)> {
+        let rows = self.rows;
+        let tell = |share: f64| Progress { rows, rows_total: Some(rows), share, phase: "owners" };
+        progress(tell(0.0));
+        let record = TableRecord::imported(self.schema.clone(), self.rows, KeyLayout::None);
+        let all: Vec<PartRef> = loose.iter().chain(dictionaries).cloned().collect();
+        let table = open_table(self.store, &record, &all, &HashMap::new())?;
+        let order = cluster::order(&table, owner, owners, self.cancel)?;
+        let mut keys = KeyCollector::default();
+        let mut parts = Vec::new();
+        {
+            let mut clustered = cluster::Clustered::new(&table, owner, &order)?;
+            let chunks = clustered.chunks();
+            for first in (0..chunks).step_by(RANGE_CHUNKS) {
+                let range = (first / RANGE_CHUNKS) as u32;
+                let (mut part, mut ordinals) = (self.open_part(range)?, self.open_part(range)?);
+                for chunk in first..chunks.min(first + RANGE_CHUNKS) {
+                    self.cancel.check()?;
+                    clustered.write(chunk, &mut part.writer, &mut ordinals.writer, &mut keys)?;
+                    progress(tell(chunk as f64 / chunks as f64));
+                }
+                let columns = std::iter::once(ColumnId::LIVE.0).chain(self.schema.columns.iter().map(|c| c.id.0));
+                parts.push(self.small_part(part, PartRole::Base, columns.collect())?);
+                parts.push(self.small_part(ordinals, PartRole::Base, vec![owner.ordinals.0])?);
+            }
+        }
+        self.keys = keys;
+        drop(table);
+        for part in loose {
+            // What cannot be removed now is removed when the database is next opened.
+            let _ = self.store.discard_part(part.id);
+        }
+        Ok((parts, order))
     }
 
     /// The main pass: every row into base parts.
@@ -255,7 +314,9 @@ impl<'a> Import<'a> {
     fn append_chunk(&mut self, part: &mut PartWriter, chunk: u16, batch: &Batch) -> Result<()> {
         let live = set_section(SectionKind::Sets, &words_of((0..batch.rows).map(|_| true)));
         append(part, ColumnId::LIVE, chunk, live)?;
-        let key = self.schema.key.and_then(|key| self.schema.columns.iter().position(|c| c.id == key));
+        // Of rows that are yet to be put in order they are taken then.
+        let key = self.schema.key.filter(|_| self.schema.owner.is_none());
+        let key = key.and_then(|key| self.schema.columns.iter().position(|c| c.id == key));
         let key_values = key.and_then(|key| self.sources[key]).map(|source| &batch.columns[source].values);
         let (keys, encoders, sources, columns) =
             (&mut self.keys, &mut self.encoders, &self.sources, &self.schema.columns);
@@ -292,7 +353,8 @@ impl<'a> Import<'a> {
         key: ColumnId,
         parts: &[PartRef],
         record: &TableRecord,
-        source: &dyn RowSource,
+        place: &dyn Fn(u32) -> Option<Place>,
+        skips: bool,
     ) -> Result<PartRef> {
         // Equal hashes are settled by the keys as stored, read back from the parts just written.
         let unindexed = TableRecord { keys: KeyLayout::None, ..record.clone() };
@@ -301,15 +363,14 @@ impl<'a> Import<'a> {
         if let Some(duplicate) = keys.sort(&table, key)? {
             let reader = table.reader(key)?;
             let value = crate::exec::value_at(&reader, None, duplicate.second)?;
-            let first = match source.place(u64::from(duplicate.first)) {
+            let first = match place(duplicate.first) {
                 Some(place) => format!("{}, line {}", place.file, place.line),
                 None => format!("row {}", u64::from(duplicate.first) + 1),
             };
             // Repeated keys are found when all rows are written, too late to leave one out.
-            let even_so =
-                if source.skipped().is_some() { ", and a repeated one cannot be skipped" } else { "" };
+            let even_so = if skips { ", and a repeated one cannot be skipped" } else { "" };
             return Err(Error::Row {
-                place: source.place(u64::from(duplicate.second)),
+                place: place(duplicate.second),
                 column: self.schema.column(key).map(|c| c.name.clone()),
                 value: Some(value.to_string()),
                 reason: format!("this key was already given by {first}; keys are unique{even_so}"),
@@ -370,7 +431,7 @@ impl RefusedRow {
     }
 }
 
-fn append(
+pub(super) fn append(
     part: &mut PartWriter,
     column: ColumnId,
     chunk: u16,

@@ -13,6 +13,7 @@
 //! the importer's to find out: it asks the source for the [`crate::batch::Place`] of a row.
 
 mod arrow;
+mod cluster;
 mod column;
 mod csv;
 mod encoding;

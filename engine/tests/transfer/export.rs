@@ -215,6 +215,8 @@ fn members_are_portable_and_described() {
         columns: vec![column],
         key: Some(ColumnId(1)),
         ordinal_epoch: 2,
+        references: Vec::new(),
+        owner: None,
         next_column: ColumnId(2),
     };
     let members = Members {

@@ -3,16 +3,17 @@
 use super::one_change;
 use crate::cursor::Cursor;
 use crate::error::{Error, QueryErrorKind, Result, Span};
-use crate::statement::{ColumnDefinition, CreateTable, Name, Statement};
+use crate::statement::{ColumnDefinition, CreateTable, Name, References, Statement};
 use crate::types;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
-/// After CREATE: `TABLE [IF NOT EXISTS] name (column type [PRIMARY KEY] [NOT NULL], …, PRIMARY KEY (column))`
+/// After CREATE: `TABLE [IF NOT EXISTS] name (column type [PRIMARY KEY] [NOT NULL] [REFERENCES table [(key)]], …,
+/// PRIMARY KEY (column)) [WITH (owner = 'column', time = 'column')]`
 pub(super) fn create_table(cursor: &mut Cursor) -> Result<Statement> {
     cursor.expect_keyword(Keyword::TABLE)?;
     let if_not_exists = cursor.eat_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
-    let mut table = CreateTable { name: cursor.table_name()?, if_not_exists, columns: Vec::new(), key: None };
+    let mut table = CreateTable::new(cursor.table_name()?, if_not_exists);
     cursor.expect(&Token::LParen)?;
     loop {
         match cursor.keyword() {
@@ -27,6 +28,9 @@ pub(super) fn create_table(cursor: &mut Cursor) -> Result<Statement> {
         }
     }
     cursor.expect(&Token::RParen)?;
+    if cursor.eat_keyword(Keyword::WITH) {
+        options(cursor, &mut table)?;
+    }
     if !matches!(cursor.peek(), Token::EOF | Token::SemiColon) {
         let message = format!("{} after the columns is not supported", cursor.peek());
         return Err(Error::unsupported(cursor.span(), message));
@@ -34,10 +38,46 @@ pub(super) fn create_table(cursor: &mut Cursor) -> Result<Statement> {
     Ok(Statement::CreateTable(table))
 }
 
+/// `(owner = 'column', time = 'column')`
+fn options(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
+    cursor.expect(&Token::LParen)?;
+    loop {
+        let option = cursor.name("owner or time")?;
+        cursor.expect(&Token::Eq)?;
+        let given = match option.text.as_str() {
+            "owner" => &mut table.owner,
+            "time" => &mut table.time,
+            _ => {
+                let message = format!("there is no option \"{}\" of a table", option.text);
+                return Err(Error::syntax(option.span, message)
+                    .advise("the options are owner = 'column', that says whose a row is, and time = 'column', when it happened"));
+            }
+        };
+        if given.is_some() {
+            let message = format!("{} is there twice", option.text);
+            return Err(Error::query(QueryErrorKind::Duplicate, option.span, message));
+        }
+        *given = Some(if cursor.eat_keyword(Keyword::NONE) {
+            None
+        } else {
+            let (text, span) = cursor.text("the name of a column in single quotes, or NONE")?;
+            Some(Name { text, span })
+        });
+        if !cursor.eat(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect(&Token::RParen)
+}
+
 /// What a column of ADD COLUMN is.
 pub(super) fn added_column(cursor: &mut Cursor, table: &Name) -> Result<(ColumnDefinition, bool)> {
-    let mut alone = CreateTable { name: table.clone(), if_not_exists: false, columns: Vec::new(), key: None };
+    let mut alone = CreateTable::new(table.clone(), false);
     let column = definition(cursor, &mut alone)?;
+    if let Some(references) = alone.references.first() {
+        let error = Error::unsupported(references.table.span, "a column with REFERENCES cannot be added");
+        return Err(error.advise("create a table with it, and import the rows into that"));
+    }
     match cursor.peek() {
         Token::Comma => Err(one_change(cursor)),
         Token::Word(word) if word.keyword != Keyword::NoKeyword => Err(refused_constraint(cursor)),
@@ -91,11 +131,29 @@ fn definition(cursor: &mut Cursor, table: &mut CreateTable) -> Result<ColumnDefi
             set_key(table, name.clone(), span)?;
         } else if cursor.eat_keywords(&[Keyword::NOT, Keyword::NULL]) {
             not_null = true;
+        } else if cursor.eat_keyword(Keyword::REFERENCES) {
+            references(cursor, &name, table)?;
         } else if !cursor.eat_keyword(Keyword::NULL) {
             break;
         }
     }
     Ok(ColumnDefinition { name, data_type, type_span, not_null })
+}
+
+/// After REFERENCES: `table [(key)]`
+fn references(cursor: &mut Cursor, column: &Name, table: &mut CreateTable) -> Result<()> {
+    if table.references.iter().any(|known| known.column.text == column.text) {
+        let message = format!("column \"{}\" refers to one table", column.text);
+        return Err(Error::query(QueryErrorKind::Duplicate, column.span, message));
+    }
+    let other = cursor.table_name()?;
+    let mut key = None;
+    if cursor.eat(&Token::LParen) {
+        key = Some(cursor.name("a column name")?);
+        cursor.expect(&Token::RParen)?;
+    }
+    table.references.push(References { column: column.clone(), table: other, key });
+    Ok(())
 }
 
 fn set_key(table: &mut CreateTable, key: Name, span: Span) -> Result<()> {
@@ -112,5 +170,5 @@ fn set_key(table: &mut CreateTable, key: Name, span: Span) -> Result<()> {
 
 fn refused_constraint(cursor: &Cursor) -> Error {
     let message = format!("{} is not supported here", cursor.peek().to_string().to_uppercase());
-    Error::unsupported(cursor.span(), message).advise("a column may be NOT NULL, and one PRIMARY KEY")
+    Error::unsupported(cursor.span(), message).advise("a column may be NOT NULL and REFERENCES table, and one PRIMARY KEY")
 }

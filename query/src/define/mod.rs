@@ -19,7 +19,7 @@ use crate::suggest;
 use muster_engine::Snapshot;
 use muster_engine::catalog::{self, Relation};
 use muster_engine::database::{Dependents, ViewSpec};
-use muster_engine::schema::{ColumnSpec, DataType, TableSchema};
+use muster_engine::schema::{ColumnSpec, DataType, TableLinks, TableSchema};
 use std::sync::Arc;
 
 fn done(message: impl Into<String>) -> Result<Outcome> {
@@ -135,7 +135,8 @@ impl Session {
                 Some(index)
             }
         };
-        self.engine.create_table(&name.text, &columns, key)?;
+        let links = links(&table, &columns, snapshot)?;
+        self.engine.create_table(&name.text, &columns, key, &links)?;
         Ok(done)
     }
 
@@ -166,6 +167,37 @@ impl Session {
         self.engine.create_view(spec, view.or_replace)?;
         done("CREATE VIEW")
     }
+}
+
+/// What a table refers to, and whose its rows are.
+fn links(table: &CreateTable, columns: &[ColumnSpec], snapshot: &Snapshot) -> Result<TableLinks> {
+    let place = |name: &Name| {
+        columns.iter().position(|column| column.name == name.text).ok_or_else(|| {
+            let message = format!("unknown column \"{}\"", name.text);
+            let names = columns.iter().map(|column| column.name.as_str());
+            let error = Error::query(QueryErrorKind::UnknownColumn, name.span, message);
+            match suggest::advice(&name.text, names, "the columns are") {
+                Some(advice) => error.advise(advice),
+                None => error,
+            }
+        })
+    };
+    let mut references = Vec::new();
+    for reference in &table.references {
+        let other = alterable(snapshot, &reference.table)?;
+        let key = other.key.and_then(|key| other.column(key));
+        if let Some(named) = reference.key.as_ref().filter(|named| key.is_none_or(|key| key.name != named.text)) {
+            let message = format!("\"{}\" is not the PRIMARY KEY of \"{}\"", named.text, other.name);
+            return Err(Error::unsupported(named.span, message).advise("a column refers to a key"));
+        }
+        references.push((place(&reference.column)?, other.id));
+    }
+    let said = |name: &Option<Option<Name>>| match name {
+        None => Ok(None),
+        Some(None) => Ok(Some(None)),
+        Some(Some(name)) => place(name).map(|at| Some(Some(at))),
+    };
+    Ok(TableLinks::inferred(columns, references, said(&table.owner)?, said(&table.time)?))
 }
 
 fn dependents(cascade: bool) -> Dependents {

@@ -179,7 +179,7 @@ pub(crate) fn describe(name: &Name, context: &Context<'_>) -> Result<Outcome> {
         Some(Relation::Table(id)) => {
             let table = snapshot.schema(id)?;
             let columns = table.columns.iter().map(|column| (column.name.as_str(), column));
-            Ok(describe_columns(table, columns))
+            Ok(describe_columns(snapshot, table, columns))
         }
         None => Err(unknown(snapshot, None, name)),
     }
@@ -191,29 +191,50 @@ fn describe_view(snapshot: &Snapshot, view: &ViewRecord) -> Result<Outcome> {
         let column = table.column(shown.column)?;
         Some((shown.name.as_str(), column))
     });
-    Ok(describe_columns(table, columns))
+    Ok(describe_columns(snapshot, table, columns))
 }
 
 fn describe_columns<'a>(
+    snapshot: &Snapshot,
     table: &TableSchema,
     columns: impl Iterator<Item = (&'a str, &'a Column)>,
 ) -> Outcome {
     let rows = columns.map(|(name, column)| {
         let data_type = text(column.data_type.to_string());
-        vec![
+        let mut row = vec![
             text(name),
             data_type,
             Value::Boolean(column.nullable),
             Value::Boolean(table.key == Some(column.id)),
-        ]
+        ];
+        if !table.references.is_empty() {
+            row.push(role(snapshot, table, column.id).map_or(Value::Null, Value::Text));
+        }
+        row
     });
-    let columns = [
+    let mut columns = vec![
         ("column", DataType::Text),
         ("type", DataType::Text),
         ("nullable", DataType::Boolean),
         ("key", DataType::Boolean),
     ];
+    if !table.references.is_empty() {
+        columns.push(("role", DataType::Text));
+    }
     listing(&columns, rows.collect())
+}
+
+/// What a column is beside its values: `owner: members (id)`.
+fn role(snapshot: &Snapshot, table: &TableSchema, column: ColumnId) -> Option<String> {
+    let refers = table.references.iter().find(|(referring, _)| *referring == column);
+    let Some((_, other)) = refers else {
+        let is_time = table.owner.is_some_and(|owner| owner.time == Some(column));
+        return is_time.then(|| "time".to_owned());
+    };
+    let other = snapshot.schema(*other).ok()?;
+    let key = other.key.and_then(|key| other.column(key))?;
+    let is_owner = table.owner.is_some_and(|owner| owner.column == column);
+    Some(format!("{}: {} ({})", if is_owner { "owner" } else { "refers to" }, other.name, key.name))
 }
 
 fn describe_audience(audience: &AudienceRecord, context: &Context<'_>) -> Result<Outcome> {

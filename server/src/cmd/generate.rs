@@ -10,7 +10,7 @@ use crate::progress::Bar;
 use muster_engine::Cancel;
 use muster_engine::batch::RowSource;
 use muster_engine::database::{Database, Mode};
-use muster_engine::schema::ColumnSpec;
+use muster_engine::schema::{ColumnSpec, TableLinks};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -157,10 +157,15 @@ fn refuse_existing(database: &Database, tables: &[&str]) -> Result<()> {
 
 fn import(database: &Database, made: &mut Made, cancel: &Cancel, bar: &Bar) -> Result<u64> {
     let mut show = |progress| bar.show(progress);
+    let links = match (made.name, database.snapshot().table_named("members")) {
+        ("orders", Some(members)) => TableLinks::inferred(&made.columns, vec![(0, members.id)], None, None),
+        _ => TableLinks::default(),
+    };
     let report = database.create_and_import(
         made.name,
         &made.columns,
         made.key,
+        &links,
         &mut made.source as &mut dyn RowSource,
         cancel,
         &mut show,

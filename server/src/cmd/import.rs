@@ -9,7 +9,7 @@ use crate::interrupt;
 use crate::progress::Bar;
 use muster_engine::batch::RowSource;
 use muster_engine::database::{Conflict, Database, ImportReport, Mode};
-use muster_engine::schema::{ColumnSpec, TableSchema};
+use muster_engine::schema::{ColumnSpec, TableLinks, TableSchema};
 use muster_engine::transfer::{
     Ambiguity, Format, ReadOptions, Target, TextEncoding, default_rejects, expand, infer, open_source,
 };
@@ -24,6 +24,7 @@ use std::time::Instant;
   muster import ./db households households.csv --key household_id
   muster import ./db products products.csv.gz --key product_id --types manufacturer_id=BIGINT,package_size=TEXT
   muster import ./db members part-*.parquet --key id
+  muster import ./db orders orders.parquet --references member_id=members --time ordered_at
   muster import ./db edits edits.csv --rename user=user_name --yes
   muster import ./db orders 'orders/*.jsonl.zst' --key order_id --on-error skip
   muster import ./db customers kunden.csv --encoding windows-1252 --delimiter ';' --null '' --null NULL
@@ -41,6 +42,15 @@ pub(crate) struct Arguments {
     /// The column that identifies a row (BIGINT or TEXT), for a new table
     #[arg(long, value_name = "COLUMN")]
     key: Option<String>,
+    /// A column of a new table that holds keys of another one; may be given several times
+    #[arg(long, value_name = "COLUMN=TABLE", value_parser = rename)]
+    references: Vec<(String, String)>,
+    /// The one of them that says whose a row is; where there is one only, it is that [none: nobody's]
+    #[arg(long, value_name = "COLUMN")]
+    owner: Option<String>,
+    /// The column that says when a row happened; where there is one of dates or times only, it is that [none: nothing does]
+    #[arg(long, value_name = "COLUMN")]
+    time: Option<String>,
     /// The types of a new table's columns: column=TYPE,… by their names in the table
     #[arg(long, value_name = "COLUMN=TYPE,…", value_parser = types::decided)]
     types: Vec<types::Decided>,
@@ -189,19 +199,25 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         }
         (existing, _) => {
             let (columns, key) = proposed(arguments, &files, &options)?;
-            write!(out, "{}", create_table(&arguments.table, &columns, key))?;
+            let links = links(arguments, &columns, existing.as_ref())?;
+            write!(out, "{}", create_table(arguments, &columns, key, &links))?;
             out.flush()?;
             let targets = Target::of_specs(&columns, key);
             let (delivered, mut source) = open_source(&files, &options, &targets)?;
             let columns: Vec<ColumnSpec> = delivered.iter().map(|i| columns[*i].clone()).collect();
-            let key = key.and_then(|key| delivered.iter().position(|i| *i == key));
+            let place = |at: usize| delivered.iter().position(|i| *i == at);
+            let key = key.and_then(place);
+            let links = TableLinks {
+                references: links.references.iter().filter_map(|(at, table)| Some((place(*at)?, *table))).collect(),
+                owner: links.owner.and_then(|(owner, time)| Some((place(owner)?, time.and_then(place)))),
+            };
             let database = match existing {
                 Some(database) => database,
                 None => Database::open(&arguments.dir, Mode::ReadWrite)?,
             };
             started = Instant::now();
             let report = watched(&arguments.table, source.as_mut(), |source, cancel, show| {
-                database.create_and_import(&arguments.table, &columns, key, source, cancel, show)
+                database.create_and_import(&arguments.table, &columns, key, &links, source, cancel, show)
             })?;
             (report, source.skipped())
         }
@@ -223,9 +239,11 @@ fn into_existing(
     schema: &TableSchema,
 ) -> Result<(ImportReport, Option<u64>)> {
     let table = &arguments.table;
-    if arguments.key.is_some() || !arguments.types.is_empty() {
+    let links = [&arguments.owner, &arguments.time].into_iter().any(Option::is_some) || !arguments.references.is_empty();
+    if arguments.key.is_some() || !arguments.types.is_empty() || links {
         let message = format!(
-            "table \"{table}\" exists already: its key and types are given (leave out --key and --types)"
+            "table \"{table}\" exists already: its key, types and owner are given (leave out --key, --types, --references, \
+             --owner and --time)"
         );
         return Err(Failure::new(message));
     }
@@ -280,6 +298,34 @@ fn proposed(
     Ok((inference.columns, key))
 }
 
+/// What a new table refers to, and whose its rows are.
+fn links(arguments: &Arguments, columns: &[ColumnSpec], database: Option<&Database>) -> Result<TableLinks> {
+    let place = |name: &String| {
+        let found = columns.iter().position(|column| column.name == *name);
+        found.ok_or_else(|| Failure::Message(format!("the files have no column \"{name}\"")))
+    };
+    let mut references = Vec::new();
+    for (column, table) in &arguments.references {
+        let other = database.and_then(|database| database.snapshot().table_named(table));
+        let other = other.ok_or_else(|| {
+            Failure::Message(format!("--references {column}={table}: there is no table \"{table}\"; import it first"))
+        })?;
+        references.push((place(column)?, other.id));
+    }
+    let said = |name: &Option<String>| match name.as_deref() {
+        None => Ok(None),
+        Some("none") => Ok(Some(None)),
+        Some(_) => name.as_ref().map(place).transpose().map(Some),
+    };
+    let (owner, time) = (said(&arguments.owner)?, said(&arguments.time)?);
+    if let (Some(Some(owner)), Some(name)) = (owner, &arguments.owner)
+        && !references.iter().any(|(at, _)| *at == owner)
+    {
+        return Err(Failure::Message(format!("--owner {name}: whose rows are they? Add --references {name}=TABLE")));
+    }
+    Ok(TableLinks::inferred(columns, references, owner, time))
+}
+
 /// What stops an import away from a terminal: every question, and the option that answers them.
 fn unsettled(ambiguities: &[Ambiguity]) -> String {
     let mut text = "the files do not settle the types of all columns".to_owned();
@@ -315,13 +361,20 @@ fn ask(ambiguity: &Ambiguity) -> Result<DataType> {
 }
 
 /// The table as the statement that creates it.
-fn create_table(table: &str, columns: &[ColumnSpec], key: Option<usize>) -> String {
+fn create_table(arguments: &Arguments, columns: &[ColumnSpec], key: Option<usize>, links: &TableLinks) -> String {
     let names: Vec<String> = columns.iter().map(|column| types::identifier(&column.name)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let line = |(i, name): (usize, &String)| {
         let of_key = if key == Some(i) { " PRIMARY KEY" } else { "" };
-        format!("  {name:width$} {}{of_key}", columns[i].data_type)
+        let refers = arguments.references.iter().find(|(column, _)| *column == columns[i].name);
+        let refers = refers.map_or(String::new(), |(_, table)| format!(" REFERENCES {}", types::identifier(table)));
+        format!("  {name:width$} {}{of_key}{refers}", columns[i].data_type)
     };
     let lines: Vec<String> = names.iter().enumerate().map(line).collect();
-    format!("CREATE TABLE {} (\n{}\n);\n", types::identifier(table), lines.join(",\n"))
+    let quoted = |at: usize| format!("'{}'", columns[at].name.replace('\'', "''"));
+    let with = links.owner.map_or(String::new(), |(owner, time)| {
+        let time = time.map_or(String::new(), |time| format!(", time = {}", quoted(time)));
+        format!(" WITH (owner = {}{time})", quoted(owner))
+    });
+    format!("CREATE TABLE {} (\n{}\n){with};\n", types::identifier(&arguments.table), lines.join(",\n"))
 }
