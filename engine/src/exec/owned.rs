@@ -18,7 +18,13 @@ use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
 use std::ops::Range;
 
 /// Below so many rows of a chunk of owners, those that have one are gone through rather than all owners.
-const FEW_ROWS: usize = 8_192;
+const FEW_ROWS: usize = 512;
+
+/// How many rows ahead of its use a value is asked of the cache.
+const PREFETCH_AHEAD: usize = 16;
+
+/// With so many rows of 64, going through all is faster than finding those.
+const DENSE_ROWS: u32 = 24;
 
 /// Rows that are not found by the runs of their owners, and satisfy a pass.
 #[derive(Debug, Default)]
@@ -59,6 +65,11 @@ impl Loose {
         Ok(loose)
     }
 
+    /// True where no row is NULL in a lane.
+    pub(crate) fn is_total(&self, lane: usize) -> bool {
+        self.codes[lane].iter().all(Option::is_some)
+    }
+
     fn of_chunk(&self, owners: u32) -> &[(u32, u32)] {
         let from = self.rows.partition_point(|(owner, _)| owner >> 16 < owners);
         let to = self.rows.partition_point(|(owner, _)| owner >> 16 <= owners);
@@ -67,113 +78,201 @@ impl Loose {
 }
 
 /// What one thread needs to ask the rows of owners.
+///
+/// Counts are bytes as long as nobody has more rows than a byte holds; the chunks of others are asked again with 32 bits.
 pub(super) struct OwnedWorker<'p, 'a> {
     owned: &'p Owned<'a>,
-    passes: Vec<PassWorker<'p, 'a>>,
-}
-
-struct PassWorker<'p, 'a> {
-    rest: Worker<'p, 'a>,
-    /// The last chunk of rows that `rest` was asked of, and its answer.
-    answered: Option<(u32, Answer)>,
-    /// Rows of each owner.
-    counts: Vec<u32>,
-    lanes: Vec<LaneState>,
-    /// Rows found for the present chunk of owners.
-    found: usize,
-    selected: Vec<u64>,
-}
-
-/// What is made of a column for each owner.
-struct LaneState {
-    /// Values that are not NULL.
-    counts: Vec<u32>,
-    made: Vec<i64>,
+    narrow: Gathered<'p, 'a, u8>,
+    wide: Option<Gathered<'p, 'a, u32>>,
 }
 
 impl<'p, 'a> OwnedWorker<'p, 'a> {
     pub(super) fn new(owned: &'p Owned<'a>) -> OwnedWorker<'p, 'a> {
-        let passes = owned.passes.iter().map(|pass| {
-            let lanes = pass.lanes.iter().map(|lane| LaneState {
-                counts: vec![0; CHUNK_MEMBERS],
-                made: if lane.makes == Makes::Count { Vec::new() } else { vec![0; CHUNK_MEMBERS] },
-            });
-            PassWorker {
-                rest: Worker::new(&pass.rest),
-                answered: None,
-                counts: vec![0; CHUNK_MEMBERS],
-                lanes: lanes.collect(),
-                found: 0,
-                selected: vec![0; BITSET_WORDS],
-            }
-        });
-        OwnedWorker { owned, passes: passes.collect() }
+        OwnedWorker { owned, narrow: Gathered::of(owned), wide: None }
     }
 
     /// Writes the owners of a chunk that have the wanted outcome, also those that are gone; returns the bytes read.
     pub(super) fn write(&mut self, owners: u32, out: &mut Words) -> Result<u64> {
-        let mut bytes = 0;
-        for (state, pass) in self.passes.iter_mut().zip(&self.owned.passes) {
-            bytes += state.gather(pass, owners)?;
+        let mut bytes = self.narrow.gather(self.owned, owners)?;
+        if self.narrow.overflowed() {
+            self.narrow.reset();
+            let wide = self.wide.get_or_insert_with(|| Gathered::of(self.owned));
+            bytes += wide.gather(self.owned, owners)?;
+            wide.write(self.owned, out)?;
+            wide.reset();
+        } else {
+            self.narrow.write(self.owned, out)?;
+            self.narrow.reset();
         }
-        let owned = self.owned;
-        let few = self.passes.iter().map(|state| state.found).sum::<usize>() < FEW_ROWS;
-        let mut some = [0; BITSET_WORDS];
-        for (at, state) in self.passes.iter().enumerate() {
-            if !owned.is_in || at == 0 {
-                let mut here = [0; BITSET_WORDS];
-                kernel::within_u32(&state.counts, 1, u32::MAX, &mut here);
-                kernel::union_into(&here, &mut some);
+        Ok(bytes)
+    }
+}
+
+/// A count of rows.
+trait Counter: Copy + Default + PartialEq {
+    /// What it never exceeds.
+    const MAX: u64;
+    /// So many more, or the most there is.
+    fn plus(self, more: u8) -> Self;
+    fn number(self) -> u64;
+    /// Writes which counts lie between two numbers.
+    fn within(counts: &[Self], low: u64, high: u64, out: &mut Words);
+}
+
+macro_rules! counter {
+    ($type:ty, $kernel:path) => {
+        impl Counter for $type {
+            const MAX: u64 = <$type>::MAX as u64;
+
+            #[inline(always)]
+            fn plus(self, more: u8) -> Self {
+                self.saturating_add(more.into())
+            }
+
+            #[inline(always)]
+            fn number(self) -> u64 {
+                u64::from(self)
+            }
+
+            fn within(counts: &[Self], low: u64, high: u64, out: &mut Words) {
+                match <$type>::try_from(low) {
+                    Ok(low) => $kernel(counts, low, high.min(<Self as Counter>::MAX) as $type, out),
+                    Err(_) => out.fill(0),
+                }
             }
         }
-        if few || !owned.check.by_vector(&owned.slots) {
+    };
+}
+
+counter!(u8, kernel::within_u8);
+counter!(u32, kernel::within_u32);
+
+/// The aggregates of the owners of one chunk.
+struct Gathered<'p, 'a, C> {
+    passes: Vec<PassWorker<'p, 'a, C>>,
+}
+
+struct PassWorker<'p, 'a, C> {
+    rest: Worker<'p, 'a>,
+    /// The last chunk of rows that `rest` was asked of, and its answer.
+    answered: Option<(u32, Answer)>,
+    /// Rows of each owner.
+    counts: Vec<C>,
+    lanes: Vec<LaneState<C>>,
+    /// Rows found for the present chunk of owners.
+    found: usize,
+    /// Bits of the rows of a run, and the rows.
+    selected: Vec<u64>,
+    rows: Vec<u32>,
+}
+
+/// What is made of a column for each owner.
+struct LaneState<C> {
+    /// Values that are not NULL; empty where no row is NULL there, so that the rows are as many.
+    counts: Vec<C>,
+    /// The sum, the least or the greatest, where there is a value; empty where values are only counted.
+    made: Vec<i64>,
+}
+
+impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
+    fn of(owned: &'p Owned<'a>) -> Gathered<'p, 'a, C> {
+        let passes = owned.passes.iter().map(|pass| {
+            let array = |wanted: bool| vec![C::default(); if wanted { CHUNK_MEMBERS } else { 0 }];
+            let lanes = pass.lanes.iter().map(|lane| LaneState {
+                counts: array(!lane.total),
+                made: vec![0; if lane.makes == Makes::Count { 0 } else { CHUNK_MEMBERS }],
+            });
+            PassWorker {
+                rest: Worker::new(&pass.rest),
+                answered: None,
+                counts: array(true),
+                lanes: lanes.collect(),
+                found: 0,
+                selected: vec![0; BITSET_WORDS],
+                rows: Vec::new(),
+            }
+        });
+        Gathered { passes: passes.collect() }
+    }
+
+    fn gather(&mut self, owned: &'p Owned<'a>, owners: u32) -> Result<u64> {
+        let both = self.passes.iter_mut().zip(&owned.passes);
+        both.map(|(state, pass)| state.gather(pass, owners)).sum()
+    }
+
+    /// True where some count may be more than it says.
+    fn overflowed(&self) -> bool {
+        let most = |counts: &[C]| {
+            let mut words = [0; BITSET_WORDS];
+            C::within(counts, C::MAX, C::MAX, &mut words);
+            words.iter().any(|word| *word != 0)
+        };
+        // Lanes count no more than their pass does.
+        self.passes.iter().any(|state| state.found as u64 >= C::MAX && most(&state.counts))
+    }
+
+    fn reset(&mut self) {
+        self.passes.iter_mut().for_each(PassWorker::reset);
+    }
+
+    /// Writes the owners that have the wanted outcome.
+    fn write(&self, owned: &Owned<'_>, out: &mut Words) -> Result<()> {
+        let found: usize = self.passes.iter().map(|state| state.found).sum();
+        let mut some = [0; BITSET_WORDS];
+        let listed = if owned.is_in { &self.passes[..1] } else { &self.passes[..] };
+        for state in listed.iter().filter(|state| state.found > 0) {
+            let mut here = [0; BITSET_WORDS];
+            C::within(&state.counts, 1, C::MAX, &mut here);
+            kernel::union_into(&here, &mut some);
+        }
+        if found == 0 {
             out.fill(0);
+        } else if found < FEW_ROWS || !owned.check.by_vector(&owned.slots) {
             for (index, word) in some.iter().enumerate() {
-                let mut left = *word;
+                let (mut left, mut holds) = (*word, 0);
                 while left != 0 {
                     let owner = index * 64 + left.trailing_zeros() as usize;
                     if owned.holds(&At { passes: &self.passes, owner })? {
-                        out[index] |= left & left.wrapping_neg();
+                        holds |= left & left.wrapping_neg();
                     }
                     left &= left - 1;
                 }
+                out[index] = holds;
             }
         } else {
-            self.check(&owned.check, owned.wanted, out);
+            self.check(owned, &owned.check, owned.wanted, out);
             out.iter_mut().zip(&some).for_each(|(word, some)| *word &= some);
         }
         if owned.not_in {
-            // NOT IN: everybody but those in the list.
             out.iter_mut().for_each(|word| *word = !*word);
         } else if owned.of_nothing {
             out.iter_mut().zip(&some).for_each(|(word, some)| *word |= !some);
         }
-        self.passes.iter_mut().for_each(PassWorker::reset);
-        Ok(bytes)
+        Ok(())
     }
 
     /// Writes the owners whose check has an outcome, of those with rows.
-    fn check(&self, check: &Check, wanted: bool, out: &mut Words) {
+    fn check(&self, owned: &Owned<'_>, check: &Check, wanted: bool, out: &mut Words) {
         match check {
             Check::Const(truth) => {
                 let holds = *truth == if wanted { Truth::True } else { Truth::False };
                 out.fill(if holds { u64::MAX } else { 0 });
             }
-            Check::Not(inner) => self.check(inner, !wanted, out),
+            Check::Not(inner) => self.check(owned, inner, !wanted, out),
             Check::And(terms) | Check::Or(terms) => {
                 // Where TRUE of AND is wanted, or FALSE of OR, all terms have to be so.
                 let all = matches!(check, Check::And(_)) == wanted;
                 out.fill(if all { u64::MAX } else { 0 });
                 let mut term_out = [0; BITSET_WORDS];
                 for term in terms {
-                    self.check(term, wanted, &mut term_out);
+                    self.check(owned, term, wanted, &mut term_out);
                     let both = out.iter_mut().zip(&term_out);
                     both.for_each(|(word, term)| *word = if all { *word & term } else { *word | term });
                 }
             }
-            Check::Within { slot, low, high } => self.within(&self.owned.slots[*slot], *low, *high, wanted, out),
+            Check::Within { slot, low, high } => self.within(&owned.slots[*slot], *low, *high, wanted, out),
             Check::Null { slot } => {
-                self.present(&self.owned.slots[*slot], out);
+                self.present(&owned.slots[*slot], out);
                 if wanted {
                     out.iter_mut().for_each(|word| *word = !*word);
                 }
@@ -182,28 +281,32 @@ impl<'p, 'a> OwnedWorker<'p, 'a> {
         }
     }
 
+    /// How many values an aggregate was made of.
+    fn counts(&self, slot: &Slot) -> &[C] {
+        let state = &self.passes[slot.pass];
+        let lane = slot.lane.map(|lane| &state.lanes[lane].counts).filter(|counts| !counts.is_empty());
+        lane.unwrap_or(&state.counts)
+    }
+
     /// Writes the owners of whom an aggregate is not NULL.
     fn present(&self, slot: &Slot, out: &mut Words) {
-        match slot.lane {
-            Some(lane) if slot.makes_number() => {
-                kernel::within_u32(&self.passes[slot.pass].lanes[lane].counts, 1, u32::MAX, out);
-            }
-            _ => out.fill(u64::MAX),
+        if slot.makes_number() {
+            C::within(self.counts(slot), 1, C::MAX, out);
+        } else {
+            out.fill(u64::MAX);
         }
     }
 
     fn within(&self, slot: &Slot, low: i64, high: i64, wanted: bool, out: &mut Words) {
-        let state = &self.passes[slot.pass];
         if low > high {
             out.fill(0);
         } else if slot.makes_number() {
-            let Some(lane) = slot.lane.map(|lane| &state.lanes[lane]) else { return out.fill(0) };
+            let Some(lane) = slot.lane.map(|lane| &self.passes[slot.pass].lanes[lane]) else { return out.fill(0) };
             kernel::within_i64(&lane.made, low, high, out);
         } else {
-            let counts = slot.lane.map_or(&state.counts, |lane| &state.lanes[lane].counts);
-            match (u32::try_from(low.max(0)), u32::try_from(high.clamp(-1, i64::from(u32::MAX)))) {
-                (Ok(low), Ok(high)) if low <= high => kernel::within_u32(counts, low, high, out),
-                _ => out.fill(0),
+            match u64::try_from(high) {
+                Ok(high) => C::within(self.counts(slot), low.max(0) as u64, high, out),
+                Err(_) => out.fill(0),
             }
         }
         if !wanted {
@@ -218,30 +321,27 @@ impl<'p, 'a> OwnedWorker<'p, 'a> {
 }
 
 /// The aggregates of one owner.
-struct At<'s, 'p, 'a> {
-    passes: &'s [PassWorker<'p, 'a>],
+struct At<'s, 'p, 'a, C> {
+    passes: &'s [PassWorker<'p, 'a, C>],
     owner: usize,
 }
 
-impl Aggregates for At<'_, '_, '_> {
+impl<C: Counter> Aggregates for At<'_, '_, '_, C> {
     fn get(&self, slot: &Slot) -> (u64, i64) {
         let state = &self.passes[slot.pass];
-        match slot.lane.map(|lane| &state.lanes[lane]) {
-            None => (u64::from(state.counts[self.owner]), 0),
-            Some(lane) => {
-                let made = lane.made.get(self.owner).copied().unwrap_or(0);
-                (u64::from(lane.counts[self.owner]), made)
-            }
-        }
+        let rows = state.counts[self.owner].number();
+        let Some(lane) = slot.lane.map(|lane| &state.lanes[lane]) else { return (rows, 0) };
+        let count = lane.counts.get(self.owner).map_or(rows, |count| count.number());
+        (count, lane.made.get(self.owner).copied().unwrap_or(0))
     }
 }
 
-impl<'a> PassWorker<'_, 'a> {
+impl<'a, C: Counter> PassWorker<'_, 'a, C> {
     /// Forgets the present chunk of owners.
     fn reset(&mut self) {
         if self.found > 0 {
-            self.counts.fill(0);
-            self.lanes.iter_mut().for_each(|lane| lane.counts.fill(0));
+            self.counts.fill(C::default());
+            self.lanes.iter_mut().for_each(|lane| lane.counts.fill(C::default()));
             self.found = 0;
         }
     }
@@ -253,22 +353,31 @@ impl<'a> PassWorker<'_, 'a> {
             let Some(stored) = pass.ordinals.owners(chunk)? else { continue };
             let asked: Vec<(Run, Range<usize>)> =
                 stored.runs_of(owners).filter(|(run, _)| pass.can_have(run)).collect();
-            if asked.is_empty() {
-                continue;
+            if !asked.is_empty() {
+                bytes += self.take_chunk(pass, chunk, &stored, &asked)?;
             }
-            bytes += self.take_chunk(pass, chunk, &stored, &asked)?;
         }
         for (owner, place) in pass.loose.of_chunk(owners) {
-            let owner = (owner & 0xffff) as usize;
-            self.counts[owner] += 1;
+            let codes = pass.loose.codes.iter().map(|codes| codes[*place as usize]);
             self.found += 1;
-            for ((state, codes), lane) in self.lanes.iter_mut().zip(&pass.loose.codes).zip(&pass.lanes) {
-                if let Some(code) = codes[*place as usize] {
-                    state.add(owner, code, lane.makes);
-                }
-            }
+            self.take_row((owner & 0xffff) as usize, pass.lanes.iter().zip(codes));
         }
         Ok(bytes)
+    }
+
+    /// Takes one row: the code of each lane, `None` where NULL.
+    #[inline(always)]
+    fn take_row<'l>(&mut self, owner: usize, codes: impl Iterator<Item = (&'l Lane<'a>, Option<i64>)>)
+    where
+        'a: 'l,
+    {
+        let rows = &mut self.counts[owner];
+        for (state, (lane, code)) in self.lanes.iter_mut().zip(codes) {
+            if let Some(code) = code {
+                state.add(owner, *rows, code, lane.makes);
+            }
+        }
+        *rows = rows.plus(1);
     }
 
     /// Takes the runs of one chunk of rows.
@@ -304,8 +413,7 @@ impl<'a> PassWorker<'_, 'a> {
         for (run, rows) in asked {
             bytes += 2 * rows.len() as u64;
             let tests: Vec<_> = tests.iter().filter(|(test, ..)| !test.holds_of(run)).collect();
-            let plain = tests.is_empty() && !asks_rest && excluded.is_none();
-            if plain {
+            if tests.is_empty() && !asks_rest && excluded.is_none() {
                 self.take_all(stored, rows.clone(), &lanes);
                 continue;
             }
@@ -350,38 +458,98 @@ impl<'a> PassWorker<'_, 'a> {
     fn take_all(&mut self, stored: &OwnersRef<'_>, rows: Range<usize>, lanes: &[OpenLane<'_, 'a>]) {
         self.found += rows.len();
         let halves = &stored.halves[rows.clone()];
-        let counts = array(&mut self.counts);
-        halves.iter().for_each(|half| counts[usize::from(*half)] += 1);
-        for (state, (lane, values, nulls)) in self.lanes.iter_mut().zip(lanes) {
-            let Some(values) = values else { continue };
-            if nulls.cardinality() > 0 || values.rows < rows.end {
-                for row in rows.clone().filter(|row| !nulls.contains(*row as u16) && *row < values.rows) {
-                    state.add(usize::from(stored.halves[row]), values.get(row), lane.makes);
-                }
-            } else {
-                state.add_all(halves, rows.clone(), values, lane.makes);
+        match lanes {
+            [] => {
+                let counts = array(&mut self.counts);
+                halves.iter().for_each(|half| counts[usize::from(*half)] = counts[usize::from(*half)].plus(1));
             }
+            [(lane, Some(values), _)] if lane.total && values.frame.slope == 0 && values.rows >= rows.end => {
+                match (values.residuals, lane.makes) {
+                    (Residuals::U8(residuals), Makes::Sum) => self.sum_all(halves, &residuals[rows], values.frame),
+                    (Residuals::U16(residuals), Makes::Sum) => self.sum_all(halves, &residuals[rows], values.frame),
+                    (Residuals::U32(residuals), Makes::Sum) => self.sum_all(halves, &residuals[rows], values.frame),
+                    _ => rows.zip(halves).for_each(|(row, half)| {
+                        self.take_row(usize::from(*half), std::iter::once((*lane, Some(values.get(row)))));
+                    }),
+                }
+            }
+            lanes => rows.zip(halves).for_each(|(row, half)| {
+                self.take_row(usize::from(*half), lanes.iter().map(|open| (open.0, code_at(open, row))));
+            }),
+        }
+    }
+
+    /// Counts rows and sums a column of which none is NULL.
+    fn sum_all<R: Copy + Into<u64>>(&mut self, halves: &[u16], residuals: &[R], frame: Frame) {
+        let counts = array(&mut self.counts);
+        let Some(state) = self.lanes.first_mut() else { return };
+        let made = array(&mut state.made);
+        for (half, residual) in halves.iter().zip(residuals) {
+            let owner = usize::from(*half);
+            let code = frame.base.wrapping_add(frame.divisor.wrapping_mul((*residual).into()) as i64);
+            let before = if counts[owner] == C::default() { 0 } else { made[owner] };
+            made[owner] = before.wrapping_add(code);
+            counts[owner] = counts[owner].plus(1);
         }
     }
 
     /// Takes the selected rows of some words.
     fn take_selected(&mut self, stored: &OwnersRef<'_>, words: Range<usize>, lanes: &[OpenLane<'_, 'a>]) {
-        let PassWorker { counts, lanes: states, selected, found, .. } = self;
-        let counts = array(counts);
-        for_each_bit(&selected[words.clone()], words.start, |row| {
-            counts[usize::from(stored.halves[row])] += 1;
-            *found += 1;
-        });
-        for (state, (lane, values, nulls)) in states.iter_mut().zip(lanes) {
-            let Some(values) = values else { continue };
-            let has_nulls = nulls.cardinality() > 0;
-            for_each_bit(&selected[words.clone()], words.start, |row| {
-                if row < values.rows && !(has_nulls && nulls.contains(row as u16)) {
-                    state.add(usize::from(stored.halves[row]), values.get(row), lane.makes);
+        if lanes.is_empty() {
+            return self.count_selected(stored, words);
+        }
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.clear();
+        for_each_bit(&self.selected[words.clone()], words.start, |row| rows.push(row as u32));
+        self.found += rows.len();
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
+                kernel::prefetch(stored.halves, *ahead as usize);
+                for (_, values, _) in lanes {
+                    values.iter().for_each(|values| values.residuals.prefetch(*ahead as usize));
                 }
-            });
+            }
+            if let Some(half) = stored.halves.get(*row as usize) {
+                let codes = lanes.iter().map(|open| (open.0, code_at(open, *row as usize)));
+                self.take_row(usize::from(*half), codes);
+            }
+        }
+        self.rows = rows;
+    }
+}
+
+impl<C: Counter> PassWorker<'_, '_, C> {
+    /// Counts the selected rows of some words: where they are most of a word, all are added, the others as 0.
+    fn count_selected(&mut self, stored: &OwnersRef<'_>, words: Range<usize>) {
+        let counts = array(&mut self.counts);
+        for (index, word) in words.clone().zip(&self.selected[words]) {
+            self.found += word.count_ones() as usize;
+            let rows = index * 64..(index * 64 + 64).min(stored.halves.len());
+            let halves = &stored.halves[rows];
+            if word.count_ones() < DENSE_ROWS {
+                let mut left = *word;
+                while left != 0 {
+                    if let Some(half) = halves.get(left.trailing_zeros() as usize) {
+                        let count = &mut counts[usize::from(*half)];
+                        *count = count.plus(1);
+                    }
+                    left &= left - 1;
+                }
+            } else {
+                for (row, half) in halves.iter().enumerate() {
+                    let count = &mut counts[usize::from(*half)];
+                    *count = count.plus((word >> row & 1) as u8);
+                }
+            }
         }
     }
+}
+
+/// The code of a row; `None` where it is NULL.
+#[inline(always)]
+fn code_at((lane, values, nulls): &OpenLane<'_, '_>, row: usize) -> Option<i64> {
+    let values = values.as_ref().filter(|values| row < values.rows)?;
+    if !lane.total && nulls.contains(row as u16) { None } else { Some(values.get(row)) }
 }
 
 type OpenLane<'l, 'a> = (&'l Lane<'a>, Option<ValuesRef<'a>>, muster_storage::chunk::ChunkRef<'a>);
@@ -404,11 +572,15 @@ fn for_each_bit(words: &[u64], first: usize, mut hear: impl FnMut(usize)) {
     }
 }
 
-impl LaneState {
+impl<C: Counter> LaneState<C> {
+    /// Adds the value of a row of an owner who had so many before.
     #[inline(always)]
-    fn add(&mut self, owner: usize, code: i64, makes: Makes) {
-        let first = self.counts[owner] == 0;
-        self.counts[owner] += 1;
+    fn add(&mut self, owner: usize, rows: C, code: i64, makes: Makes) {
+        let mut first = rows == C::default();
+        if let Some(count) = self.counts.get_mut(owner) {
+            first = *count == C::default();
+            *count = count.plus(1);
+        }
         let Some(made) = self.made.get_mut(owner) else { return };
         *made = match makes {
             _ if first => code,
@@ -418,45 +590,6 @@ impl LaneState {
             Makes::Count => 0,
         };
     }
-
-    /// Adds the values of rows that all have one.
-    fn add_all(&mut self, halves: &[u16], rows: Range<usize>, values: &ValuesRef<'_>, makes: Makes) {
-        macro_rules! each {
-            ($residuals:expr, $combine:expr) => {{
-                let (counts, made, frame) = (array(&mut self.counts), array(&mut self.made), values.frame);
-                for (half, residual) in halves.iter().zip(&$residuals[rows]) {
-                    let (owner, code) = (usize::from(*half), code_of(frame, *residual as u64));
-                    let before = if counts[owner] == 0 { None } else { Some(made[owner]) };
-                    counts[owner] += 1;
-                    made[owner] = $combine(before, code);
-                }
-            }};
-        }
-        macro_rules! by_width {
-            ($combine:expr) => {
-                match values.residuals {
-                    Residuals::U8(residuals) if values.frame.slope == 0 => each!(residuals, $combine),
-                    Residuals::U16(residuals) if values.frame.slope == 0 => each!(residuals, $combine),
-                    Residuals::U32(residuals) if values.frame.slope == 0 => each!(residuals, $combine),
-                    _ => halves.iter().zip(rows).for_each(|(half, row)| {
-                        self.add(usize::from(*half), values.get(row), makes);
-                    }),
-                }
-            };
-        }
-        match makes {
-            Makes::Count => halves.iter().for_each(|half| self.counts[usize::from(*half)] += 1),
-            Makes::Sum => by_width!(|before: Option<i64>, code: i64| before.unwrap_or(0).wrapping_add(code)),
-            Makes::Min => by_width!(|before: Option<i64>, code: i64| before.map_or(code, |before| before.min(code))),
-            Makes::Max => by_width!(|before: Option<i64>, code: i64| before.map_or(code, |before| before.max(code))),
-        }
-    }
-}
-
-/// The code of a residual in a frame without slope.
-#[inline(always)]
-fn code_of(frame: Frame, residual: u64) -> i64 {
-    frame.base.wrapping_add(frame.divisor.wrapping_mul(residual) as i64)
 }
 
 /// Keeps those of the selected rows (bits of some words of a chunk) whose code lies within an interval.

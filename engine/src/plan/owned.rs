@@ -74,6 +74,8 @@ pub(crate) struct Lane<'a> {
     pub(crate) reader: ColumnReader<'a>,
     /// Which of its values are kept.
     pub(crate) makes: Makes,
+    /// True where no row is NULL there.
+    pub(crate) total: bool,
 }
 
 /// What is kept of values.
@@ -358,6 +360,9 @@ impl<'a> Asking<'a, '_> {
         }
         for pass in &mut passes {
             pass.loose = Loose::of(pass)?;
+            for (at, lane) in pass.lanes.iter_mut().enumerate() {
+                lane.total = lane.is_total(pass.table) && pass.loose.is_total(at);
+            }
         }
         let check = Check::of(&related.truth, &slots, now_micros)?;
         let is_in = related.is_in;
@@ -465,6 +470,15 @@ impl<'a> Asking<'a, '_> {
     }
 }
 
+impl Lane<'_> {
+    /// True where no row that is stored is NULL.
+    fn is_total(&self, table: &TableState) -> bool {
+        (0..table.chunks()).all(|chunk| {
+            self.reader.entry(chunk, SectionKind::Nulls).is_none() && self.reader.has_values(chunk)
+        })
+    }
+}
+
 impl<'a> Pass<'a> {
     /// The lane of an aggregate, and the type of its column.
     fn lane(&mut self, column: ColumnId, function: FoldFunction) -> Result<(usize, DataType)> {
@@ -478,7 +492,7 @@ impl<'a> Pass<'a> {
         if let Some(known) = self.lanes.iter().position(|lane| lane.column == column && lane.makes == makes) {
             return Ok((known, data_type));
         }
-        self.lanes.push(Lane { column, reader: self.table.reader(column)?, makes });
+        self.lanes.push(Lane { column, reader: self.table.reader(column)?, makes, total: false });
         Ok((self.lanes.len() - 1, data_type))
     }
 

@@ -32,8 +32,8 @@ use std::ops::Range;
 /// Keys that are looked up together.
 const KEYS_AT_ONCE: usize = 1 << 20;
 
-/// The fewest rows that a run has on average: a span that gives fewer is too fine.
-const RUN_ROWS: u64 = 1_024;
+/// The fewest rows that the runs of a span have on average: one that gives fewer is too fine.
+const RUN_ROWS: usize = 1_024;
 
 const MICROS_PER_HOUR: i64 = MICROS_PER_DAY / 24;
 
@@ -81,13 +81,9 @@ impl Span {
         }
     }
 
-    /// The finest span of which runs have enough rows; without a time all rows of a chunk of owners are one.
-    fn fitting(data_type: DataType, (low, high): (i64, i64), rows: u64, owner_chunks: u64) -> Span {
-        let runs = |span: &Span| {
-            let spans = span.of(data_type, high).saturating_sub(span.of(data_type, low)).saturating_add(1);
-            owner_chunks.max(1).saturating_mul(spans.max(1) as u64)
-        };
-        *Span::ALL.iter().find(|span| rows / runs(span).max(1) >= RUN_ROWS).unwrap_or(&Span::Year)
+    /// The next finer one.
+    fn finer(self) -> Option<Span> {
+        Span::ALL.iter().rev().skip_while(|span| **span != self).nth(1).copied()
     }
 }
 
@@ -106,7 +102,7 @@ pub(super) fn order(table: &TableState, owner: &Owner, owners: &TableState, canc
         rows[*slot] = row as u32;
         *slot += 1;
     }
-    let times = owner.time.map(|time| Times::of(table, time, owner_chunks as u64)).transpose()?;
+    let times = owner.time.map(|time| Times::of(table, time)).transpose()?;
     let mut rest = rows.as_mut_slice();
     let mut slices = Vec::with_capacity(owner_chunks + 1);
     for chunk in 0..=owner_chunks {
@@ -132,25 +128,40 @@ fn sorted(
     owner_of: &[u32],
     times: Option<&Times<'_>>,
 ) -> Vec<(u64, Run)> {
-    let time_of = |row: u32| times.map_or(Some((0, 0)), |times| times.of_row(row));
-    // Rows without a time come last.
-    let key = |row: u32| {
-        let (span, time) = time_of(row).unwrap_or((i64::MAX, i64::MAX));
-        (span, owner_of[row as usize], time, row)
-    };
-    let mut keys: Vec<(i64, u32, i64, u32)> = rows.iter().map(|row| key(*row)).collect();
-    keys.sort_unstable();
     let mut runs = Vec::new();
+    let Some(times) = times else {
+        rows.sort_unstable_by_key(|row| (owner_of[*row as usize], *row));
+        if !rows.is_empty() {
+            runs.push((first, Run { low: i64::MAX, high: i64::MIN, owners, start: 0 }));
+        }
+        return runs;
+    };
+    // Rows without a time come last.
+    let mut keys: Vec<Timed> = (rows.iter())
+        .map(|row| Timed { time: times.codes.get(*row).unwrap_or(i64::MAX), owner: owner_of[*row as usize], row: *row })
+        .collect();
+    keys.sort_unstable_by_key(|key| (key.time, key.row));
+    let timed = keys.partition_point(|key| times.codes.get(key.row).is_some());
+    let mut lengths = Vec::new();
+    times.split(&keys[..timed], Span::Year, &mut lengths);
+    lengths.extend((timed < keys.len()).then(|| keys.len() - timed));
     let mut start = 0;
-    for run in keys.chunk_by(|a, b| a.0 == b.0) {
-        let timed = times.is_some() && run[0].0 != i64::MAX;
-        let bounds = run.iter().fold((i64::MAX, i64::MIN), |(low, high), key| (low.min(key.2), high.max(key.2)));
-        let (low, high) = if timed { bounds } else { (i64::MAX, i64::MIN) };
+    for length in lengths {
+        let run = &mut keys[start..start + length];
+        let (low, high) = if start < timed { (run[0].time, run[length - 1].time) } else { (i64::MAX, i64::MIN) };
         runs.push((first + start as u64, Run { low, high, owners, start: 0 }));
-        start += run.len();
+        run.sort_unstable_by_key(|key| (key.owner, key.time, key.row));
+        start += length;
     }
-    rows.iter_mut().zip(&keys).for_each(|(row, key)| *row = key.3);
+    rows.iter_mut().zip(&keys).for_each(|(row, key)| *row = key.row);
     runs
+}
+
+/// A row by its time.
+struct Timed {
+    time: i64,
+    owner: u32,
+    row: u32,
 }
 
 /// The ordinal of each row's owner.
@@ -207,25 +218,32 @@ fn owners_in(
 /// When rows happened.
 struct Times<'t> {
     data_type: DataType,
-    span: Span,
     codes: Codes<'t>,
 }
 
 impl<'t> Times<'t> {
-    fn of(table: &'t TableState, column: ColumnId, owner_chunks: u64) -> Result<Times<'t>> {
+    fn of(table: &'t TableState, column: ColumnId) -> Result<Times<'t>> {
         let reader = table.reader(column)?;
-        let entries = (0..table.chunks()).filter_map(|chunk| reader.entry(chunk, SectionKind::Values));
-        let bounds = entries.filter(|entry| entry.cardinality > 0).map(|entry| (entry.low, entry.high));
-        let bounds = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((0, 0));
-        let data_type = reader.data_type();
-        let span = Span::fitting(data_type, bounds, table.extent().ordinals, owner_chunks);
-        Ok(Times { data_type, span, codes: Codes::of(table, &reader)? })
+        Ok(Times { data_type: reader.data_type(), codes: Codes::of(table, &reader)? })
     }
 
-    /// The span and the time of a row.
-    fn of_row(&self, row: u32) -> Option<(i64, i64)> {
-        let time = self.codes.get(row)?;
-        Some((self.span.of(self.data_type, time), time))
+    /// Splits rows, ascending by time, into runs of one span each, and those again where finer spans have enough rows; the
+    /// lengths of the runs come in `lengths`.
+    fn split(&self, rows: &[Timed], span: Span, lengths: &mut Vec<usize>) {
+        let same = |span: Span, a: &Timed, b: &Timed| span.of(self.data_type, a.time) == span.of(self.data_type, b.time);
+        for run in rows.chunk_by(|a, b| same(span, a, b)) {
+            match span.finer() {
+                Some(finer) if run.len() >= 2 * RUN_ROWS => {
+                    let parts = run.chunk_by(|a, b| same(finer, a, b)).count();
+                    if run.len() >= parts * RUN_ROWS {
+                        self.split(run, finer, lengths);
+                    } else {
+                        lengths.push(run.len());
+                    }
+                }
+                _ => lengths.push(run.len()),
+            }
+        }
     }
 }
 
@@ -416,14 +434,21 @@ mod tests {
 
     #[test]
     fn spans_are_as_fine_as_their_rows_allow() {
-        let (from, to) = (days_from_civil(2022, 1, 1), days_from_civil(2026, 12, 31));
-        let micros = (from * MICROS_PER_DAY, to * MICROS_PER_DAY);
-        let of = |rows, chunks| Span::fitting(DataType::Timestamp, micros, rows, chunks);
-        assert_eq!(of(200_000_000, 1_526), Span::Month);
-        assert_eq!(of(200_000_000, 15), Span::Day);
-        assert_eq!(of(2_000_000_000, 15), Span::Hour);
-        assert_eq!(of(1_000, 1), Span::Year);
-        assert_eq!(Span::fitting(DataType::Date, (from, to), 600_000, 1), Span::Week);
+        let codes = Codes { values: Vec::new(), nulls: Vec::new() };
+        let times = Times { data_type: DataType::Date, codes };
+        let lengths = |days: &[(i64, usize)]| {
+            let rows = days.iter().flat_map(|(day, rows)| (0..*rows).map(|_| Timed { time: *day, owner: 0, row: 0 }));
+            let mut lengths = Vec::new();
+            times.split(&rows.collect::<Vec<_>>(), Span::Year, &mut lengths);
+            lengths
+        };
+        let january = days_from_civil(2026, 1, 1);
+        assert_eq!(lengths(&[(january, 500), (january + 40, 500)]), [1_000], "a year of few rows");
+        assert_eq!(lengths(&[(january, 1_500), (january + 40, 1_500)]), [1_500, 1_500], "months");
+        assert_eq!(lengths(&[(january - 1, 1), (january, 1)]), [1, 1], "years are apart");
+        // Thursday and Friday of a week of many rows, and a Monday.
+        assert_eq!(lengths(&[(january, 3_000), (january + 1, 1_200), (january + 4, 1_100)]), [3_000, 1_200, 1_100]);
+        assert_eq!(lengths(&[]), []);
     }
 
     #[test]
