@@ -37,6 +37,9 @@ pub(crate) struct Strays {
     owned: Vec<(u32, u32)>,
     /// The chunks of rows that are clustered, with their first and last chunks of owners.
     clustered: Vec<(u32, u32, u32)>,
+    /// Owners of whom what was kept when rows were clustered need not be so any more, ascending: some row of theirs was written,
+    /// or they came later.
+    unsettled: Vec<u32>,
 }
 
 impl Strays {
@@ -49,6 +52,11 @@ impl Strays {
     pub(crate) fn chunks_of(&self, owners: u32) -> impl Iterator<Item = u32> + '_ {
         let from = self.clustered.partition_point(|(_, _, last)| *last < owners);
         self.clustered[from..].iter().take_while(move |(_, first, _)| *first <= owners).map(|(chunk, ..)| *chunk)
+    }
+
+    /// Owners whose summaries do not hold, ascending.
+    pub(crate) fn unsettled(&self) -> &[u32] {
+        &self.unsettled
     }
 
     /// Rows with their owners, ascending by row.
@@ -111,6 +119,18 @@ impl Strays {
             strays.adopt(&ordinals, owner, owners)?;
         }
         strays.owned.sort_unstable();
+        strays.unsettled.extend(strays.owned.iter().map(|(_, owner)| *owner));
+        strays.unsettled.extend(owner.known..owners.extent().ordinals as u32);
+        for (chunk, excluded) in &strays.excluded {
+            let Some(stored) = ordinals.owners(*chunk)? else { continue };
+            for (at, run) in stored.runs.iter().enumerate().filter(|(_, run)| run.owners != NOBODYS) {
+                let end = stored.runs.get(at + 1).map_or(stored.halves.len(), |next| next.start as usize);
+                let rows = (run.start as usize..end).filter(|row| kernel::has(excluded, *row as u16));
+                strays.unsettled.extend(rows.map(|row| run.owners << 16 | u32::from(stored.halves[row])));
+            }
+        }
+        strays.unsettled.sort_unstable();
+        strays.unsettled.dedup();
         Ok(strays)
     }
 

@@ -85,7 +85,7 @@ impl TableLinks {
         });
         let mut times = (0..columns.len()).filter(|at| columns[*at].data_type.is_time());
         let only = times.next().filter(|_| times.next().is_none());
-        TableLinks { references, owner: owner.map(|owner| (owner, time.unwrap_or(only))) }
+        TableLinks { references, owner: owner.map(|owner| (owner, time.unwrap_or(only))), sums: Vec::new() }
     }
 }
 
@@ -172,6 +172,31 @@ pub struct TableSchema {
     pub references: Vec<(ColumnId, TableId)>,
     /// Whose its rows are; `None` where they are nobody's.
     pub owner: Option<Owner>,
+    /// What is kept of each owner's rows as it was when they were clustered.
+    pub summaries: Vec<Summary>,
+}
+
+/// Something that is kept of each owner's rows, so that questions about all of them need not go through them. It is derived: of
+/// owners whose rows were written since, the rows are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Summary {
+    /// Where it is stored, by the ordinals of owners: a column of no schema.
+    pub column: ColumnId,
+    /// What it is.
+    pub kind: SummaryKind,
+}
+
+/// What is kept of an owner's rows. The numbers are those of the catalog, and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SummaryKind {
+    /// 0: how many rows there are. Never NULL.
+    Count,
+    /// 1: the first time that is not NULL.
+    First,
+    /// 2: the last.
+    Last,
+    /// 3: the sum of a column, exact, NULL where all are.
+    Sum(ColumnId),
 }
 
 /// Whose the rows of a table are: orders, visits and touches belong to members.
@@ -196,6 +221,8 @@ pub struct TableLinks {
     pub references: Vec<(usize, TableId)>,
     /// The one of them that says whose a row is, and the column that says when it happened, by their places.
     pub owner: Option<(usize, Option<usize>)>,
+    /// Columns whose sums are kept for each owner, by their places.
+    pub sums: Vec<usize>,
 }
 
 impl TableSchema {

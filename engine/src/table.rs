@@ -12,7 +12,7 @@ use crate::index::strings::StringsRef;
 use crate::index::values::{Residuals, ValuesRef};
 use crate::member::{Key, KeyIndex, NewKeys};
 use crate::predicate::{AudienceId, Predicate};
-use crate::schema::{ColumnId, DataType, TableSchema};
+use crate::schema::{ColumnId, DataType, Summary, SummaryKind, TableSchema};
 use crate::{Error, Result};
 use hashbrown::HashMap;
 use muster_storage::chunk::{ChunkRef, Malformed, SetsRef};
@@ -134,10 +134,31 @@ impl TableState {
         self.audiences.get(&id)
     }
 
-    /// True for a column that holds the members of a static audience, or whose the rows are: no schema has it, and it is never
+    /// True for a column that holds the members of a static audience, whose the rows are, or what is kept of an owner's: no schema has it, and it is never
     /// NULL.
     pub fn is_hidden(&self, column: ColumnId) -> bool {
-        self.hidden.contains(&column) || self.is_ordinals(column)
+        self.hidden.contains(&column) || self.is_ordinals(column) || self.summary(column).is_some()
+    }
+
+    fn summary(&self, column: ColumnId) -> Option<Summary> {
+        self.schema.summaries.iter().find(|summary| summary.column == column).copied()
+    }
+
+    /// The type of what is kept of each owner's rows.
+    pub fn type_of(&self, summary: Summary) -> DataType {
+        let of = |column: Option<ColumnId>| column.and_then(|column| self.schema.column(column));
+        match summary.kind {
+            SummaryKind::Count => DataType::BigInt,
+            SummaryKind::First | SummaryKind::Last => {
+                of(self.schema.owner.and_then(|owner| owner.time)).map_or(DataType::Timestamp, |time| time.data_type)
+            }
+            SummaryKind::Sum(column) => match of(Some(column)).map(|column| column.data_type) {
+                Some(DataType::Decimal { scale, .. }) => {
+                    DataType::Decimal { precision: crate::schema::DECIMAL_PRECISION_MAX, scale }
+                }
+                _ => DataType::BigInt,
+            },
+        }
     }
 
     /// True for the column that says whose clustered rows are.
@@ -163,6 +184,7 @@ impl TableState {
         match self.schema.column(column) {
             Some(column) => Ok(column.data_type),
             None if self.is_ordinals(column) => Ok(DataType::BigInt),
+            None if let Some(summary) = self.summary(column) => Ok(self.type_of(summary)),
             None if column == ColumnId::LIVE || self.is_hidden(column) => Ok(DataType::Boolean),
             None => Err(Error::Invalid(format!("no column {} in table \"{}\"", column.0, self.schema.name))),
         }

@@ -69,11 +69,13 @@ pub(crate) struct CreateTable {
     pub(crate) owner: Option<Option<Name>>,
     /// `WITH (time = 'column')`, likewise.
     pub(crate) time: Option<Option<Name>>,
+    /// `WITH (sums = 'column, …')`
+    pub(crate) sums: Vec<Name>,
 }
 
 impl CreateTable {
     pub(crate) fn new(name: Name, if_not_exists: bool) -> CreateTable {
-        CreateTable { name, if_not_exists, columns: Vec::new(), key: None, references: Vec::new(), owner: None, time: None }
+        CreateTable { name, if_not_exists, columns: Vec::new(), key: None, references: Vec::new(), owner: None, time: None, sums: Vec::new() }
     }
 }
 

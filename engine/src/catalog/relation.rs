@@ -64,7 +64,17 @@ struct LoneSchema {
 impl From<LoneSchema> for TableSchema {
     fn from(old: LoneSchema) -> TableSchema {
         let LoneSchema { id, name, columns, key, ordinal_epoch, next_column } = old;
-        TableSchema { id, name, columns, key, ordinal_epoch, next_column, references: Vec::new(), owner: None }
+        TableSchema {
+            id,
+            name,
+            columns,
+            key,
+            ordinal_epoch,
+            next_column,
+            references: Vec::new(),
+            owner: None,
+            summaries: Vec::new(),
+        }
     }
 }
 

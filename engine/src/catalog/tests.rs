@@ -3,7 +3,7 @@
 use super::*;
 use crate::member::KeyLayout;
 use crate::predicate::Predicate;
-use crate::schema::{Column, ColumnId, DataType, TableSchema};
+use crate::schema::{Column, ColumnId, DataType, Summary, SummaryKind, TableSchema};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -33,6 +33,7 @@ fn table() -> TableRecord {
         next_column: ColumnId(5),
         references: Vec::new(),
         owner: None,
+        summaries: Vec::new(),
     };
     TableRecord::imported(schema, 7, KeyLayout::Sequence { first: -1 })
 }
@@ -97,6 +98,11 @@ fn owners_are_golden() {
         known: 5,
     };
     assert_eq!(hex(&codec::encode(&Some(owner))), "010200000001000000010300000004000000".to_owned() + "05000000");
+    let summaries = vec![
+        Summary { column: ColumnId(5), kind: SummaryKind::Last },
+        Summary { column: ColumnId(6), kind: SummaryKind::Sum(ColumnId(7)) },
+    ];
+    assert_eq!(hex(&codec::encode(&summaries)), "02000000000000000500000002000000060000000300000007000000");
     let references = vec![(ColumnId(2), TableId(1))];
     assert_eq!(hex(&codec::encode(&references)), "01000000000000000200000001000000");
 }
@@ -104,7 +110,7 @@ fn owners_are_golden() {
 /// These bytes are in people's files. If this test fails, the encoder changed, not the test.
 #[test]
 fn the_bytes_are_golden() {
-    let golden = golden("0400", &format!("{SCHEMA} 0000000000000000 00 {ROWS} {ORDINALS}"));
+    let golden = golden("0400", &format!("{SCHEMA} 0000000000000000 00 0000000000000000 {ROWS} {ORDINALS}"));
     assert_eq!(hex(&sample().encode()), hex(&unhex(&golden)));
     assert_eq!(Catalog::decode(&unhex(&golden)).unwrap(), sample());
 }

@@ -3,7 +3,7 @@
 use super::columns::take_column_id;
 use crate::catalog::Catalog;
 use crate::schema::{
-    Column, ColumnId, ColumnSpec, DECIMAL_PRECISION_MAX, DataType, NAME_BYTES_MAX, Owner, TableId, TableLinks,
+    Column, ColumnId, ColumnSpec, DECIMAL_PRECISION_MAX, DataType, NAME_BYTES_MAX, Owner, Summary, SummaryKind, TableId, TableLinks,
     TableSchema,
 };
 use crate::{Error, Result};
@@ -91,6 +91,7 @@ pub(super) fn new_schema(
         next_column,
         references: Vec::new(),
         owner: None,
+        summaries: Vec::new(),
     };
     link(catalog, &mut schema, links)?;
     Ok(schema)
@@ -120,7 +121,12 @@ fn link(catalog: &Catalog, schema: &mut TableSchema, links: &TableLinks) -> Resu
         }
         schema.references.push((column.id, *table));
     }
-    let Some((at, time)) = links.owner else { return Ok(()) };
+    let Some((at, time)) = links.owner else {
+        return match links.sums.is_empty() {
+            true => Ok(()),
+            false => invalid(format!("sums are kept for each owner, and the rows of \"{}\" have none", schema.name)),
+        };
+    };
     let column = column_at(schema, at)?;
     let time = time.map(|time| column_at(schema, time)).transpose()?;
     let Some((_, table)) = schema.references.iter().find(|(referring, _)| *referring == column.id).copied() else {
@@ -136,6 +142,24 @@ fn link(catalog: &Catalog, schema: &mut TableSchema, links: &TableLinks) -> Resu
         ));
     }
     let ordinals = take_column_id(schema);
-    schema.owner = Some(Owner { column: column.id, table, time: time.map(|time| time.id), ordinals, known: 0 });
+    schema.owner = Some(Owner { column: column.id, table, time: time.as_ref().map(|time| time.id), ordinals, known: 0 });
+    let mut kinds = vec![SummaryKind::Count];
+    if time.is_some() {
+        kinds.extend([SummaryKind::First, SummaryKind::Last]);
+    }
+    for at in &links.sums {
+        let column = column_at(schema, *at)?;
+        if !column.data_type.is_number() || column.data_type == DataType::Double {
+            return invalid(format!(
+                "column \"{}\" is {}: sums are kept of whole numbers and DECIMALs, which add up exactly",
+                column.name, column.data_type
+            ));
+        }
+        kinds.push(SummaryKind::Sum(column.id));
+    }
+    for kind in kinds {
+        let column = take_column_id(schema);
+        schema.summaries.push(Summary { column, kind });
+    }
     Ok(())
 }

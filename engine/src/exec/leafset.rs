@@ -140,7 +140,11 @@ impl<'a> Worker<'_, 'a> {
         let reader = plan.reader(planned);
         match &planned.test {
             Test::Codes(intervals) => {
-                if intervals.len() > SCANNED_INTERVALS_MIN || self.ranges(leaf, chunk)?.is_none() {
+                let ranked = intervals.len() <= SCANNED_INTERVALS_MIN && self.ranges(leaf, chunk)?.is_some();
+                if !ranked && intervals.len() <= RESOLVED_INTERVALS_MAX {
+                    return self.intervals_into(leaf, chunk, intervals, clause);
+                }
+                if !ranked {
                     return self.scan_into(leaf, chunk, clause, |code| contains(intervals, code));
                 }
                 self.ranked_into(leaf, chunk, clause)
@@ -247,6 +251,36 @@ impl<'a> Worker<'_, 'a> {
         }
         self.ranks[leaf] = ranks;
         Ok(members)
+    }
+
+    /// By vector, where there is no index and few intervals are asked for.
+    fn intervals_into(
+        &mut self,
+        leaf: usize,
+        chunk: u32,
+        intervals: &[(i64, i64)],
+        clause: &mut Clause<'a>,
+    ) -> Result<u32> {
+        let reader = self.plan.reader(&self.plan.leaves[leaf]);
+        let Some(values) = reader.values(chunk)? else { return Ok(0) };
+        let nulls = reader.nulls(chunk)?;
+        self.stats.bytes += (values.rows * values.residuals.width()) as u64;
+        let mut words = self.buffer();
+        words.fill(0);
+        let mut within = self.buffer();
+        for (low, high) in intervals {
+            within.fill(u64::MAX);
+            values.retain_within(*low, *high, 0, &mut within[..]);
+            kernel::union_into(&within, &mut words);
+        }
+        if nulls.cardinality() > 0 {
+            within.copy_from_slice(&words[..]);
+            kernel::difference_into(&within, &words_of(nulls), &mut words);
+        }
+        self.give_back(within);
+        let cardinality = kernel::cardinality(&words);
+        clause.add_answer(Answer::Words(words, cardinality), self);
+        Ok(cardinality)
     }
 
     /// Row by row, where there is no index (keys, sequences), or where many codes are asked for.

@@ -431,7 +431,7 @@ impl<'a, C: Counter> PassWorker<'_, 'a, C> {
             }
             for (test, values, nulls) in &tests {
                 bytes += (rows.len() * values.residuals.width()) as u64;
-                select(values, test.low, test.high, words.clone(), selected);
+                values.retain_within(test.low, test.high, words.start, selected);
                 if nulls.cardinality() > 0 {
                     let nulls = super::words_of(*nulls);
                     selected.iter_mut().zip(&nulls[words.clone()]).for_each(|(word, null)| *word &= !null);
@@ -589,49 +589,6 @@ impl<C: Counter> LaneState<C> {
             Makes::Max => code.max(*made),
             Makes::Count => 0,
         };
-    }
-}
-
-/// Keeps those of the selected rows (bits of some words of a chunk) whose code lies within an interval.
-fn select(values: &ValuesRef<'_>, low: i64, high: i64, words: Range<usize>, selected: &mut [u64]) {
-    let frame = values.frame;
-    let rows = words.start * 64..values.rows.min(words.end * 64);
-    if rows.start >= rows.end || low > high {
-        return selected.fill(0);
-    }
-    let first = frame.residual_at_least(low);
-    let last = match high.checked_add(1) {
-        Some(beyond) => frame.residual_at_least(beyond).checked_sub(1),
-        None => Some(u64::MAX),
-    };
-    let Some(last) = last.filter(|last| first <= *last && high >= frame.base) else { return selected.fill(0) };
-    macro_rules! by {
-        ($kernel:path, $residuals:expr, $type:ty) => {{
-            let Ok(first) = <$type>::try_from(first) else { return selected.fill(0) };
-            let last = <$type>::try_from(last).unwrap_or(<$type>::MAX);
-            let mut within = [0; BITSET_WORDS];
-            let within = &mut within[..selected.len()];
-            $kernel(&$residuals[rows], first, last, within);
-            selected.iter_mut().zip(within).for_each(|(word, within)| *word &= *within);
-        }};
-    }
-    match values.residuals {
-        Residuals::U8(residuals) if frame.slope == 0 => by!(kernel::within_u8, residuals, u8),
-        Residuals::U16(residuals) if frame.slope == 0 => by!(kernel::within_u16, residuals, u16),
-        Residuals::U32(residuals) if frame.slope == 0 => by!(kernel::within_u32, residuals, u32),
-        _ => {
-            for (index, word) in selected.iter_mut().enumerate() {
-                let base = words.start * 64 + index * 64;
-                let mut left = *word;
-                while left != 0 {
-                    let row = base + left.trailing_zeros() as usize;
-                    if row >= values.rows || !(low..=high).contains(&values.get(row)) {
-                        *word &= !(left & left.wrapping_neg());
-                    }
-                    left &= left - 1;
-                }
-            }
-        }
     }
 }
 

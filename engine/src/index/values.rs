@@ -13,7 +13,7 @@
 
 use crate::kernel;
 use muster_storage::chunk::{Malformed, Words};
-use muster_storage::format::{BITSET_BYTES, CHUNK_MEMBERS};
+use muster_storage::format::{BITSET_BYTES, BITSET_WORDS, CHUNK_MEMBERS};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Bytes before the residuals.
@@ -206,6 +206,52 @@ impl<'a> ValuesRef<'a> {
             Residuals::U64(values) => each!(values),
         }
     }
+    /// Of rows that are selected, as bits of the words from `first` on, keeps those whose value lies from `low` to `high`.
+    pub fn retain_within(&self, low: i64, high: i64, first: usize, selected: &mut [u64]) {
+        let frame = self.frame;
+        let rows = first * 64..self.rows.min((first + selected.len()) * 64);
+        if rows.start >= rows.end || low > high {
+            return selected.fill(0);
+        }
+        if frame.slope != 0 || matches!(self.residuals, Residuals::Planes(..) | Residuals::U64(_)) {
+            return self.retain_singly(low, high, first, selected);
+        }
+        let least = frame.residual_at_least(low);
+        let greatest = match high.checked_add(1) {
+            Some(beyond) => frame.residual_at_least(beyond).checked_sub(1),
+            None => Some(u64::MAX),
+        };
+        let Some(greatest) = greatest.filter(|greatest| least <= *greatest) else { return selected.fill(0) };
+        macro_rules! by {
+            ($kernel:path, $residuals:expr, $type:ty) => {{
+                let Ok(least) = <$type>::try_from(least) else { return selected.fill(0) };
+                let greatest = <$type>::try_from(greatest).unwrap_or(<$type>::MAX);
+                let mut within = [0; BITSET_WORDS];
+                let within = &mut within[..selected.len().min(BITSET_WORDS)];
+                $kernel(&$residuals[rows], least, greatest, within);
+                selected.iter_mut().zip(within).for_each(|(word, within)| *word &= *within);
+            }};
+        }
+        match self.residuals {
+            Residuals::U8(residuals) => by!(kernel::within_u8, residuals, u8),
+            Residuals::U16(residuals) => by!(kernel::within_u16, residuals, u16),
+            Residuals::U32(residuals) => by!(kernel::within_u32, residuals, u32),
+            _ => self.retain_singly(low, high, first, selected),
+        }
+    }
+
+    fn retain_singly(&self, low: i64, high: i64, first: usize, selected: &mut [u64]) {
+        for (index, word) in selected.iter_mut().enumerate() {
+            let mut left = *word;
+            while left != 0 {
+                let row = (first + index) * 64 + left.trailing_zeros() as usize;
+                if row >= self.rows || !(low..=high).contains(&self.get(row)) {
+                    *word &= !(left & left.wrapping_neg());
+                }
+                left &= left - 1;
+            }
+        }
+    }
 }
 
 /// The rows of a chunk reduced to residuals: what both the `Values` section and the range index are built from.
@@ -374,6 +420,24 @@ mod tests {
             round_trip(&codes);
             round_trip(&small);
             round_trip(&small.iter().map(|c| c * 86_400_000_000).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn rows_are_retained_by_vector_as_one_by_one(codes in proptest::collection::vec(-400i64..400, 1..300), step in prop_oneof![Just(1i64), Just(7), Just(1_000), Just(1 << 30), Just(1 << 53)], low in -500i64..500, span in -2i64..300, open in any::<bool>(), bits in any::<u64>(), first in 0usize..4) {
+            let (low, high) = (low * step, if open { i64::MAX } else { (low + span) * step });
+            let codes: Vec<i64> = codes.into_iter().map(|code| code * step).collect();
+            let section = Bytes::copied(&values_section(&frame_of(&codes, None)));
+            let values = ValuesRef::open(&section).unwrap();
+            let mut selected = [bits, u64::MAX, bits.rotate_left(9)];
+            let before = selected;
+            values.retain_within(low, high, first, &mut selected);
+            for (index, (word, before)) in selected.iter().zip(before).enumerate() {
+                for bit in 0..64 {
+                    let row = (first + index) * 64 + bit;
+                    let expected = before >> bit & 1 == 1 && codes.get(row).is_some_and(|code| (low..=high).contains(code));
+                    prop_assert_eq!(word >> bit & 1 == 1, expected, "row {}", row);
+                }
+            }
         }
 
         #[test]

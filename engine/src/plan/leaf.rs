@@ -2,7 +2,7 @@
 
 use super::cut::cut;
 use super::holds::ComputedTest;
-use super::{Node, Others, Plan, Planner, constant, takes};
+use super::{Node, Others, Plan, Planner, combine, constant, takes};
 use crate::expr::clock::{self, Beside};
 use crate::index::fences;
 use crate::member::{self, Key};
@@ -161,8 +161,21 @@ impl Planner<'_, '_> {
                     None => (!negated, false),
                 };
                 let Some(owned) = asking.plan(related, wanted)? else { return Ok(constant(negated)) };
+                let rows = related.rows.first().map_or(*table, |rows| rows.table);
+                let (rows, strays) = (asking.snapshot.table(rows)?, asking.snapshot.strays(rows)?);
+                let kept = if negated { None } else { self.summarised(rows, related, &owned)? };
+                let unsettled = strays.unsettled();
+                if let (Some(kept), true) = (&kept, unsettled.is_empty()) {
+                    return Ok(kept.clone());
+                }
                 self.owned.push(owned);
-                self.leaf(ColumnId::LIVE, Test::Rows(self.owned.len() - 1), negated)
+                let asked = self.leaf(ColumnId::LIVE, Test::Rows(self.owned.len() - 1), negated)?;
+                let Some(kept) = kept else { return Ok(asked) };
+                // What is kept of these need not be so any more: their rows are asked.
+                let theirs = Test::Ordinals(unsettled.to_vec());
+                let settled = self.leaf(ColumnId::LIVE, theirs.clone(), true)?;
+                let others = self.leaf(ColumnId::LIVE, theirs, false)?;
+                Ok(combine(vec![combine(vec![settled, kept], true), combine(vec![others, asked], true)], false))
             }
             _ => Err(Error::Invalid(
                 "what rows of other tables say is not planned, but resolved before".into(),

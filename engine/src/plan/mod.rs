@@ -12,6 +12,7 @@ mod holds;
 mod leaf;
 mod merge;
 mod owned;
+mod summary;
 
 pub use explain::{Explained, explain};
 pub use holds::ComputedTest;
@@ -128,6 +129,7 @@ impl<'a> Plan<'a> {
             cancel,
             others,
             owned: Vec::new(),
+            foreign: Vec::new(),
             audiences: 0,
             columns: Vec::new(),
             readers: Vec::new(),
@@ -228,6 +230,8 @@ struct Planner<'a, 'c> {
     cancel: &'c Cancel,
     others: Others<'a, 'c>,
     owned: Vec<Owned<'a>>,
+    /// Columns of other tables among `columns`.
+    foreign: summary::Foreign,
     /// Audiences resolved so far.
     audiences: usize,
     columns: Vec<ColumnId>,

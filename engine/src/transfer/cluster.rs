@@ -19,7 +19,7 @@ use crate::index::owners::{NOBODYS, Run, owners_section};
 use crate::index::values::ValuesRef;
 use crate::kernel;
 use crate::member::{Key, KeyCollector, lookup};
-use crate::schema::{Column, ColumnId, DataType, Owner};
+use crate::schema::{Column, ColumnId, DataType, Owner, Summary, SummaryKind};
 use crate::table::{ColumnReader, TableState};
 use crate::writer::apply::Before;
 use crate::{Error, Result};
@@ -48,6 +48,8 @@ pub(super) struct Order {
     owners: Vec<u32>,
     /// Runs by their first row in the new order.
     runs: Vec<(u64, Run)>,
+    /// The first row of each chunk of owners, and the end.
+    starts: Vec<usize>,
 }
 
 /// How long the times of a run may be apart.
@@ -117,7 +119,7 @@ pub(super) fn order(table: &TableState, owner: &Owner, owners: &TableState, canc
     });
     let runs = runs.collect::<Result<Vec<_>>>()?.concat();
     let owners = rows.par_iter().map(|row| owner_of[*row as usize]).collect();
-    Ok(Order { rows, owners, runs })
+    Ok(Order { rows, owners, runs, starts })
 }
 
 /// Sorts the rows of one chunk of owners, which begin at `first`; its runs come back.
@@ -367,6 +369,85 @@ impl<'t> Clustered<'t> {
         let (low, high) = (ends(here.first()), ends(here.last()));
         let stats = SectionStats { cardinality: halves.len() as u32, low, high };
         EncodedSection { kind: SectionKind::Owners, bytes: owners_section(&here, &halves), stats }
+    }
+}
+
+/// What is kept of each owner's rows, by chunks of owners.
+pub(super) struct Summaries<'t> {
+    order: &'t Order,
+    /// Ordinals of owners.
+    owners: usize,
+    each: Vec<(Summary, DataType, Option<Codes<'t>>)>,
+}
+
+impl<'t> Summaries<'t> {
+    pub(super) fn new(table: &'t TableState, owner: &Owner, owners: &TableState, order: &'t Order) -> Result<Summaries<'t>> {
+        let each = table.schema().summaries.iter().map(|summary| {
+            let of = match summary.kind {
+                SummaryKind::Count => None,
+                SummaryKind::First | SummaryKind::Last => owner.time,
+                SummaryKind::Sum(column) => Some(column),
+            };
+            let codes = match of {
+                Some(column) => Some(Codes::of(table, &table.reader(column)?)?),
+                None => None,
+            };
+            Ok((*summary, table.type_of(*summary), codes))
+        });
+        Ok(Summaries { order, owners: owners.extent().ordinals as usize, each: each.collect::<Result<_>>()? })
+    }
+
+    /// Chunks of owners.
+    pub(super) fn chunks(&self) -> usize {
+        self.owners.div_ceil(CHUNK_MEMBERS)
+    }
+
+    /// The columns, as parts name them.
+    pub(super) fn columns(&self) -> Vec<u32> {
+        self.each.iter().map(|(summary, ..)| summary.column.0).collect()
+    }
+
+    /// Writes some chunks of owners, all of one range. A sum that 64 bits do not hold is an error.
+    pub(super) fn write(&self, chunks: Range<usize>, part: &mut PartWriter) -> Result<()> {
+        for (summary, data_type, codes) in &self.each {
+            let sections = chunks.clone().into_par_iter().map(|chunk| self.sections(chunk, summary, *data_type, codes.as_ref()));
+            for (chunk, sections) in chunks.clone().zip(sections.collect::<Result<Vec<_>>>()?) {
+                append(part, summary.column, (chunk % RANGE_CHUNKS) as u16, sections)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sections(
+        &self,
+        chunk: usize,
+        summary: &Summary,
+        data_type: DataType,
+        codes: Option<&Codes<'_>>,
+    ) -> Result<Vec<EncodedSection>> {
+        let here = self.owners.saturating_sub(chunk * CHUNK_MEMBERS).min(CHUNK_MEMBERS);
+        let (mut kept, mut nulls) = (vec![0i64; here], vec![summary.kind != SummaryKind::Count; here]);
+        for at in self.order.starts[chunk]..self.order.starts[chunk + 1] {
+            let owner = (self.order.owners[at] & 0xffff) as usize;
+            let Some(codes) = codes else {
+                kept[owner] += 1;
+                continue;
+            };
+            let Some(code) = codes.get(self.order.rows[at]) else { continue };
+            let first = std::mem::replace(&mut nulls[owner], false);
+            let kept = &mut kept[owner];
+            *kept = match summary.kind {
+                _ if first => code,
+                SummaryKind::First => code.min(*kept),
+                SummaryKind::Last => code.max(*kept),
+                SummaryKind::Sum(_) | SummaryKind::Count => kept.checked_add(code).ok_or_else(|| {
+                    Error::Invalid("the sum of an owner's rows does not fit 64 bits; import without keeping sums".into())
+                })?,
+            };
+        }
+        // How many there are is a byte that is read through; all else has a range index.
+        let indexed = summary.kind != SummaryKind::Count;
+        Ok(encode_codes(data_type, indexed, 0, &kept, &nulls))
     }
 }
 

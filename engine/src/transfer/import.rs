@@ -166,6 +166,14 @@ impl<'a> Import<'a> {
                 parts.push(self.small_part(ordinals, PartRole::Base, vec![owner.ordinals.0])?);
             }
         }
+        let summaries = cluster::Summaries::new(&table, owner, owners, &order)?;
+        for first in (0..summaries.chunks()).step_by(RANGE_CHUNKS) {
+            self.cancel.check()?;
+            let mut part = self.open_part((first / RANGE_CHUNKS) as u32)?;
+            summaries.write(first..summaries.chunks().min(first + RANGE_CHUNKS), &mut part.writer)?;
+            parts.push(self.small_part(part, PartRole::Base, summaries.columns())?);
+        }
+        drop(summaries);
         self.keys = keys;
         drop(table);
         for part in loose {

@@ -9,7 +9,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 /// After CREATE: `TABLE [IF NOT EXISTS] name (column type [PRIMARY KEY] [NOT NULL] [REFERENCES table [(key)]], …,
-/// PRIMARY KEY (column)) [WITH (owner = 'column', time = 'column')]`
+/// PRIMARY KEY (column)) [WITH (owner = 'column', time = 'column', sums = 'column, …')]`
 pub(super) fn create_table(cursor: &mut Cursor) -> Result<Statement> {
     cursor.expect_keyword(Keyword::TABLE)?;
     let if_not_exists = cursor.eat_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
@@ -38,19 +38,31 @@ pub(super) fn create_table(cursor: &mut Cursor) -> Result<Statement> {
     Ok(Statement::CreateTable(table))
 }
 
-/// `(owner = 'column', time = 'column')`
+/// `(owner = 'column', time = 'column', sums = 'column, …')`
 fn options(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
     cursor.expect(&Token::LParen)?;
     loop {
-        let option = cursor.name("owner or time")?;
+        let option = cursor.name("owner, time or sums")?;
         cursor.expect(&Token::Eq)?;
+        if option.text == "sums" {
+            let (text, span) = cursor.text("names of columns in single quotes, with commas between them")?;
+            table.sums.extend(text.split(',').map(|name| Name { text: name.trim().to_owned(), span }));
+            if !cursor.eat(&Token::Comma) {
+                break;
+            }
+            continue;
+        }
         let given = match option.text.as_str() {
             "owner" => &mut table.owner,
             "time" => &mut table.time,
             _ => {
                 let message = format!("there is no option \"{}\" of a table", option.text);
                 return Err(Error::syntax(option.span, message)
-                    .advise("the options are owner = 'column', that says whose a row is, and time = 'column', when it happened"));
+                    
+                    .advise(
+                        "the options are owner = 'column', that says whose a row is, time = 'column', when it happened, \
+                         and sums = 'column, …', whose sums are kept for each owner",
+                    ));
             }
         };
         if given.is_some() {

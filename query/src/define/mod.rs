@@ -197,7 +197,8 @@ fn links(table: &CreateTable, columns: &[ColumnSpec], snapshot: &Snapshot) -> Re
         Some(None) => Ok(Some(None)),
         Some(Some(name)) => place(name).map(|at| Some(Some(at))),
     };
-    Ok(TableLinks::inferred(columns, references, said(&table.owner)?, said(&table.time)?))
+    let sums = table.sums.iter().map(place).collect::<Result<Vec<_>>>()?;
+    Ok(TableLinks { sums, ..TableLinks::inferred(columns, references, said(&table.owner)?, said(&table.time)?) })
 }
 
 fn dependents(cascade: bool) -> Dependents {

@@ -10,7 +10,7 @@ use crate::statement::{Name, Statement};
 use crate::{parse, select};
 use muster_engine::catalog::{AudienceKind, AudienceRecord, Definition, Relation, ViewRecord};
 use muster_engine::exec::{Count, Scope, Stats, evaluate};
-use muster_engine::schema::{Column, ColumnId, DataType, TableId, TableSchema};
+use muster_engine::schema::{Column, ColumnId, DataType, SummaryKind, TableId, TableSchema};
 use muster_engine::value::Value;
 use muster_engine::{Error, Predicate, Snapshot};
 use std::sync::Arc;
@@ -228,8 +228,11 @@ fn describe_columns<'a>(
 fn role(snapshot: &Snapshot, table: &TableSchema, column: ColumnId) -> Option<String> {
     let refers = table.references.iter().find(|(referring, _)| *referring == column);
     let Some((_, other)) = refers else {
-        let is_time = table.owner.is_some_and(|owner| owner.time == Some(column));
-        return is_time.then(|| "time".to_owned());
+        if table.owner.is_some_and(|owner| owner.time == Some(column)) {
+            return Some("time".to_owned());
+        }
+        let kept = table.summaries.iter().any(|summary| summary.kind == SummaryKind::Sum(column));
+        return kept.then(|| "sum kept".to_owned());
     };
     let other = snapshot.schema(*other).ok()?;
     let key = other.key.and_then(|key| other.column(key))?;

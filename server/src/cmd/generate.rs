@@ -158,7 +158,10 @@ fn refuse_existing(database: &Database, tables: &[&str]) -> Result<()> {
 fn import(database: &Database, made: &mut Made, cancel: &Cancel, bar: &Bar) -> Result<u64> {
     let mut show = |progress| bar.show(progress);
     let links = match (made.name, database.snapshot().table_named("members")) {
-        ("orders", Some(members)) => TableLinks::inferred(&made.columns, vec![(0, members.id)], None, None),
+        ("orders", Some(members)) => TableLinks {
+            sums: vec![2],
+            ..TableLinks::inferred(&made.columns, vec![(0, members.id)], None, None)
+        },
         _ => TableLinks::default(),
     };
     let report = database.create_and_import(

@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// The column that says when a row happened; where there is one of dates or times only, it is that [none: nothing does]
     #[arg(long, value_name = "COLUMN")]
     time: Option<String>,
+    /// A column whose sum is kept for each owner; may be given several times
+    #[arg(long, value_name = "COLUMN")]
+    sum: Vec<String>,
     /// The types of a new table's columns: column=TYPE,… by their names in the table
     #[arg(long, value_name = "COLUMN=TYPE,…", value_parser = types::decided)]
     types: Vec<types::Decided>,
@@ -210,6 +213,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
             let links = TableLinks {
                 references: links.references.iter().filter_map(|(at, table)| Some((place(*at)?, *table))).collect(),
                 owner: links.owner.and_then(|(owner, time)| Some((place(owner)?, time.and_then(place)))),
+                sums: links.sums.iter().filter_map(|at| place(*at)).collect(),
             };
             let database = match existing {
                 Some(database) => database,
@@ -323,7 +327,8 @@ fn links(arguments: &Arguments, columns: &[ColumnSpec], database: Option<&Databa
     {
         return Err(Failure::Message(format!("--owner {name}: whose rows are they? Add --references {name}=TABLE")));
     }
-    Ok(TableLinks::inferred(columns, references, owner, time))
+    let sums = arguments.sum.iter().map(place).collect::<Result<Vec<_>>>()?;
+    Ok(TableLinks { sums, ..TableLinks::inferred(columns, references, owner, time) })
 }
 
 /// What stops an import away from a terminal: every question, and the option that answers them.
@@ -374,7 +379,11 @@ fn create_table(arguments: &Arguments, columns: &[ColumnSpec], key: Option<usize
     let quoted = |at: usize| format!("'{}'", columns[at].name.replace('\'', "''"));
     let with = links.owner.map_or(String::new(), |(owner, time)| {
         let time = time.map_or(String::new(), |time| format!(", time = {}", quoted(time)));
-        format!(" WITH (owner = {}{time})", quoted(owner))
+        let sums = match arguments.sum.as_slice() {
+            [] => String::new(),
+            sums => format!(", sums = '{}'", sums.join(", ").replace('\'', "''")),
+        };
+        format!(" WITH (owner = {}{time}{sums})", quoted(owner))
     });
     format!("CREATE TABLE {} (\n{}\n){with};\n", types::identifier(&arguments.table), lines.join(",\n"))
 }
