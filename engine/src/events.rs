@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! clustered, as imported          ─▶ by the runs of its owner's chunk
-//! inserted or updated since       ─▶ a stray: its owner is looked up by the key it has now
+//! inserted or updated since       ─▶ a stray: its owner is looked up by the key it has now (where updates were folded into the
+//!                                    base, its stored owner is NULL)
 //! its owner inserted since        ─▶ a stray (adopted)
 //! deleted                         ─▶ excluded; rows of a deleted owner are found under nobody who lives
 //! ```
@@ -82,9 +83,10 @@ impl Strays {
             }
             let clustered = stored.map_or(0, |stored| stored.halves.len()).min(rows);
             let changed = std::iter::once(&live).chain(&columns).any(|reader| reader.is_changed(chunk));
-            if changed || clustered < rows {
+            let folded = ordinals.nulls(chunk)?;
+            if changed || clustered < rows || folded.cardinality() > 0 {
                 let lives = living(&live, chunk)?;
-                let mut written = [0; BITSET_WORDS];
+                let mut written = words_of(folded);
                 for reader in &columns {
                     reader.changes(chunk)?.iter().for_each(|patch| kernel::set_members(&mut written, patch.rows, true));
                 }

@@ -296,7 +296,9 @@ impl Outcome {
     /// A range was written anew: what stood for it goes.
     fn replace_range(&mut self, table: &TableState, parts: &[&PartRef], range: usize) {
         let replaced = parts.iter().filter(|part| {
-            let rewritten = part.columns.iter().any(|column| !table.is_hidden(ColumnId(*column)));
+            let ordinals = table.schema().owner.map(|owner| owner.ordinals);
+            let rewritten = |column: &u32| !table.is_hidden(ColumnId(*column)) || ordinals == Some(ColumnId(*column));
+            let rewritten = part.columns.iter().any(rewritten);
             part.range as usize == range && matches!(part.role, PartRole::Base | PartRole::Patch) && rewritten
         });
         self.gone.extend(replaced.map(|part| part.id));

@@ -50,7 +50,38 @@ impl Database {
             }
         }
         let columns = std::iter::once(ColumnId::LIVE.0).chain(table.schema().columns.iter().map(|c| c.id.0));
-        part.finish(PartRole::Base, id, range, columns.collect(), outcome)
+        part.finish(PartRole::Base, id, range, columns.collect(), outcome)?;
+        self.fold_owners(id, table, range, outcome)
+    }
+
+    /// Writes whose the rows of a range are anew: the order stays as it is, and rows that were written since are NULL there.
+    fn fold_owners(&self, id: TableId, table: &TableState, range: usize, outcome: &mut Outcome) -> Result<()> {
+        let Some(owner) = table.schema().owner else { return Ok(()) };
+        let ordinals = table.reader(owner.ordinals)?;
+        let columns = table.schema().columns.iter().map(|column| table.reader(column.id));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let first = (range * RANGE_CHUNKS) as u32;
+        let chunks = first..table.chunks().min(first + RANGE_CHUNKS as u32);
+        if !chunks.clone().any(|chunk| ordinals.entry(chunk, SectionKind::Owners).is_some()) {
+            return Ok(());
+        }
+        let mut part = self.begin_part(id, outcome)?;
+        for chunk in chunks {
+            let Some(stored) = ordinals.owners(chunk)? else { continue };
+            let mut written = Box::new(words_of(ordinals.nulls(chunk)?));
+            for reader in &columns {
+                for patch in reader.changes(chunk)? {
+                    kernel::set_members(&mut written, patch.rows, true);
+                }
+            }
+            let clustered = stored.halves.len();
+            written.iter_mut().enumerate().for_each(|(index, word)| *word &= kernel::first_bits(clustered, index));
+            let owners = ordinals.stored(chunk)?.into_iter().filter(|section| section.kind == SectionKind::Owners);
+            for section in owners.chain(set_section(SectionKind::Nulls, &written)) {
+                part.append(owner.ordinals, chunk, &section)?;
+            }
+        }
+        part.finish(PartRole::Base, id, range, vec![owner.ordinals.0], outcome)
     }
 }
 
