@@ -7,7 +7,7 @@
 use super::names::{check_column, check_free, check_name};
 use super::{Database, unchecked};
 use crate::catalog::{Relation, Subject};
-use crate::schema::{Column, ColumnId, ColumnSpec, TableId, TableSchema};
+use crate::schema::{Column, ColumnId, ColumnSpec, SummaryKind, TableId, TableSchema};
 use crate::{Error, Result};
 use muster_storage::manifest::PartRef;
 
@@ -80,7 +80,9 @@ impl Database {
             let mut parts = state.part_refs.to_vec();
             let gone =
                 catalog.drop_dependents(&[Subject::Column(table, column)], &what, dependents, &mut parts)?;
-            catalog.table_mut(table)?.schema.columns.retain(|other| other.id != column);
+            let schema = &mut catalog.table_mut(table)?.schema;
+            schema.columns.retain(|other| other.id != column);
+            unlink(schema, column, &mut parts);
             forget_column(&mut parts, table, column);
             Ok((gone, parts))
         }, unchecked)
@@ -134,6 +136,25 @@ pub(super) fn take_column_id(schema: &mut TableSchema) -> ColumnId {
     let id = schema.next_column;
     schema.next_column = ColumnId(id.0 + 1);
     id
+}
+
+/// Forgets what a column of a table refers to, whose the rows are where it says that, and what is kept of it for each owner.
+pub(super) fn unlink(schema: &mut TableSchema, column: ColumnId, parts: &mut Vec<PartRef>) {
+    schema.references.retain(|(referring, _)| *referring != column);
+    let mut hidden = Vec::new();
+    let is_time = schema.owner.is_some_and(|owner| owner.time == Some(column));
+    if let Some(owner) = schema.owner.filter(|owner| owner.column == column || is_time) {
+        // Runs are by time, so without it rows are in no order that is known.
+        hidden.push(owner.ordinals);
+        hidden.extend(schema.summaries.drain(..).map(|summary| summary.column));
+        schema.owner = None;
+    }
+    schema.summaries.retain(|summary| {
+        let kept = summary.kind != SummaryKind::Sum(column);
+        hidden.extend((!kept).then_some(summary.column));
+        kept
+    });
+    hidden.into_iter().for_each(|hidden| forget_column(parts, schema.id, hidden));
 }
 
 /// Takes a column off what parts hold; parts that held nothing else go.

@@ -1,8 +1,9 @@
 //! DROP: what depends on what goes is named and refused, or goes too.
 
-use super::columns::{Dependents, forget_column};
+use super::columns::{Dependents, forget_column, unlink};
 use super::{Database, unchecked};
-use crate::catalog::{Catalog, Relation, Subject};
+use crate::catalog::{Catalog, Relation, Subject, TableRecord};
+use crate::schema::{ColumnId, TableId};
 use crate::{Error, Result};
 use muster_storage::manifest::PartRef;
 use std::collections::BTreeSet;
@@ -28,7 +29,16 @@ impl Database {
                 }
                 let subjects: Vec<Subject> = relations.iter().copied().map(Subject::Relation).collect();
                 let mut parts = state.part_refs.to_vec();
-                let gone = catalog.drop_dependents(&subjects, &what.join(", "), dependents, &mut parts)?;
+                let referring = catalog.referring(relations);
+                if let (Some(table), Dependents::Refuse) = (referring.first(), dependents) {
+                    return Err(Error::Invalid(format!(
+                        "cannot drop {}: rows of table \"{table}\" refer to it; drop that too, or only what they refer to \
+                         with CASCADE",
+                        what.join(", ")
+                    )));
+                }
+                let mut gone = catalog.drop_dependents(&subjects, &what.join(", "), dependents, &mut parts)?;
+                gone.extend(referring.into_iter().map(|table| format!("what table \"{table}\" refers to")));
                 relations.iter().for_each(|relation| catalog.remove(*relation, &mut parts));
                 Ok((gone, parts))
             },
@@ -38,6 +48,15 @@ impl Database {
 }
 
 impl Catalog {
+    /// The tables that refer to some that are dropped, and stay.
+    fn referring(&self, dropped: &[Relation]) -> Vec<String> {
+        let stays = |table: &&TableRecord| !dropped.contains(&Relation::Table(table.schema.id));
+        let refers = |table: &&TableRecord| {
+            table.schema.references.iter().any(|(_, other)| dropped.contains(&Relation::Table(*other)))
+        };
+        self.tables.iter().filter(stays).filter(refers).map(|table| table.schema.name.clone()).collect()
+    }
+
     /// Removes what depends on `subjects`, or refuses; describes what went.
     pub(super) fn drop_dependents(
         &mut self,
@@ -76,6 +95,12 @@ impl Catalog {
             Relation::Table(id) => {
                 self.tables.retain(|table| table.schema.id != id);
                 parts.retain(|part| part.table != id.0);
+                for table in &mut self.tables {
+                    let refers = |(_, other): &(ColumnId, TableId)| *other == id;
+                    let columns: Vec<ColumnId> =
+                        table.schema.references.iter().filter(|one| refers(one)).map(|(column, _)| *column).collect();
+                    columns.into_iter().for_each(|column| unlink(&mut table.schema, column, parts));
+                }
             }
             Relation::View(id) => self.views.retain(|view| view.id != id),
             Relation::Audience(id) => {

@@ -26,16 +26,21 @@ use crate::{Error, Result};
 use muster_storage::chunk::Words;
 use muster_storage::format::{CHUNK_MEMBERS, RANGE_CHUNKS, SectionKind};
 use muster_storage::part::{PartWriter, SectionStats};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Keys that are looked up together.
-const KEYS_AT_ONCE: usize = 1 << 20;
+const KEYS_AT_ONCE: usize = 1 << 18;
 
 /// The fewest rows that the runs of a span have on average: one that gives fewer is too fine.
 const RUN_ROWS: usize = 1_024;
 
 const MICROS_PER_HOUR: i64 = MICROS_PER_DAY / 24;
+
+/// Chunks that are made while as many are written.
+const CHUNKS_AT_ONCE: usize = 4;
 
 /// Whose a row is that is nobody's.
 const NO_OWNER: u32 = u32::MAX;
@@ -138,65 +143,58 @@ fn sorted(
         }
         return runs;
     };
-    // Rows without a time come last.
-    let mut keys: Vec<Timed> = (rows.iter())
-        .map(|row| Timed { time: times.codes.get(*row).unwrap_or(i64::MAX), owner: owner_of[*row as usize], row: *row })
-        .collect();
-    keys.sort_unstable_by_key(|key| (key.time, key.row));
-    let timed = keys.partition_point(|key| times.codes.get(key.row).is_some());
-    let mut lengths = Vec::new();
-    times.split(&keys[..timed], Span::Year, &mut lengths);
-    lengths.extend((timed < keys.len()).then(|| keys.len() - timed));
-    let mut start = 0;
-    for length in lengths {
-        let run = &mut keys[start..start + length];
-        let (low, high) = if start < timed { (run[0].time, run[length - 1].time) } else { (i64::MAX, i64::MIN) };
-        runs.push((first + start as u64, Run { low, high, owners, start: 0 }));
-        run.sort_unstable_by_key(|key| (key.owner, key.time, key.row));
-        start += length;
+    let spans = times.spans(rows);
+    // Rows by their run; those without a time come last.
+    let mut starts = vec![0usize; spans.runs.len() + 2];
+    let run_of: Vec<u32> = rows.iter().map(|row| spans.run_of(times, *row)).collect();
+    run_of.iter().for_each(|run| starts[*run as usize + 1] += 1);
+    (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
+    let mut next = starts.clone();
+    let mut keys = vec![(0u64, 0u32); rows.len()];
+    for (row, run) in rows.iter().zip(&run_of) {
+        let slot = &mut next[*run as usize];
+        let since = times.codes.get(*row).map_or(0, |time| time.wrapping_sub(spans.first) as u64);
+        keys[*slot] = (u64::from(owner_of[*row as usize] & 0xffff) << 48 | since & (u64::MAX >> 16), *row);
+        *slot += 1;
     }
-    rows.iter_mut().zip(&keys).for_each(|(row, key)| *row = key.row);
+    for (run, bounds) in starts.windows(2).enumerate().filter(|(_, bounds)| bounds[0] < bounds[1]) {
+        let keys = &mut keys[bounds[0]..bounds[1]];
+        keys.sort_unstable();
+        let codes = keys.iter().filter_map(|(_, row)| times.codes.get(*row));
+        let (low, high) = codes.fold((i64::MAX, i64::MIN), |(low, high), code| (low.min(code), high.max(code)));
+        debug_assert!((run == spans.runs.len()) == (low > high), "rows without a time are in the last run");
+        runs.push((first + bounds[0] as u64, Run { low, high, owners, start: 0 }));
+    }
+    rows.iter_mut().zip(&keys).for_each(|(row, key)| *row = key.1);
     runs
-}
-
-/// A row by its time.
-struct Timed {
-    time: i64,
-    owner: u32,
-    row: u32,
 }
 
 /// The ordinal of each row's owner.
 fn owners_of(table: &TableState, owner: &Owner, owners: &TableState, cancel: &Cancel) -> Result<Vec<u32>> {
     let reader = table.reader(owner.column)?;
-    let mut found = Vec::with_capacity(table.extent().ordinals as usize);
-    let mut first = 0;
-    while first < table.chunks() {
+    let mut found = vec![NO_OWNER; table.extent().ordinals as usize];
+    found.par_chunks_mut(KEYS_AT_ONCE).enumerate().try_for_each(|(nth, found)| {
         cancel.check()?;
-        let end = table.chunks().min(first + (KEYS_AT_ONCE / CHUNK_MEMBERS) as u32);
-        owners_in(table, owner, &reader, owners, first..end, &mut found)?;
-        first = end;
-    }
+        let first = (nth * KEYS_AT_ONCE / CHUNK_MEMBERS) as u32;
+        owners_in(table, owner, &reader, owners, first, found)
+    })?;
     Ok(found)
 }
 
+/// The ordinals of the owners of the rows of some chunks.
 fn owners_in(
     table: &TableState,
     owner: &Owner,
     reader: &ColumnReader<'_>,
     owners: &TableState,
-    chunks: Range<u32>,
-    found: &mut Vec<u32>,
+    first: u32,
+    found: &mut [u32],
 ) -> Result<()> {
     let view = table.dictionary(owner.column).map(|dictionary| dictionary.view()).transpose()?;
-    let mut keys: Vec<Key<'_>> = Vec::new();
-    let mut places = Vec::new();
-    let begin = found.len();
-    for chunk in chunks {
-        let rows = table.chunk_rows(chunk);
+    let (mut keys, mut places): (Vec<Key<'_>>, Vec<u32>) = (Vec::new(), Vec::new());
+    for (chunk, base) in (first..).zip((0..found.len()).step_by(CHUNK_MEMBERS)) {
+        let rows = (found.len() - base).min(CHUNK_MEMBERS);
         let nulls = words_of(reader.nulls(chunk)?);
-        let base = found.len();
-        found.resize(base + rows, NO_OWNER);
         let (strings, values) = (reader.strings(chunk)?, reader.values(chunk)?);
         for row in (0..rows).filter(|row| !kernel::has(&nulls, *row as u16)) {
             let key = match (strings, values, view) {
@@ -206,12 +204,12 @@ fn owners_in(
                 (None, None, _) => continue,
             };
             keys.push(key);
-            places.push((base + row - begin) as u32);
+            places.push((base + row) as u32);
         }
     }
     for (place, ordinal) in places.into_iter().zip(lookup(owners, &keys)?) {
         if let Some(ordinal) = ordinal {
-            found[begin + place as usize] = ordinal;
+            found[place as usize] = ordinal;
         }
     }
     Ok(())
@@ -229,22 +227,62 @@ impl<'t> Times<'t> {
         Ok(Times { data_type: reader.data_type(), codes: Codes::of(table, &reader)? })
     }
 
-    /// Splits rows, ascending by time, into runs of one span each, and those again where finer spans have enough rows; the
-    /// lengths of the runs come in `lengths`.
-    fn split(&self, rows: &[Timed], span: Span, lengths: &mut Vec<usize>) {
-        let same = |span: Span, a: &Timed, b: &Timed| span.of(self.data_type, a.time) == span.of(self.data_type, b.time);
-        for run in rows.chunk_by(|a, b| same(span, a, b)) {
+    /// The runs of some rows.
+    fn spans(&self, rows: &[u32]) -> Spans {
+        let times = || rows.iter().filter_map(|row| self.codes.get(*row));
+        let Some(first) = times().min() else { return Spans { first: 0, runs: Vec::new() } };
+        let day_of = |time| Span::Day.of(self.data_type, time);
+        let mut days: HashMap<i64, usize, FixedState> = HashMap::default();
+        times().for_each(|time| *days.entry(day_of(time)).or_insert(0) += 1);
+        let mut days: Vec<(i64, usize)> = days.into_iter().collect();
+        days.sort_unstable();
+        let mut runs = Vec::new();
+        self.split(&days, Span::Year, &mut runs);
+        Spans { first, runs }
+    }
+
+    /// Splits days with their rows, ascending, into runs of one span each, and those again where finer spans have enough rows:
+    /// the first hour of each run, counted from 1970.
+    fn split(&self, days: &[(i64, usize)], span: Span, runs: &mut Vec<i64>) {
+        let same = |span: Span, a: i64, b: i64| span.of(DataType::Date, a) == span.of(DataType::Date, b);
+        for run in days.chunk_by(|a, b| same(span, a.0, b.0)) {
+            let rows: usize = run.iter().map(|(_, rows)| rows).sum();
             match span.finer() {
-                Some(finer) if run.len() >= 2 * RUN_ROWS => {
-                    let parts = run.chunk_by(|a, b| same(finer, a, b)).count();
-                    if run.len() >= parts * RUN_ROWS {
-                        self.split(run, finer, lengths);
+                // Hours are not counted: a day of many rows has all of its.
+                Some(Span::Hour) if rows >= 24 * RUN_ROWS && self.data_type != DataType::Date => {
+                    runs.extend((0..24).map(|hour| run[0].0 * 24 + hour));
+                }
+                Some(finer) if finer != Span::Hour && rows >= 2 * RUN_ROWS => {
+                    let parts = run.chunk_by(|a, b| same(finer, a.0, b.0)).count();
+                    if rows >= parts * RUN_ROWS {
+                        self.split(run, finer, runs);
                     } else {
-                        lengths.push(run.len());
+                        runs.push(run[0].0 * 24);
                     }
                 }
-                _ => lengths.push(run.len()),
+                _ => runs.push(run[0].0 * 24),
             }
+        }
+    }
+}
+
+/// Where the runs of some rows begin.
+struct Spans {
+    /// The first time.
+    first: i64,
+    /// The first hour of each run, ascending.
+    runs: Vec<i64>,
+}
+
+impl Spans {
+    /// The run of a row; that of rows without a time comes after all.
+    fn run_of(&self, times: &Times<'_>, row: u32) -> u32 {
+        match times.codes.get(row) {
+            Some(time) => {
+                let hour = Span::Hour.of(times.data_type, time);
+                self.runs.partition_point(|first| *first <= hour).saturating_sub(1) as u32
+            }
+            None => self.runs.len() as u32,
         }
     }
 }
@@ -322,35 +360,83 @@ impl<'t> Clustered<'t> {
         self.order.rows.len().div_ceil(CHUNK_MEMBERS)
     }
 
-    /// Writes one chunk, in order: its columns to `part`, whose its rows are to `owners`, its keys to `keys`.
+    /// Writes the chunks of a range, in order: their columns to `part`, whose their rows are to `owners`, their keys to `keys`.
+    /// While some chunks are written, the next are made.
     pub(super) fn write(
         &mut self,
-        chunk: usize,
+        chunks: Range<usize>,
         part: &mut PartWriter,
         owners: &mut PartWriter,
         keys: &mut KeyCollector,
+        cancel: &Cancel,
     ) -> Result<()> {
+        let batches: Vec<Range<usize>> = (chunks.clone().step_by(CHUNKS_AT_ONCE))
+            .map(|first| first..chunks.end.min(first + CHUNKS_AT_ONCE))
+            .collect();
+        let mut made: Option<(Range<usize>, Vec<Gathered>)> = None;
+        for batch in batches.into_iter().map(Some).chain([None]) {
+            cancel.check()?;
+            let (written, next) = rayon::join(
+                || match made {
+                    Some((chunks, made)) => self.append(chunks, made, part, keys),
+                    None => Ok(()),
+                },
+                || batch.map(|batch| self.gather(batch.clone()).map(|made| (batch, made))).transpose(),
+            );
+            written?;
+            made = next?;
+        }
+        for chunk in chunks {
+            let first = chunk * CHUNK_MEMBERS;
+            let rows = first..self.order.rows.len().min(first + CHUNK_MEMBERS);
+            let section = self.owners_section(rows);
+            append(owners, self.ordinals, (chunk % RANGE_CHUNKS) as u16, [section])?;
+        }
+        Ok(())
+    }
+
+    /// The rows of a chunk.
+    fn rows(&self, chunk: usize) -> &'t [u32] {
         let first = chunk * CHUNK_MEMBERS;
-        let span = first..self.order.rows.len().min(first + CHUNK_MEMBERS);
-        let within = (chunk % RANGE_CHUNKS) as u16;
-        let rows = &self.order.rows[span.clone()];
-        let live = set_section(SectionKind::Sets, &words_of_bits(rows.iter().map(|_| true)));
-        append(part, ColumnId::LIVE, within, live)?;
-        let encoded = self.columns.par_iter().with_max_len(1).enumerate().map(|(at, (column, source, entries))| {
-            gathered(column, source, *entries, rows, self.key == Some(at))
+        &self.order.rows[first..self.order.rows.len().min(first + CHUNK_MEMBERS)]
+    }
+
+    /// The sections of some chunks, chunk by chunk and column by column.
+    fn gather(&self, chunks: Range<usize>) -> Result<Vec<Gathered>> {
+        let (first, width) = (chunks.start, self.columns.len());
+        let each = (0..chunks.len() * width).into_par_iter().with_max_len(1).map(|at| {
+            let (rows, (column, source, entries)) = (self.rows(first + at / width), &self.columns[at % width]);
+            gathered(column, source, *entries, rows, self.key == Some(at % width))
         });
-        let encoded = encoded.collect::<Result<Vec<_>>>()?;
-        for ((column, ..), (sections, values)) in self.columns.iter().zip(encoded) {
-            append(part, column.id, within, sections)?;
-            match values {
-                Some(ColumnValues::Code(codes)) => codes.iter().for_each(|code| keys.push(Key::Integer(*code))),
-                Some(ColumnValues::Text(texts)) => {
-                    (0..texts.len()).for_each(|row| keys.push(Key::Text(texts.get(row))));
+        each.collect()
+    }
+
+    fn append(
+        &self,
+        chunks: Range<usize>,
+        made: Vec<Gathered>,
+        part: &mut PartWriter,
+        keys: &mut KeyCollector,
+    ) -> Result<()> {
+        let mut made = made.into_iter();
+        for chunk in chunks {
+            let within = (chunk % RANGE_CHUNKS) as u16;
+            let live = set_section(SectionKind::Sets, &words_of_bits(self.rows(chunk).iter().map(|_| true)));
+            append(part, ColumnId::LIVE, within, live)?;
+            for ((column, ..), (sections, values)) in self.columns.iter().zip(&mut made) {
+                append(part, column.id, within, sections)?;
+                match values {
+                    Some(ColumnValues::Code(codes)) => {
+                        codes.iter().for_each(|code| keys.push(Key::Integer(*code)));
+                    }
+                    Some(ColumnValues::Text(texts)) => {
+                        (0..texts.len()).for_each(|row| keys.push(Key::Text(texts.get(row))));
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
         }
-        append(owners, self.ordinals, within, [self.owners_section(span)])
+        Ok(())
     }
 
     fn owners_section(&mut self, rows: Range<usize>) -> EncodedSection {
@@ -445,8 +531,8 @@ impl<'t> Summaries<'t> {
                 })?,
             };
         }
-        // How many there are is a byte that is read through; all else has a range index.
-        let indexed = summary.kind != SummaryKind::Count;
+        // How many there are is a byte that is read through; the first time is asked for less than the last.
+        let indexed = matches!(summary.kind, SummaryKind::Last | SummaryKind::Sum(_));
         Ok(encode_codes(data_type, indexed, 0, &kept, &nulls))
     }
 }
@@ -458,14 +544,16 @@ fn truths(table: &TableState, reader: &ColumnReader<'_>) -> Result<Vec<(Box<Word
     (0..table.chunks()).map(both).collect()
 }
 
-/// The sections of a column for some rows; of the key its values too.
+/// The sections of a column of a chunk; of the key its values too.
+type Gathered = (Vec<EncodedSection>, Option<ColumnValues>);
+
 fn gathered(
     column: &Column,
     source: &Source<'_>,
     entries: usize,
     rows: &[u32],
     is_key: bool,
-) -> Result<(Vec<EncodedSection>, Option<ColumnValues>)> {
+) -> Result<Gathered> {
     match source {
         Source::Codes(stored) => {
             let mut nulls = vec![false; rows.len()];
@@ -516,20 +604,18 @@ mod tests {
     #[test]
     fn spans_are_as_fine_as_their_rows_allow() {
         let codes = Codes { values: Vec::new(), nulls: Vec::new() };
-        let times = Times { data_type: DataType::Date, codes };
-        let lengths = |days: &[(i64, usize)]| {
-            let rows = days.iter().flat_map(|(day, rows)| (0..*rows).map(|_| Timed { time: *day, owner: 0, row: 0 }));
-            let mut lengths = Vec::new();
-            times.split(&rows.collect::<Vec<_>>(), Span::Year, &mut lengths);
-            lengths
+        let (times, january) = (Times { data_type: DataType::Date, codes }, days_from_civil(2026, 1, 1));
+        let runs = |days: &[(i64, usize)]| {
+            let mut runs = Vec::new();
+            times.split(days, Span::Year, &mut runs);
+            runs.into_iter().map(|hour| hour / 24 - january).collect::<Vec<_>>()
         };
-        let january = days_from_civil(2026, 1, 1);
-        assert_eq!(lengths(&[(january, 500), (january + 40, 500)]), [1_000], "a year of few rows");
-        assert_eq!(lengths(&[(january, 1_500), (january + 40, 1_500)]), [1_500, 1_500], "months");
-        assert_eq!(lengths(&[(january - 1, 1), (january, 1)]), [1, 1], "years are apart");
+        assert_eq!(runs(&[(january, 500), (january + 40, 500)]), [0], "a year of few rows");
+        assert_eq!(runs(&[(january, 1_500), (january + 40, 1_500)]), [0, 40], "months");
+        assert_eq!(runs(&[(january - 1, 1), (january, 1)]), [-1, 0], "years are apart");
         // Thursday and Friday of a week of many rows, and a Monday.
-        assert_eq!(lengths(&[(january, 3_000), (january + 1, 1_200), (january + 4, 1_100)]), [3_000, 1_200, 1_100]);
-        assert_eq!(lengths(&[]), []);
+        assert_eq!(runs(&[(january, 3_000), (january + 1, 1_200), (january + 4, 1_100)]), [0, 1, 4]);
+        assert_eq!(runs(&[]), []);
     }
 
     #[test]

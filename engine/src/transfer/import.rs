@@ -17,7 +17,7 @@ use crate::control::{Cancel, OnProgress, Progress};
 use crate::database::open_table;
 use crate::index::encode::{ColumnEncoder, EncodedSection, set_section, words_of};
 use crate::member::{Key, KeyCollector, KeyLayout};
-use crate::schema::{Column, ColumnId, DataType, KEY_BYTES_MAX, Owner, TableSchema};
+use crate::schema::{Column, ColumnId, DataType, KEY_BYTES_MAX, Owner, TableId, TableSchema};
 use crate::table::TableState;
 use crate::{Error, Result};
 use crossbeam::channel::bounded;
@@ -149,31 +149,34 @@ impl<'a> Import<'a> {
         let table = open_table(self.store, &record, &all, &HashMap::new())?;
         let order = cluster::order(&table, owner, owners, self.cancel)?;
         let mut keys = KeyCollector::default();
-        let mut parts = Vec::new();
-        {
+        let parts = std::thread::scope(|scope| {
+            // Parts are made durable beside the work on the next.
+            let mut finishing = Vec::new();
+            let columns: Vec<u32> =
+                std::iter::once(ColumnId::LIVE.0).chain(self.schema.columns.iter().map(|c| c.id.0)).collect();
             let mut clustered = cluster::Clustered::new(&table, owner, &order)?;
             let chunks = clustered.chunks();
             for first in (0..chunks).step_by(RANGE_CHUNKS) {
                 let range = (first / RANGE_CHUNKS) as u32;
                 let (mut part, mut ordinals) = (self.open_part(range)?, self.open_part(range)?);
-                for chunk in first..chunks.min(first + RANGE_CHUNKS) {
-                    self.cancel.check()?;
-                    clustered.write(chunk, &mut part.writer, &mut ordinals.writer, &mut keys)?;
-                    progress(tell(chunk as f64 / chunks as f64));
+                let here = first..chunks.min(first + RANGE_CHUNKS);
+                clustered.write(here, &mut part.writer, &mut ordinals.writer, &mut keys, self.cancel)?;
+                progress(tell(first as f64 / chunks as f64));
+                for (part, columns) in [(part, columns.clone()), (ordinals, vec![owner.ordinals.0])] {
+                    let table = self.schema.id;
+                    finishing.push(scope.spawn(move || finished(part, PartRole::Base, table, columns)));
                 }
-                let columns = std::iter::once(ColumnId::LIVE.0).chain(self.schema.columns.iter().map(|c| c.id.0));
-                parts.push(self.small_part(part, PartRole::Base, columns.collect())?);
-                parts.push(self.small_part(ordinals, PartRole::Base, vec![owner.ordinals.0])?);
             }
-        }
-        let summaries = cluster::Summaries::new(&table, owner, owners, &order)?;
-        for first in (0..summaries.chunks()).step_by(RANGE_CHUNKS) {
-            self.cancel.check()?;
-            let mut part = self.open_part((first / RANGE_CHUNKS) as u32)?;
-            summaries.write(first..summaries.chunks().min(first + RANGE_CHUNKS), &mut part.writer)?;
-            parts.push(self.small_part(part, PartRole::Base, summaries.columns())?);
-        }
-        drop(summaries);
+            let summaries = cluster::Summaries::new(&table, owner, owners, &order)?;
+            for first in (0..summaries.chunks()).step_by(RANGE_CHUNKS) {
+                self.cancel.check()?;
+                let mut part = self.open_part((first / RANGE_CHUNKS) as u32)?;
+                summaries.write(first..summaries.chunks().min(first + RANGE_CHUNKS), &mut part.writer)?;
+                let (table, columns) = (self.schema.id, summaries.columns());
+                finishing.push(scope.spawn(move || finished(part, PartRole::Base, table, columns)));
+            }
+            finishing.into_iter().map(|handle| join(handle.join())?).collect::<Result<Vec<_>>>()
+        })?;
         self.keys = keys;
         drop(table);
         for part in loose {
@@ -269,7 +272,7 @@ impl<'a> Import<'a> {
         Ok(OpenPart { id, range, writer })
     }
 
-    /// Syncs a part beside the work on the next.
+    /// Syncs a part beside the work on the next; one whose rows are yet to be put in order goes without.
     fn finish_part<'scope>(
         &self,
         scope: &'scope std::thread::Scope<'scope, '_>,
@@ -278,8 +281,10 @@ impl<'a> Import<'a> {
         let columns =
             std::iter::once(ColumnId::LIVE.0).chain(self.schema.columns.iter().map(|c| c.id.0)).collect();
         let (table, id, range) = (self.schema.id.0, part.id, part.range);
+        let passing = self.schema.owner.is_some() && self.owners.is_some();
         scope.spawn(move || {
-            let FinishedPart { bytes, toc_checksum } = part.writer.finish()?;
+            let FinishedPart { bytes, toc_checksum } =
+                if passing { part.writer.finish_passing()? } else { part.writer.finish()? };
             Ok(PartRef { id, role: PartRole::Base, table, range, columns, bytes, toc_checksum })
         })
     }
@@ -407,17 +412,13 @@ impl<'a> Import<'a> {
     }
 
     fn small_part(&self, part: OpenPart, role: PartRole, columns: Vec<u32>) -> Result<PartRef> {
-        let FinishedPart { bytes, toc_checksum } = part.writer.finish()?;
-        Ok(PartRef {
-            id: part.id,
-            role,
-            table: self.schema.id.0,
-            range: part.range,
-            columns,
-            bytes,
-            toc_checksum,
-        })
+        finished(part, role, self.schema.id, columns)
     }
+}
+
+fn finished(part: OpenPart, role: PartRole, table: TableId, columns: Vec<u32>) -> Result<PartRef> {
+    let FinishedPart { bytes, toc_checksum } = part.writer.finish()?;
+    Ok(PartRef { id: part.id, role, table: table.0, range: part.range, columns, bytes, toc_checksum })
 }
 
 fn join<T>(joined: std::thread::Result<T>) -> Result<T> {

@@ -63,7 +63,19 @@ impl PartWriter {
     }
 
     /// Writes table and header and makes the file durable (its name becomes durable with the next commit).
-    pub fn finish(mut self) -> Result<FinishedPart> {
+    pub fn finish(self) -> Result<FinishedPart> {
+        let (mut file, finished) = self.written()?;
+        file.sync()?;
+        Ok(finished)
+    }
+
+    /// Writes table and header of a part that is read at once and discarded: no commit may name it, since nothing makes it
+    /// durable.
+    pub fn finish_passing(self) -> Result<FinishedPart> {
+        self.written().map(|(_, finished)| finished)
+    }
+
+    fn written(mut self) -> Result<(Box<dyn WriteFile>, FinishedPart)> {
         self.entries.sort_unstable_by_key(TocEntry::sort_key);
         assert!(
             self.entries.windows(2).all(|pair| pair[0].sort_key() < pair[1].sort_key()),
@@ -76,7 +88,7 @@ impl PartWriter {
         let header =
             PartHeader::new(self.database, self.part, self.table, self.position, count, toc_checksum);
         self.file.overwrite(0, header.as_bytes())?;
-        self.file.sync()?;
-        Ok(FinishedPart { bytes: self.position + toc.len() as u64, toc_checksum })
+        let bytes = self.position + toc.len() as u64;
+        Ok((self.file, FinishedPart { bytes, toc_checksum }))
     }
 }
