@@ -12,7 +12,7 @@ use muster_engine::control::Cancel;
 use muster_engine::database::Mode;
 use muster_engine::exec::{Aggregate, Count, Groups, Members, Scope, Sink, evaluate};
 use muster_engine::predicate::CompareOp;
-use muster_engine::schema::{ColumnSpec, TableLinks};
+use muster_engine::schema::{ColumnSpec, TableSpec};
 use muster_engine::{ColumnId, DataType, Database, Error, Predicate, Value};
 use std::hint::black_box;
 
@@ -71,7 +71,12 @@ fn questions(c: &mut Criterion) {
     ];
     let specs = types.map(|(name, data_type)| ColumnSpec { name: name.into(), data_type, nullable: false });
     database
-        .create_and_import("t", &specs, None, &TableLinks::default(), &mut Rows { next: 0 }, &Cancel::default(), &mut |_| {})
+        .create_and_import(
+            &TableSpec::new("t", &specs, None),
+            &mut Rows { next: 0 },
+            &Cancel::default(),
+            &mut |_| {},
+        )
         .unwrap();
     let snapshot = database.snapshot();
     let table = snapshot.table_named("t").unwrap();

@@ -52,7 +52,10 @@ impl Strays {
     /// The chunks of rows that have some of a chunk of owners.
     pub(crate) fn chunks_of(&self, owners: u32) -> impl Iterator<Item = u32> + '_ {
         let from = self.clustered.partition_point(|(_, _, last)| *last < owners);
-        self.clustered[from..].iter().take_while(move |(_, first, _)| *first <= owners).map(|(chunk, ..)| *chunk)
+        self.clustered[from..]
+            .iter()
+            .take_while(move |(_, first, _)| *first <= owners)
+            .map(|(chunk, ..)| *chunk)
     }
 
     /// Owners whose summaries do not hold, ascending.
@@ -88,7 +91,10 @@ impl Strays {
                 let lives = living(&live, chunk)?;
                 let mut written = words_of(folded);
                 for reader in &columns {
-                    reader.changes(chunk)?.iter().for_each(|patch| kernel::set_members(&mut written, patch.rows, true));
+                    reader
+                        .changes(chunk)?
+                        .iter()
+                        .for_each(|patch| kernel::set_members(&mut written, patch.rows, true));
                 }
                 let mut excluded = Box::new([0; BITSET_WORDS]);
                 for row in 0..rows {
@@ -104,7 +110,10 @@ impl Strays {
                 if excluded.iter().any(|word| *word != 0) {
                     strays.excluded.insert(chunk, excluded);
                 }
-            } else if live.entry(chunk, SectionKind::Sets).is_none_or(|entry| (entry.cardinality as usize) < rows) {
+            } else if live
+                .entry(chunk, SectionKind::Sets)
+                .is_none_or(|entry| (entry.cardinality as usize) < rows)
+            {
                 let mut excluded = Box::new([0; BITSET_WORDS]);
                 kernel::complement_into(&living(&live, chunk)?, &mut excluded);
                 strays.excluded.insert(chunk, excluded);
@@ -112,7 +121,8 @@ impl Strays {
             if grown && let Some(stored) = stored {
                 let excluded = strays.excluded(chunk);
                 let nobodys = stored.runs_of(NOBODYS).flat_map(|(_, rows)| rows).map(|row| row as u16);
-                let nobodys = nobodys.filter(|row| excluded.is_none_or(|excluded| !kernel::has(excluded, *row)));
+                let nobodys =
+                    nobodys.filter(|row| excluded.is_none_or(|excluded| !kernel::has(excluded, *row)));
                 unsettled.extend(nobodys.map(|row| chunk << 16 | u32::from(row)));
             }
         }
@@ -142,7 +152,8 @@ impl Strays {
         for rows in rows.chunks(KEYS_AT_ONCE) {
             let values = rows.iter().map(|row| value_at(&reader, dictionary, *row));
             let values = values.collect::<Result<Vec<Value>>>()?;
-            let keyed = rows.iter().zip(&values).filter_map(|(row, value)| Some((*row, Key::of_value(value)?)));
+            let keyed =
+                rows.iter().zip(&values).filter_map(|(row, value)| Some((*row, Key::of_value(value)?)));
             let (rows, keys): (Vec<u32>, Vec<Key<'_>>) = keyed.unzip();
             let found = member::lookup(owners, &keys)?;
             self.owned.extend(rows.into_iter().zip(found).filter_map(|(row, owner)| Some((row, owner?))));
@@ -151,12 +162,7 @@ impl Strays {
     }
 
     /// Gives the rows of owners that were deleted to those that were inserted later under the same keys.
-    fn adopt(
-        &mut self,
-        ordinals: &ColumnReader<'_>,
-        owner: &Owner,
-        owners: &TableState,
-    ) -> Result<()> {
+    fn adopt(&mut self, ordinals: &ColumnReader<'_>, owner: &Owner, owners: &TableState) -> Result<()> {
         let Some(key) = owners.schema().key.filter(|_| owners.has_dead()) else { return Ok(()) };
         let (keys_of, live) = (owners.reader(key)?, owners.reader(ColumnId::LIVE)?);
         let mut heirs = Vec::new();
@@ -192,7 +198,8 @@ impl Strays {
                     let from = halves.partition_point(|other| *other < half);
                     let to = halves.partition_point(|other| *other <= half);
                     let here = (rows.start + from..rows.start + to).map(|row| row as u16);
-                    let here = here.filter(|row| excluded.is_none_or(|excluded| !kernel::has(excluded, *row)));
+                    let here =
+                        here.filter(|row| excluded.is_none_or(|excluded| !kernel::has(excluded, *row)));
                     self.owned.extend(here.map(|row| (chunk << 16 | u32::from(row), heir)));
                 }
             }
@@ -238,8 +245,11 @@ impl KnownStrays {
             return Ok(Arc::clone(&known.strays));
         }
         let strays = Arc::new(Strays::find(table, owner, owners)?);
-        let known =
-            Known { table: Arc::downgrade(table), owners: Arc::downgrade(owners), strays: Arc::clone(&strays) };
+        let known = Known {
+            table: Arc::downgrade(table),
+            owners: Arc::downgrade(owners),
+            strays: Arc::clone(&strays),
+        };
         lock().insert(id, known);
         Ok(strays)
     }

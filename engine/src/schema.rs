@@ -214,6 +214,26 @@ pub struct Owner {
     pub known: u32,
 }
 
+/// A table before it has ids.
+#[derive(Clone, Debug)]
+pub struct TableSpec<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// The columns, in order.
+    pub columns: &'a [ColumnSpec],
+    /// Which of them is the key: BIGINT or TEXT, never NULL.
+    pub key: Option<usize>,
+    /// What it refers to, and whose its rows are.
+    pub links: TableLinks,
+}
+
+impl<'a> TableSpec<'a> {
+    /// A table that refers to nothing.
+    pub fn new(name: &'a str, columns: &'a [ColumnSpec], key: Option<usize>) -> TableSpec<'a> {
+        TableSpec { name, columns, key, links: TableLinks::default() }
+    }
+}
+
 /// Whose the rows of a table are to be, before its columns have ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableLinks {

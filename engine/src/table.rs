@@ -149,9 +149,8 @@ impl TableState {
         let of = |column: Option<ColumnId>| column.and_then(|column| self.schema.column(column));
         match summary.kind {
             SummaryKind::Count => DataType::BigInt,
-            SummaryKind::First | SummaryKind::Last => {
-                of(self.schema.owner.and_then(|owner| owner.time)).map_or(DataType::Timestamp, |time| time.data_type)
-            }
+            SummaryKind::First | SummaryKind::Last => of(self.schema.owner.and_then(|owner| owner.time))
+                .map_or(DataType::Timestamp, |time| time.data_type),
             SummaryKind::Sum(column) => match of(Some(column)).map(|column| column.data_type) {
                 Some(DataType::Decimal { scale, .. }) => {
                     DataType::Decimal { precision: crate::schema::DECIMAL_PRECISION_MAX, scale }
@@ -312,7 +311,13 @@ fn kinds_of(data_type: DataType) -> &'static [SectionKind] {
             SectionKind::Strings,
         ],
         DataType::TextArray => &[SectionKind::Nulls, SectionKind::Sets, SectionKind::Lists],
-        _ => &[SectionKind::Nulls, SectionKind::Values, SectionKind::Order, SectionKind::Fences, SectionKind::Owners],
+        _ => &[
+            SectionKind::Nulls,
+            SectionKind::Values,
+            SectionKind::Order,
+            SectionKind::Fences,
+            SectionKind::Owners,
+        ],
     }
 }
 

@@ -11,7 +11,7 @@ use muster_engine::exec::{
     Aggregate, Count, First, Groups, Members, OrderBy, Scope, Sink, Top, evaluate, project,
 };
 use muster_engine::predicate::{CompareOp, Predicate};
-use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableLinks};
+use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableSpec};
 use muster_engine::value::Value;
 use muster_engine::{Database, Snapshot};
 use roaring::RoaringBitmap;
@@ -62,7 +62,9 @@ fn imported(
         .map(|(i, data_type)| ColumnSpec { name: format!("c{i}"), data_type: *data_type, nullable })
         .collect();
     let mut source = Made { next: 0, batches, make };
-    database.create_and_import("t", &specs, None, &TableLinks::default(), &mut source, &Cancel::default(), &mut |_| {}).unwrap();
+    database
+        .create_and_import(&TableSpec::new("t", &specs, None), &mut source, &Cancel::default(), &mut |_| {})
+        .unwrap();
     let snapshot = database.snapshot();
     let table = snapshot.table_named("t").unwrap().id;
     Imported { snapshot, table, _database: database, _directory: directory }

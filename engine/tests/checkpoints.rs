@@ -9,7 +9,7 @@ use muster_engine::control::Cancel;
 use muster_engine::database::{Database, Durability, Mode};
 use muster_engine::mutation::{Assignment, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::{CompareOp, Predicate};
-use muster_engine::schema::{ColumnSpec, TableLinks};
+use muster_engine::schema::{ColumnSpec, TableSpec};
 use muster_engine::{ColumnId, DataType, Expr, TableId, Value};
 use muster_storage::Result;
 use muster_storage::disk::sim::SimDisk;
@@ -88,7 +88,7 @@ fn number(name: &str, data_type: DataType, nullable: bool) -> ColumnSpec {
 fn a_checkpoint_comes_when_the_log_has_grown() {
     let database = Arc::new(Database::open_on(Arc::new(SimDisk::new(1)), Mode::ReadWrite).unwrap());
     let columns = [number("id", DataType::BigInt, false), number("note", DataType::Text, true)];
-    let table = database.create_table("t", &columns, Some(0), &TableLinks::default()).unwrap();
+    let table = database.create_table(&TableSpec::new("t", &columns, Some(0))).unwrap();
     insert(&database, table, 1);
     database.begin_upkeep().unwrap();
     let before = database.inspect().unwrap().checkpoint;
@@ -111,7 +111,7 @@ fn a_range_is_written_anew_when_a_quarter_of_its_rows_are_gone() {
     let database = Database::open_on(Arc::new(SimDisk::new(1)), Mode::ReadWrite).unwrap();
     let mut columns = vec![number("id", DataType::BigInt, false)];
     columns.extend((0..10).map(|n| number(&format!("c{n}"), DataType::BigInt, true)));
-    let table = database.create_table("t", &columns, Some(0), &TableLinks::default()).unwrap();
+    let table = database.create_table(&TableSpec::new("t", &columns, Some(0))).unwrap();
     let rows =
         (0..1_000).map(|id| (0..11).map(|n| Value::Integer(id * 7919 % (n + 900))).collect::<Vec<_>>());
     let rows = rows.enumerate().map(|(id, mut row)| {
@@ -136,8 +136,9 @@ fn what_is_written_during_a_checkpoint_is_kept() {
     let disk = Hooked { disk: SimDisk::new(1), at_next_part: Arc::default() };
     let database = Arc::new(Database::open_on(Arc::new(disk.clone()), Mode::ReadWrite).unwrap());
     let id = ColumnSpec { name: "id".into(), data_type: DataType::BigInt, nullable: false };
-    let [busy, quiet] = ["busy", "quiet"]
-        .map(|name| database.create_table(name, std::slice::from_ref(&id), Some(0), &TableLinks::default()).unwrap());
+    let [busy, quiet] = ["busy", "quiet"].map(|name| {
+        database.create_table(&TableSpec::new(name, std::slice::from_ref(&id), Some(0))).unwrap()
+    });
     let cancel = Cancel::default();
     for table in [busy, quiet] {
         insert(&database, table, 1);

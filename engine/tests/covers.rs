@@ -11,7 +11,7 @@ use muster_engine::control::Cancel;
 use muster_engine::database::Mode;
 use muster_engine::exec::{Count, Members, Scope, evaluate};
 use muster_engine::predicate::{CompareOp, Predicate};
-use muster_engine::schema::{ColumnSpec, DataType, TableLinks};
+use muster_engine::schema::{ColumnSpec, DataType, TableSpec};
 use muster_engine::value::Value;
 use roaring::RoaringBitmap;
 
@@ -125,7 +125,14 @@ fn covered_ranges_leave_exactly_their_members() {
             })
             .collect();
         let mut source = Rows { rows: &rows, at: 0 };
-        database.create_and_import("t", &specs, None, &TableLinks::default(), &mut source, &Cancel::default(), &mut |_| {}).unwrap();
+        database
+            .create_and_import(
+                &TableSpec::new("t", &specs, None),
+                &mut source,
+                &Cancel::default(),
+                &mut |_| {},
+            )
+            .unwrap();
         let snapshot = database.snapshot();
         let table = snapshot.table_named("t").unwrap();
         let id = |column: usize| table.columns[column].id;

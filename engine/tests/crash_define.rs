@@ -13,7 +13,7 @@ use muster_engine::control::Cancel;
 use muster_engine::database::{AudienceSpec, Dependents, Mode, ViewSpec};
 use muster_engine::exec::{Members, Scope, evaluate, project};
 use muster_engine::predicate::Predicate;
-use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableLinks};
+use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableSpec};
 use muster_engine::{Database, Result, Value};
 use muster_storage::disk::Disk;
 use muster_storage::disk::sim::{Fault, SimDisk};
@@ -71,7 +71,9 @@ fn prepared(seed: u64) -> SimDisk {
         vec![Value::Integer(row * row), city, Value::Boolean(row % 3 == 0)]
     });
     let cancel = Cancel::default();
-    database.create_and_import("m", &columns, Some(0), &TableLinks::default(), &mut source, &cancel, &mut |_| {}).unwrap();
+    database
+        .create_and_import(&TableSpec::new("m", &columns, Some(0)), &mut source, &cancel, &mut |_| {})
+        .unwrap();
     put_static(&database, "frozen", 9, false).unwrap();
     let predicate = Predicate::IsTrue(ColumnId(3))
         .and(Predicate::Audience(database.snapshot().audience_named("frozen").unwrap().id));

@@ -10,7 +10,7 @@ use muster_engine::control::Cancel;
 use muster_engine::database::{Conflict, Mode};
 use muster_engine::exec::{Aggregate, Count, Groups, Members, OrderBy, Scope, Top, evaluate, project};
 use muster_engine::predicate::{CompareOp, Predicate};
-use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableLinks};
+use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableSpec};
 use muster_engine::{Database, Error, Result, Snapshot, Value};
 use muster_storage::disk::Disk;
 use muster_storage::disk::sim::{Fault, SimDisk};
@@ -115,14 +115,16 @@ fn prepared(seed: u64, way: Way) -> SimDisk {
     let database = open(&disk).unwrap();
     import_in_one_step(&database, "kept", Rows::new(KEPT_ROWS), &Cancel::default()).unwrap();
     if way == Way::IntoTable {
-        database.create_table("t", &columns(), Some(0), &TableLinks::default()).unwrap();
+        database.create_table(&TableSpec::new("t", &columns(), Some(0))).unwrap();
     }
     drop(database);
     disk
 }
 
 fn import_in_one_step(database: &Database, name: &str, mut rows: Rows, cancel: &Cancel) -> Result<()> {
-    database.create_and_import(name, &columns(), Some(0), &TableLinks::default(), &mut rows, cancel, &mut |_| {}).map(drop)
+    database
+        .create_and_import(&TableSpec::new(name, &columns(), Some(0)), &mut rows, cancel, &mut |_| {})
+        .map(drop)
 }
 
 /// The import that something happens to.

@@ -11,7 +11,7 @@ use muster_engine::database::{Database, Durability, Mode};
 use muster_engine::exec::{Count, Members, Scope, evaluate, project};
 use muster_engine::mutation::{Assignment, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::{CompareOp, Predicate};
-use muster_engine::schema::{ColumnSpec, TableLinks};
+use muster_engine::schema::{ColumnSpec, TableSpec};
 use muster_engine::{ColumnId, DataType, Expr, Result, TableId, Value};
 use muster_storage::disk::Disk;
 use muster_storage::disk::sim::{Fault, SimDisk};
@@ -40,7 +40,7 @@ fn prepared(seed: u64) -> SimDisk {
         column("tags", DataType::TextArray, true),
     ];
     let database = open(&disk).unwrap();
-    assert_eq!(database.create_table("t", &columns, Some(0), &TableLinks::default()).unwrap(), TABLE);
+    assert_eq!(database.create_table(&TableSpec::new("t", &columns, Some(0))).unwrap(), TABLE);
     disk
 }
 

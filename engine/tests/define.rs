@@ -20,7 +20,7 @@ use muster_engine::eval;
 use muster_engine::exec::{
     Aggregate, Count, Groups, Members, OrderBy, Profile, Scope, Top, evaluate, project,
 };
-use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableLinks};
+use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableSpec};
 use muster_engine::{Database, Predicate, Snapshot, Value};
 use muster_storage::disk::sim::SimDisk;
 use muster_storage::manifest::Lsn;
@@ -208,7 +208,9 @@ fn import(database: &Database, rows: i64) -> muster_engine::TableId {
     let columns = [ColumnSpec { name: "id".into(), data_type: DataType::BigInt, nullable: false }];
     let mut source = Rows::of(vec![DataType::BigInt], rows, |row| vec![Value::Integer(row)]);
     let cancel = Cancel::default();
-    database.create_and_import("m", &columns, Some(0), &TableLinks::default(), &mut source, &cancel, &mut |_| {}).unwrap();
+    database
+        .create_and_import(&TableSpec::new("m", &columns, Some(0)), &mut source, &cancel, &mut |_| {})
+        .unwrap();
     database.snapshot().table_named("m").unwrap().id
 }
 

@@ -7,7 +7,7 @@ use muster_engine::database::{Database, Durability, Mode};
 use muster_engine::inspect::{Inspection, Verification};
 use muster_engine::mutation::{Assignment, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::{CompareOp, Predicate};
-use muster_engine::schema::{ColumnSpec, TableLinks};
+use muster_engine::schema::{ColumnSpec, TableSpec};
 use muster_engine::{ColumnId, DataType, Expr, TableId, Value};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ fn new(directory: &Path, rows: i64) -> (Database, TableId) {
         column("city", DataType::Text, true),
         column("active", DataType::Boolean, true),
     ];
-    let table = database.create_table("t", &columns, Some(0), &TableLinks::default()).unwrap();
+    let table = database.create_table(&TableSpec::new("t", &columns, Some(0))).unwrap();
     let row = |id| vec![Value::Integer(id), Value::Text(format!("c{}", id % 4)), Value::Boolean(id % 2 == 0)];
     let rows = (0..rows).map(row).collect();
     let insert = Insert { table, columns: vec![ID, CITY, ACTIVE], rows, conflict: OnConflict::Refuse };

@@ -8,7 +8,7 @@ use muster_engine::control::Cancel;
 use muster_engine::database::Mode;
 use muster_engine::exec::{Aggregate, Count, Groups, Members, OrderBy, Scope, Top, evaluate, project};
 use muster_engine::predicate::{CompareOp, Predicate};
-use muster_engine::schema::{ColumnId, ColumnSpec, DataType, KEY_BYTES_MAX, TableLinks};
+use muster_engine::schema::{ColumnId, ColumnSpec, DataType, KEY_BYTES_MAX, TableSpec};
 use muster_engine::value::Value;
 use muster_engine::{Database, Error, Snapshot, TableId};
 
@@ -74,7 +74,12 @@ fn import(
 ) -> Result<(), Error> {
     let mut source = Keys { data_type, rows, key, at: 0, stop: None };
     database
-        .create_and_import(name, &specs(data_type), Some(0), &TableLinks::default(), &mut source, &Cancel::default(), &mut |_| {})
+        .create_and_import(
+            &TableSpec::new(name, &specs(data_type), Some(0)),
+            &mut source,
+            &Cancel::default(),
+            &mut |_| {},
+        )
         .map(drop)
 }
 
@@ -296,9 +301,7 @@ fn an_import_that_fails_or_is_cancelled_leaves_nothing() {
             stop: Some((row, stop)),
         };
         let result = database.create_and_import(
-            "gone",
-            &specs(DataType::BigInt),
-            Some(0), &TableLinks::default(),
+            &TableSpec::new("gone", &specs(DataType::BigInt), Some(0)),
             &mut source,
             &cancel,
             &mut |_| {},
@@ -358,7 +361,9 @@ fn questions_that_cannot_be_are_refused() {
         }
     }
     let mut source = Once(Some(batch_of_values(&types, &[values.to_vec()])));
-    database.create_and_import("t", &specs, None, &TableLinks::default(), &mut source, &Cancel::default(), &mut |_| {}).unwrap();
+    database
+        .create_and_import(&TableSpec::new("t", &specs, None), &mut source, &Cancel::default(), &mut |_| {})
+        .unwrap();
     let snapshot = database.snapshot();
     let table = snapshot.table_named("t").unwrap().id;
     let column = |i: usize| ColumnId(ColumnId::FIRST.0 + i as u32);

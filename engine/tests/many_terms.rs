@@ -8,7 +8,7 @@ use muster_engine::control::Cancel;
 use muster_engine::database::Mode;
 use muster_engine::exec::{Count, Members, Scope, evaluate};
 use muster_engine::predicate::{CompareOp, Predicate};
-use muster_engine::schema::{ColumnSpec, DataType, TableLinks};
+use muster_engine::schema::{ColumnSpec, DataType, TableSpec};
 use muster_engine::value::Value;
 use muster_engine::{ColumnId, Database, Snapshot, TableId};
 use roaring::RoaringBitmap;
@@ -84,7 +84,9 @@ fn subject() -> Subject {
         .map(|(i, data_type)| ColumnSpec { name: format!("c{i}"), data_type: *data_type, nullable: true })
         .collect();
     let mut source = Rows { rows: &rows, at: 0 };
-    database.create_and_import("t", &specs, None, &TableLinks::default(), &mut source, &Cancel::default(), &mut |_| {}).unwrap();
+    database
+        .create_and_import(&TableSpec::new("t", &specs, None), &mut source, &Cancel::default(), &mut |_| {})
+        .unwrap();
     let snapshot = database.snapshot();
     let table = snapshot.table_named("t").unwrap().id;
     Subject { rows, snapshot, table, _directory: directory }

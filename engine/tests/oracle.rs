@@ -32,7 +32,7 @@ use muster_engine::Database;
 use muster_engine::control::Cancel;
 use muster_engine::database::Mode;
 use muster_engine::predicate::{CompareOp, Predicate};
-use muster_engine::schema::{ColumnSpec, DataType, TableLinks};
+use muster_engine::schema::{ColumnSpec, DataType, TableSpec};
 use muster_engine::value::Value;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use random::Random;
@@ -89,7 +89,12 @@ fn open(place: &Path, mode: Mode) -> Database {
 fn import(database: &Database, table: &Table, seed: u64) {
     let mut rows = source::Rows::new(table, seed);
     let report = database
-        .create_and_import("t", &table.specs, table.key, &TableLinks::default(), &mut rows, &Cancel::default(), &mut |_| {})
+        .create_and_import(
+            &TableSpec::new("t", &table.specs, table.key),
+            &mut rows,
+            &Cancel::default(),
+            &mut |_| {},
+        )
         .unwrap_or_else(|error| panic!("seed {seed}: the import fails: {error}\n{}", table.describe()));
     assert_eq!(report.rows, table.rows as u64);
 }

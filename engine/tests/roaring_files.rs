@@ -9,7 +9,7 @@ use muster_engine::batch::{Batch, ColumnBatch, ColumnValues, Place, RowSource, S
 use muster_engine::control::Cancel;
 use muster_engine::database::Mode;
 use muster_engine::exec::{Count, Members, Scope, evaluate};
-use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableLinks};
+use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableSpec};
 use muster_engine::{Database, Error, Predicate, Snapshot};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
@@ -140,7 +140,14 @@ impl Stored {
         }));
         let rows = sets.iter().filter_map(RoaringBitmap::max).max().unwrap() + 1;
         let mut source = Chunks { sets, booleans: &booleans, names, rows, next: 0 };
-        database.create_and_import("t", &specs, None, &TableLinks::default(), &mut source, &Cancel::default(), &mut |_| {}).unwrap();
+        database
+            .create_and_import(
+                &TableSpec::new("t", &specs, None),
+                &mut source,
+                &Cancel::default(),
+                &mut |_| {},
+            )
+            .unwrap();
         let snapshot = database.snapshot();
         let table = snapshot.table_named("t").unwrap().id;
         Stored { snapshot, table, booleans, _database: database, _directory: directory }

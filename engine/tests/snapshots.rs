@@ -7,7 +7,7 @@ use muster_engine::database::{Database, Durability, Mode, SnapshotLimits};
 use muster_engine::exec::{Count, Scope, evaluate, project};
 use muster_engine::mutation::{Assignment, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::{CompareOp, Predicate};
-use muster_engine::schema::{ColumnSpec, TableLinks};
+use muster_engine::schema::{ColumnSpec, TableSpec};
 use muster_engine::{ColumnId, DataType, Error, Expr, Snapshot, TableId, Value};
 use muster_storage::disk::sim::SimDisk;
 use std::sync::Arc;
@@ -25,7 +25,9 @@ fn prepared() -> Arc<Database> {
     let database = Arc::new(Database::open_on(disk, Mode::ReadWrite).unwrap());
     let column =
         |name: &str, nullable| ColumnSpec { name: name.into(), data_type: DataType::BigInt, nullable };
-    database.create_table("t", &[column("id", false), column("score", true)], Some(0), &TableLinks::default()).unwrap();
+    database
+        .create_table(&TableSpec::new("t", &[column("id", false), column("score", true)], Some(0)))
+        .unwrap();
     let rows = (0..ROWS).map(|id| vec![Value::Integer(id), Value::Integer(0)]).collect();
     let conflict = OnConflict::Refuse;
     write(&database, &Mutation::Insert(Insert { table: TABLE, columns: vec![ID, SCORE], rows, conflict }));

@@ -5,7 +5,7 @@
 use muster_engine::batch::{Batch, Place, RowSource, batch_of_values};
 use muster_engine::control::Cancel;
 use muster_engine::database::Mode;
-use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableLinks};
+use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableSpec};
 use muster_engine::{Database, Error, Value};
 
 const TYPES: [DataType; 3] = [DataType::BigInt, DataType::Text, DataType::TextArray];
@@ -51,7 +51,12 @@ fn values_come_in_order_by_their_beginning() {
         .map(|(name, data_type)| ColumnSpec { name: (*name).to_owned(), data_type, nullable: true })
         .collect();
     database
-        .create_and_import("m", &columns, Some(0), &TableLinks::default(), &mut Members(0), &Cancel::default(), &mut |_| {})
+        .create_and_import(
+            &TableSpec::new("m", &columns, Some(0)),
+            &mut Members(0),
+            &Cancel::default(),
+            &mut |_| {},
+        )
         .unwrap();
     let snapshot = database.snapshot();
     let table = snapshot.table_named("m").unwrap();

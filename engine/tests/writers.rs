@@ -8,7 +8,7 @@ use muster_engine::exec::{Aggregate, Count, Groups, Scope, evaluate};
 use muster_engine::expr::{Expr, Function};
 use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::Predicate;
-use muster_engine::schema::{ColumnSpec, TableLinks};
+use muster_engine::schema::{ColumnSpec, TableSpec};
 use muster_engine::{ColumnId, DataType, Error, Snapshot, TableId, Value};
 use muster_storage::disk::sim::SimDisk;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ fn database() -> (Arc<Database>, TableId, SimDisk) {
     let column =
         |name: &str, nullable| ColumnSpec { name: name.into(), data_type: DataType::BigInt, nullable };
     let columns = [column("id", false), column("batch", false), column("left", true), column("right", true)];
-    let table = database.create_table("t", &columns, Some(0), &TableLinks::default()).unwrap();
+    let table = database.create_table(&TableSpec::new("t", &columns, Some(0))).unwrap();
     (Arc::new(database), table, disk)
 }
 

@@ -8,7 +8,7 @@ use muster_engine::exec::{Count, Scope, evaluate, project};
 use muster_engine::expr::Function;
 use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::{CompareOp, Literal, Predicate};
-use muster_engine::schema::{ColumnSpec, TableLinks};
+use muster_engine::schema::{ColumnSpec, TableSpec};
 use muster_engine::{ColumnId, DataType, Expr, Result, TableId, Value};
 use muster_storage::disk::sim::SimDisk;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ fn database_on(disk: &SimDisk) -> (Arc<Database>, TableId) {
         column("age", DataType::Integer, true),
         column("tags", DataType::TextArray, true),
     ];
-    let table = database.create_table("members", &columns, Some(0), &TableLinks::default()).unwrap();
+    let table = database.create_table(&TableSpec::new("members", &columns, Some(0))).unwrap();
     (Arc::new(database), table)
 }
 
@@ -244,7 +244,7 @@ fn who_opens_beside_a_writer_sees_what_was_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
     let database = Database::open(directory.path(), Mode::ReadWrite).unwrap();
     let columns = [ColumnSpec { name: "id".into(), data_type: DataType::BigInt, nullable: false }];
-    let table = database.create_table("t", &columns, Some(0), &TableLinks::default()).unwrap();
+    let table = database.create_table(&TableSpec::new("t", &columns, Some(0))).unwrap();
     for id in 0..5 {
         let rows = vec![vec![Value::Integer(id)]];
         let conflict = OnConflict::Refuse;

@@ -75,7 +75,16 @@ pub(crate) struct CreateTable {
 
 impl CreateTable {
     pub(crate) fn new(name: Name, if_not_exists: bool) -> CreateTable {
-        CreateTable { name, if_not_exists, columns: Vec::new(), key: None, references: Vec::new(), owner: None, time: None, sums: Vec::new() }
+        CreateTable {
+            name,
+            if_not_exists,
+            columns: Vec::new(),
+            key: None,
+            references: Vec::new(),
+            owner: None,
+            time: None,
+            sums: Vec::new(),
+        }
     }
 }
 

@@ -60,7 +60,6 @@ fn text<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "NULL".to_owned(), |value| value.to_string())
 }
 
-
 /// A time as SQL: so many days after the first.
 fn time(day: i64) -> String {
     format!("TIMESTAMP '2024-01-01 00:00:00' + INTERVAL '{day}' DAY")
@@ -216,10 +215,20 @@ fn check(session: &mut Session, model: &Model, asked: &[Asked]) -> Result<(), Te
             model.members.keys().copied().filter(|id| truth(model, *id) == wanted).collect()
         };
         prop_assert_eq!(ids(session, condition), expected(Some(true)), "{}", condition);
-        prop_assert_eq!(ids(session, &format!("NOT ({condition})")), expected(Some(false)), "NOT {}", condition);
+        prop_assert_eq!(
+            ids(session, &format!("NOT ({condition})")),
+            expected(Some(false)),
+            "NOT {}",
+            condition
+        );
         let of_group: Vec<i64> =
             expected(Some(true)).into_iter().filter(|id| model.members[id] == 1).collect();
-        prop_assert_eq!(ids(session, &format!("grp = 1 AND {condition}")), of_group, "of a group: {}", condition);
+        prop_assert_eq!(
+            ids(session, &format!("grp = 1 AND {condition}")),
+            of_group,
+            "of a group: {}",
+            condition
+        );
         prop_assert_eq!(
             ids(session, &format!("in_audience('a{number}')")),
             expected(Some(true)),
@@ -389,9 +398,14 @@ fn owners_make_answers_fast_and_no_other() {
     let conditions = [
         "id IN (SELECT whose FROM rows)".to_owned(),
         format!("id IN (SELECT whose FROM rows WHERE at >= {from} GROUP BY whose HAVING count(*) >= 2)"),
-        format!("id IN (SELECT whose FROM rows WHERE at >= {from} AND kind = 3 GROUP BY whose HAVING sum(amount) >= 40)"),
-        format!("EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id) AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id AND at >= {from})"),
-        "id IN (SELECT whose FROM rows GROUP BY whose HAVING sum(amount) >= 100 AND count(*) >= 3)".to_owned(),
+        format!(
+            "id IN (SELECT whose FROM rows WHERE at >= {from} AND kind = 3 GROUP BY whose HAVING sum(amount) >= 40)"
+        ),
+        format!(
+            "EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id) AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id AND at >= {from})"
+        ),
+        "id IN (SELECT whose FROM rows GROUP BY whose HAVING sum(amount) >= 100 AND count(*) >= 3)"
+            .to_owned(),
         "(SELECT count(*) FROM rows r WHERE r.whose = m.id) BETWEEN 254 AND 100000".to_owned(),
         "(SELECT count(*) FROM rows r WHERE r.whose = m.id AND word = 'w1') > 255".to_owned(),
         "(SELECT count(*) FROM rows r WHERE r.whose = m.id) < 2".to_owned(),
@@ -413,9 +427,17 @@ fn owners_make_answers_fast_and_no_other() {
     compared(&mut session);
     for table in ["rows", "loose"] {
         run(&mut session, &format!("DELETE FROM {table} WHERE kind = 4 AND word = 'w2'"));
-        run(&mut session, &format!("UPDATE {table} SET amount = 77.5, at = {from} WHERE kind = 0 AND word = 'w3'"));
+        run(
+            &mut session,
+            &format!("UPDATE {table} SET amount = 77.5, at = {from} WHERE kind = 0 AND word = 'w3'"),
+        );
         run(&mut session, &format!("UPDATE {table} SET whose = 600 WHERE whose = 300 AND kind = 1"));
-        run(&mut session, &format!("INSERT INTO {table} VALUES (303, {from}, 3, 500, 'w1'), (303, NULL, 1, NULL, 'w9'), (NULL, {from}, 1, 2, 'w1')"));
+        run(
+            &mut session,
+            &format!(
+                "INSERT INTO {table} VALUES (303, {from}, 3, 500, 'w1'), (303, NULL, 1, NULL, 'w9'), (NULL, {from}, 1, 2, 'w1')"
+            ),
+        );
     }
     // Rows of 302 were nobody's; those of 300 go with it and come back.
     run(&mut session, "INSERT INTO members VALUES (301, 5), (304, 5)");

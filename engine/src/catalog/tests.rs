@@ -97,7 +97,10 @@ fn owners_are_golden() {
         ordinals: ColumnId(4),
         known: 5,
     };
-    assert_eq!(hex(&codec::encode(&Some(owner))), "010200000001000000010300000004000000".to_owned() + "05000000");
+    assert_eq!(
+        hex(&codec::encode(&Some(owner))),
+        "010200000001000000010300000004000000".to_owned() + "05000000"
+    );
     let summaries = vec![
         Summary { column: ColumnId(5), kind: SummaryKind::Last },
         Summary { column: ColumnId(6), kind: SummaryKind::Sum(ColumnId(7)) },

@@ -297,7 +297,8 @@ impl Outcome {
     fn replace_range(&mut self, table: &TableState, parts: &[&PartRef], range: usize) {
         let replaced = parts.iter().filter(|part| {
             let ordinals = table.schema().owner.map(|owner| owner.ordinals);
-            let rewritten = |column: &u32| !table.is_hidden(ColumnId(*column)) || ordinals == Some(ColumnId(*column));
+            let rewritten =
+                |column: &u32| !table.is_hidden(ColumnId(*column)) || ordinals == Some(ColumnId(*column));
             let rewritten = part.columns.iter().any(rewritten);
             part.range as usize == range && matches!(part.role, PartRole::Base | PartRole::Patch) && rewritten
         });

@@ -16,7 +16,7 @@ use crate::expr::{Expr, Function};
 use crate::member::KeyLayout;
 use crate::plan::Plan;
 use crate::predicate::{AudienceId, Predicate};
-use crate::schema::{ColumnId, ColumnSpec, TableId, TableLinks};
+use crate::schema::{ColumnId, TableId, TableSpec};
 use crate::table::Extent;
 use crate::{Error, Result};
 use muster_storage::manifest::PartRef;
@@ -53,17 +53,11 @@ pub struct AudienceSpec {
 }
 
 impl Database {
-    /// Creates an empty table. `key` indexes `columns`; a key is BIGINT or TEXT and never NULL. `links` says whose its rows are.
-    pub fn create_table(
-        &self,
-        name: &str,
-        columns: &[ColumnSpec],
-        key: Option<usize>,
-        links: &TableLinks,
-    ) -> Result<TableId> {
+    /// Creates an empty table.
+    pub fn create_table(&self, table: &TableSpec<'_>) -> Result<TableId> {
         self.change(
             |state, catalog| {
-                let schema = new_schema(catalog, name, columns, key, links)?;
+                let schema = new_schema(catalog, table)?;
                 let id = schema.id;
                 catalog.tables.push(TableRecord::imported(schema, 0, KeyLayout::None));
                 Ok((id, state.part_refs.to_vec()))

@@ -97,8 +97,13 @@ impl Catalog {
                 parts.retain(|part| part.table != id.0);
                 for table in &mut self.tables {
                     let refers = |(_, other): &(ColumnId, TableId)| *other == id;
-                    let columns: Vec<ColumnId> =
-                        table.schema.references.iter().filter(|one| refers(one)).map(|(column, _)| *column).collect();
+                    let columns: Vec<ColumnId> = table
+                        .schema
+                        .references
+                        .iter()
+                        .filter(|one| refers(one))
+                        .map(|(column, _)| *column)
+                        .collect();
                     columns.into_iter().for_each(|column| unlink(&mut table.schema, column, parts));
                 }
             }

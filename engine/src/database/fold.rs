@@ -55,7 +55,13 @@ impl Database {
     }
 
     /// Writes whose the rows of a range are anew: the order stays as it is, and rows that were written since are NULL there.
-    fn fold_owners(&self, id: TableId, table: &TableState, range: usize, outcome: &mut Outcome) -> Result<()> {
+    fn fold_owners(
+        &self,
+        id: TableId,
+        table: &TableState,
+        range: usize,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
         let Some(owner) = table.schema().owner else { return Ok(()) };
         let ordinals = table.reader(owner.ordinals)?;
         let columns = table.schema().columns.iter().map(|column| table.reader(column.id));
@@ -75,8 +81,12 @@ impl Database {
                 }
             }
             let clustered = stored.halves.len();
-            written.iter_mut().enumerate().for_each(|(index, word)| *word &= kernel::first_bits(clustered, index));
-            let owners = ordinals.stored(chunk)?.into_iter().filter(|section| section.kind == SectionKind::Owners);
+            written
+                .iter_mut()
+                .enumerate()
+                .for_each(|(index, word)| *word &= kernel::first_bits(clustered, index));
+            let owners =
+                ordinals.stored(chunk)?.into_iter().filter(|section| section.kind == SectionKind::Owners);
             for section in owners.chain(set_section(SectionKind::Nulls, &written)) {
                 part.append(owner.ordinals, chunk, &section)?;
             }

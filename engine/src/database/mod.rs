@@ -46,7 +46,7 @@ use crate::dictionary::Dictionary;
 use crate::events::KnownStrays;
 use crate::member::{KeyIndex, KeyLayout};
 use crate::pool;
-use crate::schema::{ColumnId, ColumnSpec, TableId, TableLinks, TableSchema};
+use crate::schema::{ColumnId, TableId, TableSchema, TableSpec};
 use crate::table::{ByColumn, Extent, RangeParts, TableState};
 use crate::transfer::import::import;
 use crate::writer::apply::{apply, fill_added_columns};
@@ -214,10 +214,7 @@ impl Database {
     /// [`Self::create_table`] and its rows in one step, one LSN: where it fails there is no table either.
     pub fn create_and_import(
         &self,
-        name: &str,
-        columns: &[ColumnSpec],
-        key: Option<usize>,
-        links: &TableLinks,
+        table: &TableSpec<'_>,
         source: &mut dyn RowSource,
         cancel: &Cancel,
         progress: OnProgress<'_>,
@@ -225,7 +222,7 @@ impl Database {
         let _writer = self.writer.take(cancel)?;
         let state = self.state();
         let mut catalog = Catalog::clone(&state.catalog);
-        let schema = names::new_schema(&mut catalog, name, columns, key, links)?;
+        let schema = names::new_schema(&mut catalog, table)?;
         let ids: Vec<ColumnId> = schema.columns.iter().map(|c| c.id).collect();
         let owners = state.owners_of(&schema);
         let imported = import(&self.store, &schema, owners, &ids, source, cancel, progress)?;

@@ -3,8 +3,8 @@
 use super::columns::take_column_id;
 use crate::catalog::Catalog;
 use crate::schema::{
-    Column, ColumnId, ColumnSpec, DECIMAL_PRECISION_MAX, DataType, NAME_BYTES_MAX, Owner, Summary, SummaryKind, TableId, TableLinks,
-    TableSchema,
+    Column, ColumnId, ColumnSpec, DECIMAL_PRECISION_MAX, DataType, NAME_BYTES_MAX, Owner, Summary,
+    SummaryKind, TableId, TableLinks, TableSchema, TableSpec,
 };
 use crate::{Error, Result};
 use std::collections::HashSet;
@@ -52,13 +52,8 @@ pub(super) fn check_column(column: &ColumnSpec, is_key: bool) -> Result<()> {
 }
 
 /// Checks names and types and gives out ids.
-pub(super) fn new_schema(
-    catalog: &mut Catalog,
-    name: &str,
-    columns: &[ColumnSpec],
-    key: Option<usize>,
-    links: &TableLinks,
-) -> Result<TableSchema> {
+pub(super) fn new_schema(catalog: &mut Catalog, table: &TableSpec<'_>) -> Result<TableSchema> {
+    let TableSpec { name, columns, key, ref links } = *table;
     check_free(catalog, name)?;
     if columns.is_empty() {
         return invalid(format!("table \"{name}\" needs at least one column"));
@@ -124,12 +119,16 @@ fn link(catalog: &Catalog, schema: &mut TableSchema, links: &TableLinks) -> Resu
     let Some((at, time)) = links.owner else {
         return match links.sums.is_empty() {
             true => Ok(()),
-            false => invalid(format!("sums are kept for each owner, and the rows of \"{}\" have none", schema.name)),
+            false => invalid(format!(
+                "sums are kept for each owner, and the rows of \"{}\" have none",
+                schema.name
+            )),
         };
     };
     let column = column_at(schema, at)?;
     let time = time.map(|time| column_at(schema, time)).transpose()?;
-    let Some((_, table)) = schema.references.iter().find(|(referring, _)| *referring == column.id).copied() else {
+    let Some((_, table)) = schema.references.iter().find(|(referring, _)| *referring == column.id).copied()
+    else {
         return invalid(format!(
             "column \"{}\" refers to no table, so it cannot say whose a row is; write REFERENCES members(id) after it",
             column.name
@@ -142,7 +141,8 @@ fn link(catalog: &Catalog, schema: &mut TableSchema, links: &TableLinks) -> Resu
         ));
     }
     let ordinals = take_column_id(schema);
-    schema.owner = Some(Owner { column: column.id, table, time: time.as_ref().map(|time| time.id), ordinals, known: 0 });
+    schema.owner =
+        Some(Owner { column: column.id, table, time: time.as_ref().map(|time| time.id), ordinals, known: 0 });
     let mut kinds = vec![SummaryKind::Count];
     if time.is_some() {
         kinds.extend([SummaryKind::First, SummaryKind::Last]);

@@ -2,8 +2,8 @@
 
 use super::State;
 use crate::audience;
-use crate::events::Strays;
 use crate::catalog::{AudienceRecord, Relation, ViewRecord};
+use crate::events::Strays;
 use crate::member::{self, Key, KeyLayout};
 use crate::predicate::{AudienceId, Predicate};
 use crate::schema::{ColumnId, DataType, TableId, TableSchema};

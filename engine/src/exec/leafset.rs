@@ -193,10 +193,14 @@ impl<'a> Worker<'_, 'a> {
             }
             Test::Rows(owned) => {
                 let mut words = self.buffer();
-                let worker = self.owned.entry(*owned).or_insert_with(|| OwnedWorker::new(&plan.owned[*owned]));
+                let worker =
+                    self.owned.entry(*owned).or_insert_with(|| OwnedWorker::new(&plan.owned[*owned]));
                 let bytes = worker.write(chunk, &mut words)?;
                 let rows = plan.table.chunk_rows(chunk);
-                words.iter_mut().enumerate().for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
+                words
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
                 self.stats.bytes += bytes;
                 let cardinality = kernel::cardinality(&words);
                 clause.add_answer(Answer::Words(words, cardinality), self);

@@ -24,8 +24,8 @@ mod sink;
 pub(crate) use clause::{put, words_of};
 pub use grouping::Grouping;
 pub use overlap::{OVERLAP_SETS_MAX, Overlap, overlap};
-pub use project::{project, value_at};
 pub(crate) use owned::Loose;
+pub use project::{project, value_at};
 pub use related::{RELATED_DEPTH_MAX, RELATED_VALUES_MAX, resolve};
 pub(crate) use related::{is_in_list, resolve_at};
 pub use sink::{

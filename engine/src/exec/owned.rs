@@ -218,8 +218,14 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
     /// Writes the owners that have the wanted outcome.
     fn write(&self, owned: &Owned<'_>, out: &mut Words) -> Result<()> {
         let found: usize = self.passes.iter().map(|state| state.found).sum();
+        let by_vector = found >= FEW_ROWS && owned.check.by_vector(&owned.slots);
         let mut some = [0; BITSET_WORDS];
-        let listed = if owned.is_in { &self.passes[..1] } else { &self.passes[..] };
+        let listed = match () {
+            // Who has no row is told by the check.
+            () if by_vector && !owned.of_nothing && !owned.check_of_nothing => &[],
+            () if owned.is_in => &self.passes[..1],
+            () => &self.passes[..],
+        };
         for state in listed.iter().filter(|state| state.found > 0) {
             let mut here = [0; BITSET_WORDS];
             C::within(&state.counts, 1, C::MAX, &mut here);
@@ -227,7 +233,7 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
         }
         if found == 0 {
             out.fill(0);
-        } else if found < FEW_ROWS || !owned.check.by_vector(&owned.slots) {
+        } else if !by_vector {
             for (index, word) in some.iter().enumerate() {
                 let (mut left, mut holds) = (*word, 0);
                 while left != 0 {
@@ -241,7 +247,9 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
             }
         } else {
             self.check(owned, &owned.check, owned.wanted, out);
-            out.iter_mut().zip(&some).for_each(|(word, some)| *word &= some);
+            if !listed.is_empty() {
+                out.iter_mut().zip(&some).for_each(|(word, some)| *word &= some);
+            }
         }
         if owned.not_in {
             out.iter_mut().for_each(|word| *word = !*word);
@@ -301,7 +309,9 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
         if low > high {
             out.fill(0);
         } else if slot.makes_number() {
-            let Some(lane) = slot.lane.map(|lane| &self.passes[slot.pass].lanes[lane]) else { return out.fill(0) };
+            let Some(lane) = slot.lane.map(|lane| &self.passes[slot.pass].lanes[lane]) else {
+                return out.fill(0);
+            };
             kernel::within_i64(&lane.made, low, high, out);
         } else {
             match u64::try_from(high) {
@@ -461,13 +471,21 @@ impl<'a, C: Counter> PassWorker<'_, 'a, C> {
         match lanes {
             [] => {
                 let counts = array(&mut self.counts);
-                halves.iter().for_each(|half| counts[usize::from(*half)] = counts[usize::from(*half)].plus(1));
+                halves
+                    .iter()
+                    .for_each(|half| counts[usize::from(*half)] = counts[usize::from(*half)].plus(1));
             }
             [(lane, Some(values), _)] if lane.total && values.frame.slope == 0 && values.rows >= rows.end => {
                 match (values.residuals, lane.makes) {
-                    (Residuals::U8(residuals), Makes::Sum) => self.sum_all(halves, &residuals[rows], values.frame),
-                    (Residuals::U16(residuals), Makes::Sum) => self.sum_all(halves, &residuals[rows], values.frame),
-                    (Residuals::U32(residuals), Makes::Sum) => self.sum_all(halves, &residuals[rows], values.frame),
+                    (Residuals::U8(residuals), Makes::Sum) => {
+                        self.sum_all(halves, &residuals[rows], values.frame);
+                    }
+                    (Residuals::U16(residuals), Makes::Sum) => {
+                        self.sum_all(halves, &residuals[rows], values.frame);
+                    }
+                    (Residuals::U32(residuals), Makes::Sum) => {
+                        self.sum_all(halves, &residuals[rows], values.frame);
+                    }
                     _ => rows.zip(halves).for_each(|(row, half)| {
                         self.take_row(usize::from(*half), std::iter::once((*lane, Some(values.get(row)))));
                     }),

@@ -59,7 +59,8 @@ impl<'a> OwnersRef<'a> {
         let halves = section.get(ends..ends + 2 * rows).ok_or(malformed)?;
         let runs = <[Run]>::ref_from_bytes(runs).map_err(|_| malformed)?;
         let halves = <[u16]>::ref_from_bytes(halves).map_err(|_| malformed)?;
-        let ascending = runs.windows(2).all(|two| two[0].start < two[1].start && two[0].owners <= two[1].owners);
+        let ascending =
+            runs.windows(2).all(|two| two[0].start < two[1].start && two[0].owners <= two[1].owners);
         let covered = runs.first().is_none_or(|run| run.start == 0) && (rows == 0) == runs.is_empty();
         if !ascending || !covered || runs.last().is_some_and(|run| run.start as usize >= rows) {
             return Err(Malformed("runs that ascend and cover all rows"));
@@ -114,7 +115,13 @@ mod tests {
 
     #[test]
     fn runs_that_do_not_cover_the_rows_are_refused() {
-        for runs in [vec![run(1, 1)], vec![], vec![run(1, 0), run(0, 1)], vec![run(1, 0), run(1, 0)], vec![run(1, 0), run(1, 3)]] {
+        for runs in [
+            vec![run(1, 1)],
+            vec![],
+            vec![run(1, 0), run(0, 1)],
+            vec![run(1, 0), run(1, 0)],
+            vec![run(1, 0), run(1, 3)],
+        ] {
             let section = Bytes::copied(&owners_section(&runs, &[1, 2, 3]));
             assert!(OwnersRef::open(&section).is_err(), "{runs:?}");
         }

@@ -175,7 +175,10 @@ impl Planner<'_, '_> {
                 let theirs = Test::Ordinals(unsettled.to_vec());
                 let settled = self.leaf(ColumnId::LIVE, theirs.clone(), true)?;
                 let others = self.leaf(ColumnId::LIVE, theirs, false)?;
-                Ok(combine(vec![combine(vec![settled, kept], true), combine(vec![others, asked], true)], false))
+                Ok(combine(
+                    vec![combine(vec![settled, kept], true), combine(vec![others, asked], true)],
+                    false,
+                ))
             }
             _ => Err(Error::Invalid(
                 "what rows of other tables say is not planned, but resolved before".into(),

@@ -21,11 +21,11 @@ pub use owned::Owned;
 pub(crate) use owned::{Aggregates, Check, Lane, Makes, Pass, RowTest, Slot, takes};
 
 use crate::Result;
+use crate::Snapshot;
 use crate::control::Cancel;
 use crate::expr::Expr;
 use crate::predicate::{Predicate, Truth};
 use crate::schema::{ColumnId, TableId};
-use crate::Snapshot;
 use crate::table::{ColumnReader, TableState};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;

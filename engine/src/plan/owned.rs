@@ -36,6 +36,8 @@ pub struct Owned<'a> {
     pub(crate) wanted: bool,
     /// Whether that is so of an owner without a row.
     pub(crate) of_nothing: bool,
+    /// Whether the check alone would have the wanted outcome of an owner without a row.
+    pub(crate) check_of_nothing: bool,
     /// True of IN: those in the list have a row of the first pass.
     pub(crate) is_in: bool,
     /// True where those are wanted who are not in the list.
@@ -102,8 +104,14 @@ pub(crate) struct Slot {
 pub(crate) enum Check {
     Const(Truth),
     /// The slot's number lies between these; unknown where it is NULL.
-    Within { slot: usize, low: i64, high: i64 },
-    Null { slot: usize },
+    Within {
+        slot: usize,
+        low: i64,
+        high: i64,
+    },
+    Null {
+        slot: usize,
+    },
     Not(Box<Check>),
     And(Vec<Check>),
     Or(Vec<Check>),
@@ -196,7 +204,8 @@ impl Check {
             },
             Check::And(terms) | Check::Or(terms) => {
                 let all = matches!(self, Check::And(_));
-                let (deciding, mut truth) = if all { (Truth::False, Truth::True) } else { (Truth::True, Truth::False) };
+                let (deciding, mut truth) =
+                    if all { (Truth::False, Truth::True) } else { (Truth::True, Truth::False) };
                 for term in terms {
                     match term.truth(slots, of)? {
                         decided if decided == deciding => return Ok(deciding),
@@ -244,7 +253,9 @@ impl Check {
         Ok(match (function, arguments.as_slice()) {
             (Function::And, _) => all()?.map(Check::And),
             (Function::Or, _) => all()?.map(Check::Or),
-            (Function::Not, [inner]) => Check::simple(inner, slots, now_micros)?.map(|c| Check::Not(Box::new(c))),
+            (Function::Not, [inner]) => {
+                Check::simple(inner, slots, now_micros)?.map(|c| Check::Not(Box::new(c)))
+            }
             (Function::IsNull, [Expr::Column(id)]) => slot_of(*id, slots).map(|slot| Check::Null { slot }),
             (Function::Compare(op), [Expr::Column(id), Expr::Literal(literal)]) => {
                 compared(*id, *op, literal, slots, now_micros)?
@@ -370,10 +381,14 @@ impl<'a> Asking<'a, '_> {
         if is_in && !wanted && self.has_null(related)? {
             return Ok(None);
         }
-        let mut owned = Owned { passes, slots, check, wanted: wanted || is_in, of_nothing: false, is_in, not_in: is_in && !wanted };
-        if !is_in {
-            owned.of_nothing = owned.holds(&Nothing)?;
+        let (wanted, not_in) = (wanted || is_in, is_in && !wanted);
+        let mut owned =
+            Owned { passes, slots, check, wanted, of_nothing: false, check_of_nothing: true, is_in, not_in };
+        // A condition on groups may be an error of none: a division by their count.
+        if !is_in || owned.check.by_vector(&owned.slots) {
+            owned.check_of_nothing = owned.holds(&Nothing)?;
         }
+        owned.of_nothing = !is_in && owned.check_of_nothing;
         Ok(Some(owned))
     }
 

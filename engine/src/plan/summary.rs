@@ -50,7 +50,9 @@ impl<'a> Planner<'a, '_> {
         if !pass.tests.is_empty() || pass.rest.root != Node::Everyone {
             return Ok(None);
         }
-        let Some(tree) = self.tree(table, &owned.check, &owned.slots, rows, outcome)? else { return Ok(None) };
+        let Some(tree) = self.tree(table, &owned.check, &owned.slots, rows, outcome)? else {
+            return Ok(None);
+        };
         if !related.is_in {
             return Ok(Some(tree));
         }
@@ -177,7 +179,9 @@ impl Slot {
 impl Owned<'_> {
     /// The time from which on rows are asked for, where all that is asked is whether there are any.
     fn since(&self, is_in: bool, rows: &RelatedRows) -> Option<i64> {
-        let ([pass], [aggregates @ ..]) = (self.passes.as_slice(), rows.aggregates.as_slice()) else { return None };
+        let ([pass], aggregates) = (self.passes.as_slice(), rows.aggregates.as_slice()) else {
+            return None;
+        };
         let [test] = pass.tests.as_slice() else { return None };
         let some = match &self.check {
             Check::Const(truth) => is_in && *truth == Truth::True,

@@ -14,7 +14,9 @@ use crate::calendar::{MICROS_PER_DAY, civil_from_days, days_of};
 use crate::control::Cancel;
 use crate::delta::Cell;
 use crate::exec::words_of;
-use crate::index::encode::{EncodedSection, encode_cells, encode_codes, set_section, words_of as words_of_bits};
+use crate::index::encode::{
+    EncodedSection, encode_cells, encode_codes, set_section, words_of as words_of_bits,
+};
 use crate::index::owners::{NOBODYS, Run, owners_section};
 use crate::index::values::ValuesRef;
 use crate::kernel;
@@ -23,11 +25,11 @@ use crate::schema::{Column, ColumnId, DataType, Owner, Summary, SummaryKind};
 use crate::table::{ColumnReader, TableState};
 use crate::writer::apply::Before;
 use crate::{Error, Result};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use muster_storage::chunk::Words;
 use muster_storage::format::{CHUNK_MEMBERS, RANGE_CHUNKS, SectionKind};
 use muster_storage::part::{PartWriter, SectionStats};
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -95,7 +97,12 @@ impl Span {
 }
 
 /// Finds the order of the rows of a table whose owners these are.
-pub(super) fn order(table: &TableState, owner: &Owner, owners: &TableState, cancel: &Cancel) -> Result<Order> {
+pub(super) fn order(
+    table: &TableState,
+    owner: &Owner,
+    owners: &TableState,
+    cancel: &Cancel,
+) -> Result<Order> {
     let owner_of = owners_of(table, owner, owners, cancel)?;
     let owner_chunks = owners.chunks() as usize;
     let place = |owner: u32| if owner == NO_OWNER { owner_chunks } else { (owner >> 16) as usize };
@@ -161,7 +168,8 @@ fn sorted(
         let keys = &mut keys[bounds[0]..bounds[1]];
         keys.sort_unstable();
         let codes = keys.iter().filter_map(|(_, row)| times.codes.get(*row));
-        let (low, high) = codes.fold((i64::MAX, i64::MIN), |(low, high), code| (low.min(code), high.max(code)));
+        let (low, high) =
+            codes.fold((i64::MAX, i64::MIN), |(low, high), code| (low.min(code), high.max(code)));
         debug_assert!((run == spans.runs.len()) == (low > high), "rows without a time are in the last run");
         runs.push((first + bounds[0] as u64, Run { low, high, owners, start: 0 }));
     }
@@ -405,7 +413,8 @@ impl<'t> Clustered<'t> {
     fn gather(&self, chunks: Range<usize>) -> Result<Vec<Gathered>> {
         let (first, width) = (chunks.start, self.columns.len());
         let each = (0..chunks.len() * width).into_par_iter().with_max_len(1).map(|at| {
-            let (rows, (column, source, entries)) = (self.rows(first + at / width), &self.columns[at % width]);
+            let (rows, (column, source, entries)) =
+                (self.rows(first + at / width), &self.columns[at % width]);
             gathered(column, source, *entries, rows, self.key == Some(at % width))
         });
         each.collect()
@@ -467,7 +476,12 @@ pub(super) struct Summaries<'t> {
 }
 
 impl<'t> Summaries<'t> {
-    pub(super) fn new(table: &'t TableState, owner: &Owner, owners: &TableState, order: &'t Order) -> Result<Summaries<'t>> {
+    pub(super) fn new(
+        table: &'t TableState,
+        owner: &Owner,
+        owners: &TableState,
+        order: &'t Order,
+    ) -> Result<Summaries<'t>> {
         let each = table.schema().summaries.iter().map(|summary| {
             let of = match summary.kind {
                 SummaryKind::Count => None,
@@ -496,7 +510,10 @@ impl<'t> Summaries<'t> {
     /// Writes some chunks of owners, all of one range. A sum that 64 bits do not hold is an error.
     pub(super) fn write(&self, chunks: Range<usize>, part: &mut PartWriter) -> Result<()> {
         for (summary, data_type, codes) in &self.each {
-            let sections = chunks.clone().into_par_iter().map(|chunk| self.sections(chunk, summary, *data_type, codes.as_ref()));
+            let sections = chunks
+                .clone()
+                .into_par_iter()
+                .map(|chunk| self.sections(chunk, summary, *data_type, codes.as_ref()));
             for (chunk, sections) in chunks.clone().zip(sections.collect::<Result<Vec<_>>>()?) {
                 append(part, summary.column, (chunk % RANGE_CHUNKS) as u16, sections)?;
             }
@@ -527,7 +544,9 @@ impl<'t> Summaries<'t> {
                 SummaryKind::First => code.min(*kept),
                 SummaryKind::Last => code.max(*kept),
                 SummaryKind::Sum(_) | SummaryKind::Count => kept.checked_add(code).ok_or_else(|| {
-                    Error::Invalid("the sum of an owner's rows does not fit 64 bits; import without keeping sums".into())
+                    Error::Invalid(
+                        "the sum of an owner's rows does not fit 64 bits; import without keeping sums".into(),
+                    )
                 })?,
             };
         }
@@ -538,9 +557,8 @@ impl<'t> Summaries<'t> {
 }
 
 fn truths(table: &TableState, reader: &ColumnReader<'_>) -> Result<Vec<(Box<Words>, Box<Words>)>> {
-    let both = |chunk| {
-        Ok((Box::new(words_of(reader.set(chunk, 0)?)), Box::new(words_of(reader.nulls(chunk)?))))
-    };
+    let both =
+        |chunk| Ok((Box::new(words_of(reader.set(chunk, 0)?)), Box::new(words_of(reader.nulls(chunk)?))));
     (0..table.chunks()).map(both).collect()
 }
 
@@ -578,7 +596,8 @@ fn gathered(
             Ok((nulls.into_iter().chain(set_section(SectionKind::Sets, &bits(false))).collect(), None))
         }
         Source::Cells(before) => {
-            let cells = rows.iter().map(|row| before.cell(column.data_type, *row)).collect::<Result<Vec<Cell>>>()?;
+            let cells =
+                rows.iter().map(|row| before.cell(column.data_type, *row)).collect::<Result<Vec<Cell>>>()?;
             let texts = || -> Result<Strings> {
                 let mut texts = Strings::default();
                 for cell in &cells {
@@ -615,7 +634,7 @@ mod tests {
         assert_eq!(runs(&[(january - 1, 1), (january, 1)]), [-1, 0], "years are apart");
         // Thursday and Friday of a week of many rows, and a Monday.
         assert_eq!(runs(&[(january, 3_000), (january + 1, 1_200), (january + 4, 1_100)]), [0, 1, 4]);
-        assert_eq!(runs(&[]), []);
+        assert!(runs(&[]).is_empty());
     }
 
     #[test]
@@ -628,6 +647,10 @@ mod tests {
         let week = |day| Span::Week.of(DataType::Date, days_from_civil(2026, 11, day));
         assert_eq!((week(23), week(29)), (week(24), week(24)), "Monday to Sunday");
         assert_eq!(week(30), week(29) + 1);
-        assert!(Span::ALL.iter().all(|span| span.of(DataType::Timestamp, i64::MIN) < span.of(DataType::Timestamp, i64::MAX)));
+        assert!(
+            Span::ALL
+                .iter()
+                .all(|span| span.of(DataType::Timestamp, i64::MIN) < span.of(DataType::Timestamp, i64::MAX))
+        );
     }
 }

@@ -113,15 +113,17 @@ impl<'a> Import<'a> {
         let dictionaries = self.write_dictionaries()?;
         let mut order = None;
         if let (Some(owner), Some(owners), 1..) = (&self.schema.owner, self.owners, self.rows) {
-            (parts, order) =
-                self.clustered(owner, owners, parts, dictionaries.as_ref(), progress).map(|(p, o)| (p, Some(o)))?;
+            (parts, order) = self
+                .clustered(owner, owners, parts, dictionaries.as_ref(), progress)
+                .map(|(p, o)| (p, Some(o)))?;
             record.schema.owner = Some(Owner { known: owners.extent().ordinals as u32, ..*owner });
         }
         if let Some(key) = self.schema.key {
             record.keys = self.keys.layout();
             progress(Progress { rows: self.rows, rows_total: Some(self.rows), share: 1.0, phase: "keys" });
             if record.keys == KeyLayout::Hashed {
-                let place = |row: u32| source.place(u64::from(order.as_ref().map_or(row, |o| o.rows[row as usize])));
+                let place =
+                    |row: u32| source.place(u64::from(order.as_ref().map_or(row, |o| o.rows[row as usize])));
                 let skips = source.skipped().is_some();
                 parts.push(self.write_keys(key, &parts, &record, &place, skips)?);
             }

@@ -7,7 +7,7 @@ use muster_engine::control::Cancel;
 use muster_engine::database::{AudienceSpec, Dependents, ViewSpec};
 use muster_engine::eval::eval;
 use muster_engine::predicate::{AudienceId, CompareOp, Dependency, Truth};
-use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableLinks};
+use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableSpec};
 use muster_engine::{Database, Predicate, Result, Value};
 use roaring::RoaringBitmap;
 
@@ -328,9 +328,11 @@ impl Model {
         let mut source = Rows::of(types.clone(), rows, row);
         let cancel = Cancel::default();
         if rows == 0 {
-            database.create_table(&name, &specs, Some(0), &TableLinks::default()).unwrap();
+            database.create_table(&TableSpec::new(&name, &specs, Some(0))).unwrap();
         } else {
-            database.create_and_import(&name, &specs, Some(0), &TableLinks::default(), &mut source, &cancel, &mut |_| {}).unwrap();
+            database
+                .create_and_import(&TableSpec::new(&name, &specs, Some(0)), &mut source, &cancel, &mut |_| {})
+                .unwrap();
         }
         let schema = database.snapshot().table_named(&name).unwrap();
         let columns = schema.columns.iter().enumerate().map(|(i, column)| Column {

@@ -10,7 +10,7 @@ use muster_engine::eval::eval;
 use muster_engine::expr::Compiled;
 use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::{AudienceId, Truth};
-use muster_engine::schema::{ColumnSpec, TableLinks};
+use muster_engine::schema::{ColumnSpec, TableSpec};
 use muster_engine::{ColumnId, DataType, Database, Predicate, TableId, Value};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashSet};
@@ -341,12 +341,14 @@ impl Model {
         let key_at = key.map(|_| 0);
         let types: Vec<DataType> = specs.iter().map(|spec| spec.data_type).collect();
         if rows == 0 {
-            database.create_table(&name, &specs, key_at, &TableLinks::default()).unwrap();
+            database.create_table(&TableSpec::new(&name, &specs, key_at)).unwrap();
         } else {
             let imported = all.clone();
             let mut source = Rows::of(types, rows as i64, move |row| imported[row as usize].clone());
             let cancel = Cancel::default();
-            database.create_and_import(&name, &specs, key_at, &TableLinks::default(), &mut source, &cancel, &mut |_| {}).unwrap();
+            database
+                .create_and_import(&TableSpec::new(&name, &specs, key_at), &mut source, &cancel, &mut |_| {})
+                .unwrap();
         }
         let schema = database.snapshot().table_named(&name).unwrap();
         let columns: Vec<Column> = (schema.columns.iter().zip(&specs))

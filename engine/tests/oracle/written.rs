@@ -9,7 +9,7 @@ use muster_engine::database::{Database, Durability};
 use muster_engine::expr::Expr;
 use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::predicate::{Predicate, Truth};
-use muster_engine::schema::{DataType, TableLinks};
+use muster_engine::schema::{DataType, TableSpec};
 use muster_engine::{TableId, Value};
 use proptest::strategy::{BoxedStrategy, Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -40,7 +40,7 @@ pub fn write(
     let wrong = if table.key.is_some() { route.wrong } else { 0.0 };
     let base = scrambled(table, route.base, wrong, random);
     if route.base == 0 {
-        database.create_table("t", &table.specs, table.key, &TableLinks::default()).expect("a table");
+        database.create_table(&TableSpec::new("t", &table.specs, table.key)).expect("a table");
     } else {
         import(database, &base, 1);
     }

@@ -57,9 +57,7 @@ fn options(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
             "time" => &mut table.time,
             _ => {
                 let message = format!("there is no option \"{}\" of a table", option.text);
-                return Err(Error::syntax(option.span, message)
-                    
-                    .advise(
+                return Err(Error::syntax(option.span, message).advise(
                         "the options are owner = 'column', that says whose a row is, time = 'column', when it happened, \
                          and sums = 'column, …', whose sums are kept for each owner",
                     ));
@@ -182,5 +180,6 @@ fn set_key(table: &mut CreateTable, key: Name, span: Span) -> Result<()> {
 
 fn refused_constraint(cursor: &Cursor) -> Error {
     let message = format!("{} is not supported here", cursor.peek().to_string().to_uppercase());
-    Error::unsupported(cursor.span(), message).advise("a column may be NOT NULL and REFERENCES table, and one PRIMARY KEY")
+    Error::unsupported(cursor.span(), message)
+        .advise("a column may be NOT NULL and REFERENCES table, and one PRIMARY KEY")
 }

@@ -19,7 +19,7 @@ use crate::suggest;
 use muster_engine::Snapshot;
 use muster_engine::catalog::{self, Relation};
 use muster_engine::database::{Dependents, ViewSpec};
-use muster_engine::schema::{ColumnSpec, DataType, TableLinks, TableSchema};
+use muster_engine::schema::{ColumnSpec, DataType, TableLinks, TableSchema, TableSpec};
 use std::sync::Arc;
 
 fn done(message: impl Into<String>) -> Result<Outcome> {
@@ -136,7 +136,7 @@ impl Session {
             }
         };
         let links = links(&table, &columns, snapshot)?;
-        self.engine.create_table(&name.text, &columns, key, &links)?;
+        self.engine.create_table(&TableSpec { links, ..TableSpec::new(&name.text, &columns, key) })?;
         Ok(done)
     }
 
@@ -186,7 +186,9 @@ fn links(table: &CreateTable, columns: &[ColumnSpec], snapshot: &Snapshot) -> Re
     for reference in &table.references {
         let other = alterable(snapshot, &reference.table)?;
         let key = other.key.and_then(|key| other.column(key));
-        if let Some(named) = reference.key.as_ref().filter(|named| key.is_none_or(|key| key.name != named.text)) {
+        if let Some(named) =
+            reference.key.as_ref().filter(|named| key.is_none_or(|key| key.name != named.text))
+        {
             let message = format!("\"{}\" is not the PRIMARY KEY of \"{}\"", named.text, other.name);
             return Err(Error::unsupported(named.span, message).advise("a column refers to a key"));
         }
@@ -198,7 +200,10 @@ fn links(table: &CreateTable, columns: &[ColumnSpec], snapshot: &Snapshot) -> Re
         Some(Some(name)) => place(name).map(|at| Some(Some(at))),
     };
     let sums = table.sums.iter().map(place).collect::<Result<Vec<_>>>()?;
-    Ok(TableLinks { sums, ..TableLinks::inferred(columns, references, said(&table.owner)?, said(&table.time)?) })
+    Ok(TableLinks {
+        sums,
+        ..TableLinks::inferred(columns, references, said(&table.owner)?, said(&table.time)?)
+    })
 }
 
 fn dependents(cascade: bool) -> Dependents {

@@ -10,7 +10,7 @@ use crate::progress::Bar;
 use muster_engine::Cancel;
 use muster_engine::batch::RowSource;
 use muster_engine::database::{Database, Mode};
-use muster_engine::schema::{ColumnSpec, TableLinks};
+use muster_engine::schema::{ColumnSpec, TableLinks, TableSpec};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -165,10 +165,7 @@ fn import(database: &Database, made: &mut Made, cancel: &Cancel, bar: &Bar) -> R
         _ => TableLinks::default(),
     };
     let report = database.create_and_import(
-        made.name,
-        &made.columns,
-        made.key,
-        &links,
+        &TableSpec { links, ..TableSpec::new(made.name, &made.columns, made.key) },
         &mut made.source as &mut dyn RowSource,
         cancel,
         &mut show,

@@ -9,7 +9,7 @@ use crate::interrupt;
 use crate::progress::Bar;
 use muster_engine::batch::RowSource;
 use muster_engine::database::{Conflict, Database, ImportReport, Mode};
-use muster_engine::schema::{ColumnSpec, TableLinks, TableSchema};
+use muster_engine::schema::{ColumnSpec, TableLinks, TableSchema, TableSpec};
 use muster_engine::transfer::{
     Ambiguity, Format, ReadOptions, Target, TextEncoding, default_rejects, expand, infer, open_source,
 };
@@ -211,7 +211,11 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
             let place = |at: usize| delivered.iter().position(|i| *i == at);
             let key = key.and_then(place);
             let links = TableLinks {
-                references: links.references.iter().filter_map(|(at, table)| Some((place(*at)?, *table))).collect(),
+                references: links
+                    .references
+                    .iter()
+                    .filter_map(|(at, table)| Some((place(*at)?, *table)))
+                    .collect(),
                 owner: links.owner.and_then(|(owner, time)| Some((place(owner)?, time.and_then(place)))),
                 sums: links.sums.iter().filter_map(|at| place(*at)).collect(),
             };
@@ -221,7 +225,12 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
             };
             started = Instant::now();
             let report = watched(&arguments.table, source.as_mut(), |source, cancel, show| {
-                database.create_and_import(&arguments.table, &columns, key, &links, source, cancel, show)
+                database.create_and_import(
+                    &TableSpec { links, ..TableSpec::new(&arguments.table, &columns, key) },
+                    source,
+                    cancel,
+                    show,
+                )
             })?;
             (report, source.skipped())
         }
@@ -243,7 +252,8 @@ fn into_existing(
     schema: &TableSchema,
 ) -> Result<(ImportReport, Option<u64>)> {
     let table = &arguments.table;
-    let links = [&arguments.owner, &arguments.time].into_iter().any(Option::is_some) || !arguments.references.is_empty();
+    let links = [&arguments.owner, &arguments.time].into_iter().any(Option::is_some)
+        || !arguments.references.is_empty();
     if arguments.key.is_some() || !arguments.types.is_empty() || links {
         let message = format!(
             "table \"{table}\" exists already: its key, types and owner are given (leave out --key, --types, --references, \
@@ -312,7 +322,9 @@ fn links(arguments: &Arguments, columns: &[ColumnSpec], database: Option<&Databa
     for (column, table) in &arguments.references {
         let other = database.and_then(|database| database.snapshot().table_named(table));
         let other = other.ok_or_else(|| {
-            Failure::Message(format!("--references {column}={table}: there is no table \"{table}\"; import it first"))
+            Failure::Message(format!(
+                "--references {column}={table}: there is no table \"{table}\"; import it first"
+            ))
         })?;
         references.push((place(column)?, other.id));
     }
@@ -325,7 +337,9 @@ fn links(arguments: &Arguments, columns: &[ColumnSpec], database: Option<&Databa
     if let (Some(Some(owner)), Some(name)) = (owner, &arguments.owner)
         && !references.iter().any(|(at, _)| *at == owner)
     {
-        return Err(Failure::Message(format!("--owner {name}: whose rows are they? Add --references {name}=TABLE")));
+        return Err(Failure::Message(format!(
+            "--owner {name}: whose rows are they? Add --references {name}=TABLE"
+        )));
     }
     let sums = arguments.sum.iter().map(place).collect::<Result<Vec<_>>>()?;
     Ok(TableLinks { sums, ..TableLinks::inferred(columns, references, owner, time) })
@@ -366,13 +380,19 @@ fn ask(ambiguity: &Ambiguity) -> Result<DataType> {
 }
 
 /// The table as the statement that creates it.
-fn create_table(arguments: &Arguments, columns: &[ColumnSpec], key: Option<usize>, links: &TableLinks) -> String {
+fn create_table(
+    arguments: &Arguments,
+    columns: &[ColumnSpec],
+    key: Option<usize>,
+    links: &TableLinks,
+) -> String {
     let names: Vec<String> = columns.iter().map(|column| types::identifier(&column.name)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let line = |(i, name): (usize, &String)| {
         let of_key = if key == Some(i) { " PRIMARY KEY" } else { "" };
         let refers = arguments.references.iter().find(|(column, _)| *column == columns[i].name);
-        let refers = refers.map_or(String::new(), |(_, table)| format!(" REFERENCES {}", types::identifier(table)));
+        let refers =
+            refers.map_or(String::new(), |(_, table)| format!(" REFERENCES {}", types::identifier(table)));
         format!("  {name:width$} {}{of_key}{refers}", columns[i].data_type)
     };
     let lines: Vec<String> = names.iter().enumerate().map(line).collect();
