@@ -106,10 +106,10 @@ mod tests {
         let runs = [run(1, 0), run(1, 3), run(4, 4), run(NOBODYS, 6)];
         let section = Bytes::copied(&owners_section(&runs, &[5, 5, 6, 1, 0, 9, 0]));
         let read = OwnersRef::open(&section).unwrap();
-        let of = |owners| read.runs_of(owners).map(|(_, rows)| rows).collect::<Vec<_>>();
-        assert_eq!(of(1), [0..3, 3..4]);
-        assert_eq!(of(4), [4..6]);
-        assert_eq!((of(0), of(3), of(NOBODYS)), (vec![], vec![], vec![6..7]));
+        let of = |owners| read.runs_of(owners).map(|(_, rows)| (rows.start, rows.end)).collect::<Vec<_>>();
+        assert_eq!(of(1), [(0, 3), (3, 4)]);
+        assert_eq!(of(4), [(4, 6)]);
+        assert_eq!((of(0), of(3), of(NOBODYS)), (vec![], vec![], vec![(6, 7)]));
         assert_eq!(read.halves, [5, 5, 6, 1, 0, 9, 0]);
     }
 
