@@ -17,6 +17,7 @@ mod overlay;
 mod project;
 mod ranks;
 mod related;
+mod relation;
 mod share;
 mod sink;
 
@@ -25,6 +26,7 @@ pub use grouping::Grouping;
 pub use overlap::{OVERLAP_SETS_MAX, Overlap, overlap};
 pub use project::{project, value_at};
 pub use related::{RELATED_DEPTH_MAX, RELATED_VALUES_MAX, resolve};
+pub use relation::{FUNNEL_STEPS_MAX, ROWS_VALUES_MAX, RowSet, rows_of};
 pub use sink::{
     Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,
     PROFILE_VALUES_MAX, Profile, Sink, Top, key_bytes,

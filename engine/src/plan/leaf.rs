@@ -6,7 +6,7 @@ use super::{Node, Plan, Planner, constant};
 use crate::expr::clock::{self, Beside};
 use crate::index::fences;
 use crate::member::{self, Key};
-use crate::predicate::{CompareOp, Literal, Predicate};
+use crate::predicate::{CompareOp, Literal, Predicate, Tie};
 use crate::schema::{ColumnId, DataType};
 use crate::table::ColumnReader;
 use crate::value::Value;
@@ -137,7 +137,14 @@ impl Planner<'_, '_> {
                 self.reader(related.column)?;
                 self.leaf(related.column, Test::Null, negated)
             }
-            Predicate::Related(_) => Err(Error::Invalid(
+            Predicate::Derived(derived) if self.checking => match derived.tie {
+                Tie::In { column, .. } => {
+                    self.reader(column)?;
+                    self.leaf(column, Test::Null, negated)
+                }
+                Tie::Truth { .. } => Ok(constant(negated)),
+            },
+            Predicate::Related(_) | Predicate::Derived(_) => Err(Error::Invalid(
                 "what rows of other tables say is not planned, but resolved before".into(),
             )),
             Predicate::Const(_)
