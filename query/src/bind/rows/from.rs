@@ -121,7 +121,10 @@ impl Binder<'_> {
         };
         if plain {
             match Source::resolve(from.clone(), &self.context) {
-                Ok(source) => {
+                Ok(mut source) => {
+                    if from.alias.is_none() && matches!(from.source, FromSource::Select(..)) {
+                        source.name.clear();
+                    }
                     let (scan, fields) = self.scan(&source);
                     return Ok(Part {
                         relation: Relation::Scan(scan),
