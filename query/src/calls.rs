@@ -93,7 +93,7 @@ fn aggregate(cursor: &mut Cursor, function: FoldFunction, name: &str, start: Spa
     let filter = filter(cursor)?;
     let call = AggregateCall { function, argument, distinct, filter };
     if over_follows(cursor) {
-        return windowed(cursor, Windowed::Aggregate(call), start);
+        return windowed(cursor, Windowed::Aggregate(Box::new(call)), start);
     }
     let span = start.to(cursor.last_span());
     Ok(Node::Term(Term { kind: TermKind::Aggregate(Box::new(call)), span }))

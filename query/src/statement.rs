@@ -263,7 +263,7 @@ pub(crate) struct WindowTerm {
 pub(crate) enum Windowed {
     /// A function by its name, in lower case.
     Function(String, Vec<Term>),
-    Aggregate(AggregateCall),
+    Aggregate(Box<AggregateCall>),
 }
 
 /// Which rows are neighbours, and their order.

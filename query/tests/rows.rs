@@ -184,7 +184,7 @@ fn of_joins<'r>(rows: &'r [Row], kinds: &'r [(i64, Option<i64>)], few: i64) -> V
 }
 
 /// A member's rows in the order of time, of several at one time the first stored first.
-fn ordered<'r>(rows: Vec<&'r Row>) -> Vec<&'r Row> {
+fn ordered(rows: Vec<&Row>) -> Vec<&Row> {
     let mut rows = rows;
     // NULLs are the greatest.
     rows.sort_by_key(|row| (row.2.is_none(), row.2));
