@@ -179,9 +179,21 @@ fn directed(a: &Value, b: &Value, key: &SortKey) -> Ordering {
         (Value::Null, _) => nulls,
         (_, Value::Null) => nulls.reverse(),
         _ => {
-            let order = compare(a, b).ok().flatten().unwrap_or(Ordering::Equal);
+            let order = compare(a, b).ok().flatten().unwrap_or_else(|| kind(a).cmp(&kind(b)));
             if key.descending { order.reverse() } else { order }
         }
+    }
+}
+
+/// Values of one kind can be compared. Where what is damaged makes several, they are ordered by kind: a sort needs some order.
+fn kind(value: &Value) -> u8 {
+    match value {
+        Value::Null => 0,
+        Value::Boolean(_) => 1,
+        Value::Integer(_) | Value::Decimal { .. } | Value::Double(_) => 2,
+        Value::Text(_) => 3,
+        Value::Date(_) | Value::Timestamp(_) | Value::TimestampTz(_) => 4,
+        Value::Tags(_) => 5,
     }
 }
 
