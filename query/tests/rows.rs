@@ -331,3 +331,24 @@ fn of_groups<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
         ),
     ]
 }
+
+/// Loops over pairs hear of a cancellation.
+#[test]
+fn four_hundred_million_pairs_are_cancelled() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path().join("db")).unwrap();
+    let mut session = db.session();
+    session.execute("CREATE TABLE many (id BIGINT PRIMARY KEY)").unwrap();
+    let values: Vec<String> = (0..20_000).map(|id| format!("({id})")).collect();
+    session.execute(&format!("INSERT INTO many VALUES {}", values.join(", "))).unwrap();
+    let cancel = session.cancel_handle();
+    let canceller = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        cancel.cancel();
+    });
+    let started = std::time::Instant::now();
+    let error = session.execute("SELECT count(*) FROM many a JOIN many b ON a.id + b.id < 0").unwrap_err();
+    canceller.join().unwrap();
+    assert!(error.to_string().contains("cancelled"), "{error}");
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
