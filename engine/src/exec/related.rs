@@ -4,7 +4,7 @@
 //! that of no rows. Definitions of audiences that ask other tables are put in the place of their names on the way.
 
 use super::grouping::Grouping;
-use super::relation::rows_at;
+use super::relation::{narrowed, rows_at};
 use super::{Stats, key_bytes};
 use crate::audience::expand::{too_deep, unknown, with_leaves};
 use crate::audience::truth::certainly;
@@ -55,7 +55,7 @@ pub(super) fn resolve_at<'p>(
     if !resolver.asks_others(predicate, 0)? {
         return Ok((Cow::Borrowed(predicate), stats));
     }
-    let expanded = snapshot.expand(table, predicate)?;
+    let expanded = narrowed(snapshot.expand(table, predicate)?);
     let resolved = with_leaves(&expanded, 0, &mut |leaf, _| {
         let (known, known_certainly) = match leaf {
             Predicate::Related(related) => (resolver.related(related)?, related.certainly),

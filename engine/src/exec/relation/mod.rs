@@ -8,9 +8,11 @@
 mod aggregate;
 mod group;
 mod join;
+mod narrow;
 mod window;
 
 pub use aggregate::FUNNEL_STEPS_MAX;
+pub(super) use narrow::narrowed;
 
 use super::related::resolve_at;
 use super::{Members, Scope, Stats, evaluate_resolved, key_bytes, project};
