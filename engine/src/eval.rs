@@ -89,7 +89,7 @@ pub fn eval(predicate: &Predicate, now_micros: i64, value_of: &dyn Fn(ColumnId) 
         },
         Predicate::Members(members) => Ok(known(members.contains(ordinal(value_of)))),
         Predicate::Audience(_) => Err(Error::Invalid("an audience stands for its definition here".into())),
-        Predicate::Related(_) => {
+        Predicate::Related(_) | Predicate::Derived(_) => {
             Err(Error::Invalid("rows of other tables stand for what they say here".into()))
         }
     }

@@ -9,9 +9,14 @@
 pub mod codec;
 mod depends;
 mod related;
+mod relation;
 
 pub use depends::Dependency;
 pub use related::{GroupAggregate, Related, RelatedRows, slot_id};
+pub use relation::{
+    Derived, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
+    WindowCall, WindowFunction,
+};
 
 use crate::expr::Expr;
 use crate::schema::ColumnId;
@@ -171,6 +176,8 @@ pub enum Predicate {
     Audience(AudienceId),
     /// What the rows of other tables say of a member.
     Related(Arc<Related>),
+    /// What rows that are made of the rows of tables say of a member.
+    Derived(Arc<Derived>),
     /// The members of a set of ordinals; never unknown. Of one snapshot, so the catalog does not store it.
     Members(Arc<RoaringBitmap>),
 }

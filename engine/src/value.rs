@@ -90,6 +90,13 @@ impl Value {
     }
 }
 
+/// The whole number of a text like `0x1f`: what a cast takes, and no file.
+pub fn hexadecimal(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    plain.then(|| i64::from_str_radix(digits, 16).ok()).flatten()
+}
+
 /// PostgreSQL's text form, with `true`/`false` for booleans and `NULL` for NULL.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

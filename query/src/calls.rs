@@ -3,7 +3,11 @@
 use crate::condition::{Node, call_node, condition, condition_node, constant_node, now, value};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result, Span};
-use crate::statement::{AggregateCall, Call, Condition, Constant, Name, Term, TermKind, aggregate_named};
+use crate::grammar;
+use crate::statement::{
+    AggregateCall, Call, Condition, Constant, Name, Over, RowCall, RowCallName, Term, TermKind, WindowTerm,
+    Windowed, aggregate_named,
+};
 use muster_engine::exec::FoldFunction;
 use muster_engine::predicate::CompareOp;
 use sqlparser::keywords::Keyword;
@@ -17,6 +21,13 @@ pub(crate) fn call(cursor: &mut Cursor, start: Span) -> Result<Node> {
         return aggregate(cursor, function, &name, start);
     }
     cursor.expect(&Token::LParen)?;
+    if let Some(name) = RowCallName::named(&name) {
+        let arguments = arguments(cursor)?;
+        let filter = filter(cursor)?;
+        let span = start.to(cursor.last_span());
+        let call = RowCall { name, arguments, filter };
+        return Ok(Node::Term(Term { kind: TermKind::RowAggregate(Box::new(call)), span }));
+    }
     match name.as_str() {
         "now" | "transaction_timestamp" | "statement_timestamp" => {
             cursor.expect(&Token::RParen)?;
@@ -30,6 +41,9 @@ pub(crate) fn call(cursor: &mut Cursor, start: Span) -> Result<Node> {
         }
         _ => {
             let arguments = arguments(cursor)?;
+            if over_follows(cursor) {
+                return windowed(cursor, Windowed::Function(name, arguments), start);
+            }
             Ok(call_node(Call::Function(name), arguments, start.to(cursor.last_span())))
         }
     }
@@ -76,18 +90,65 @@ fn aggregate(cursor: &mut Cursor, function: FoldFunction, name: &str, start: Spa
         return Err(cursor.expected("')'").advise(format!("{name} takes one value")));
     }
     cursor.take();
-    let mut filter = None;
-    if cursor.keyword() == Keyword::FILTER && *cursor.peek_nth(1) == Token::LParen {
-        cursor.take();
-        cursor.take();
-        // DuckDB leaves the word out.
-        cursor.eat_keyword(Keyword::WHERE);
-        filter = Some(condition(cursor)?);
-        cursor.expect(&Token::RParen)?;
+    let filter = filter(cursor)?;
+    let call = AggregateCall { function, argument, distinct, filter };
+    if over_follows(cursor) {
+        return windowed(cursor, Windowed::Aggregate(Box::new(call)), start);
     }
     let span = start.to(cursor.last_span());
-    let call = AggregateCall { function, argument, distinct, filter };
     Ok(Node::Term(Term { kind: TermKind::Aggregate(Box::new(call)), span }))
+}
+
+/// `FILTER (WHERE …)`
+fn filter(cursor: &mut Cursor) -> Result<Option<Condition>> {
+    if cursor.keyword() != Keyword::FILTER || *cursor.peek_nth(1) != Token::LParen {
+        return Ok(None);
+    }
+    cursor.take();
+    cursor.take();
+    // DuckDB leaves the word out.
+    cursor.eat_keyword(Keyword::WHERE);
+    let filter = condition(cursor)?;
+    cursor.expect(&Token::RParen)?;
+    Ok(Some(filter))
+}
+
+fn over_follows(cursor: &Cursor) -> bool {
+    cursor.keyword() == Keyword::OVER && matches!(cursor.peek_nth(1), Token::LParen | Token::Word(_))
+}
+
+/// After a call: `OVER (…)`, `OVER name`
+fn windowed(cursor: &mut Cursor, call: Windowed, start: Span) -> Result<Node> {
+    cursor.take();
+    let over = if *cursor.peek() == Token::LParen {
+        over(cursor)?
+    } else {
+        Over { named: Some(cursor.name("the name of a window")?), ..Over::default() }
+    };
+    let span = start.to(cursor.last_span());
+    Ok(Node::Term(Term { kind: TermKind::Window(Box::new(WindowTerm { call, over })), span }))
+}
+
+/// `([name] [PARTITION BY …] [ORDER BY …])`
+pub(crate) fn over(cursor: &mut Cursor) -> Result<Over> {
+    cursor.expect(&Token::LParen)?;
+    let mut over = Over::default();
+    let starts = matches!(cursor.keyword(), Keyword::PARTITION | Keyword::ORDER);
+    if matches!(cursor.peek(), Token::Word(_)) && !starts {
+        over.named = Some(cursor.name("the name of a window, PARTITION BY or ORDER BY")?);
+    }
+    if cursor.eat_keywords(&[Keyword::PARTITION, Keyword::BY]) {
+        over.partition = grammar::list(cursor, value)?;
+    }
+    if cursor.eat_keywords(&[Keyword::ORDER, Keyword::BY]) {
+        over.order = grammar::list(cursor, grammar::order)?;
+    }
+    if matches!(cursor.keyword(), Keyword::ROWS | Keyword::RANGE | Keyword::GROUPS) {
+        return Err(Error::unsupported(cursor.span(), "a frame of a window is not supported")
+            .advise("an aggregate over a window is of its whole partition"));
+    }
+    cursor.expect(&Token::RParen)?;
+    Ok(over)
 }
 
 /// `CASE WHEN … THEN … [ELSE …] END`, `CASE x WHEN … THEN … END`

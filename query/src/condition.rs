@@ -326,7 +326,7 @@ fn in_list(cursor: &mut Cursor, left: Node) -> Result<Node> {
     cursor.expect_keyword(Keyword::IN)?;
     let left = left.term();
     cursor.expect(&Token::LParen)?;
-    if cursor.keyword() == Keyword::SELECT {
+    if matches!(cursor.keyword(), Keyword::SELECT | Keyword::WITH) {
         let start = cursor.span();
         let select = grammar::select(cursor)?.into();
         cursor.expect(&Token::RParen)?;
@@ -399,7 +399,7 @@ fn prefix(cursor: &mut Cursor) -> Result<Node> {
 fn parenthesised(cursor: &mut Cursor) -> Result<Node> {
     let start = cursor.span();
     cursor.take();
-    if cursor.keyword() == Keyword::SELECT {
+    if matches!(cursor.keyword(), Keyword::SELECT | Keyword::WITH) {
         let select = grammar::select(cursor)?.into();
         cursor.expect(&Token::RParen)?;
         return Ok(Node::Term(Term { kind: TermKind::Select(select), span: start.to(cursor.last_span()) }));

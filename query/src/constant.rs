@@ -9,7 +9,7 @@ use muster_engine::calendar::{MICROS_PER_DAY, add_interval, days_of};
 use muster_engine::expr::{Compiled, Expr, Function};
 use muster_engine::predicate::Interval;
 use muster_engine::schema::DataType;
-use muster_engine::value::Value;
+use muster_engine::value::{Value, hexadecimal};
 
 /// The operators that are folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +229,10 @@ fn shift_days(date: Constant, days: i64, span: Span) -> Result<Constant> {
 pub(crate) fn cast(constant: Constant, data_type: DataType, span: Span) -> Result<Option<Constant>> {
     let value = match constant {
         Constant::Null => return Ok(Some(Constant::Null)),
-        Constant::Unknown(text) => return typed_cast(&text, data_type, span),
+        Constant::Unknown(text) => match hexadecimal(&text).filter(|_| data_type.is_integer()) {
+            Some(integer) => Value::Integer(integer),
+            None => return typed_cast(&text, data_type, span),
+        },
         Constant::Now { offsets, .. } => {
             // Months and days leave the time of day alone, so cutting first or last is the same.
             let cut = data_type == DataType::Date && offsets.iter().all(|offset| offset.micros == 0);

@@ -3,13 +3,26 @@
 use crate::dialect::{keyword, span_of};
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::parameter::Param;
-use crate::statement::Name;
+use crate::statement::{Name, Select};
 use muster_engine::schema::NAME_BYTES_MAX;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use std::sync::Arc;
 
 /// The most SELECTs within each other.
 const SELECTS_MAX: usize = 16;
+
+/// The most tables of all FROMs of a statement, those that names of WITH stand for each time they are named.
+const FROMS_MAX: usize = 256;
+
+/// A name of WITH.
+struct Known {
+    name: String,
+    select: Arc<Select>,
+    /// SELECTs within each other, itself included.
+    levels: usize,
+    froms: usize,
+}
 
 /// Reads tokens from left to right. Texts are moved out of the tokens that are passed, not copied.
 pub(crate) struct Cursor {
@@ -23,22 +36,91 @@ pub(crate) struct Cursor {
     selects: usize,
     /// True once one has been.
     has_selects: bool,
+    /// The most that were read within each other since somebody asked.
+    deepest: usize,
+    /// Tables that were named after FROM.
+    froms: usize,
+    /// The names of WITH that can be used, the last first.
+    known: Vec<Known>,
 }
 
 impl Cursor {
     /// Stands before the first of a statement's tokens; `end` is where its text ends.
     pub(crate) fn new(tokens: Vec<TokenWithSpan>, end: usize, parameters: &[Param]) -> Cursor {
-        Cursor { tokens, at: 0, end, parameters: parameters.to_vec(), selects: 0, has_selects: false }
+        Cursor {
+            tokens,
+            at: 0,
+            end,
+            parameters: parameters.to_vec(),
+            selects: 0,
+            has_selects: false,
+            deepest: 0,
+            froms: 0,
+            known: Vec::new(),
+        }
+    }
+
+    /// Reads `name AS (SELECT …)` of WITH by `read`; the name can be used until [`Self::forget`].
+    pub(crate) fn learn(
+        &mut self,
+        name: Name,
+        read: impl FnOnce(&mut Cursor) -> Result<Select>,
+    ) -> Result<()> {
+        let (before, froms) = (std::mem::replace(&mut self.deepest, self.selects), self.froms);
+        let select = Arc::new(read(self)?);
+        let levels = self.deepest - self.selects;
+        self.deepest = self.deepest.max(before);
+        self.known.push(Known { name: name.text, select, levels, froms: self.froms - froms });
+        Ok(())
+    }
+
+    /// How many names of WITH are known: for [`Self::forget`].
+    pub(crate) fn known(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Leaves only so many names of WITH.
+    pub(crate) fn forget(&mut self, left: usize) {
+        self.known.truncate(left);
+    }
+
+    /// What a name after FROM stands for, where WITH knows it.
+    pub(crate) fn named_select(&mut self, name: &Name) -> Result<Option<Select>> {
+        self.froms += 1;
+        let known = self.known.iter().rev().find(|known| known.name == name.text);
+        let found = known.map(|known| (Arc::clone(&known.select), known.levels, known.froms));
+        let Some((select, levels, froms)) = found else { return self.check_froms(name.span).map(|()| None) };
+        self.froms += froms;
+        self.deepest = self.deepest.max(self.selects + levels);
+        if self.deepest > SELECTS_MAX {
+            return Err(self.too_deep());
+        }
+        self.check_froms(name.span)?;
+        Ok(Some(Select::clone(&select)))
+    }
+
+    fn check_froms(&self, span: Span) -> Result<()> {
+        if self.froms <= FROMS_MAX {
+            return Ok(());
+        }
+        let message =
+            format!("a statement names at most {FROMS_MAX} tables after FROM, those within WITH each time");
+        Err(Error::query(QueryErrorKind::Limit, span, message))
+    }
+
+    fn too_deep(&self) -> Error {
+        let message = format!("SELECTs are nested more than {SELECTS_MAX} levels deep");
+        Error::query(QueryErrorKind::Limit, self.span(), message)
+            .advise("give the inner ones names: CREATE VIEW, CREATE AUDIENCE")
     }
 
     /// Reads a SELECT within those that are being read; too many are refused before the stack runs out.
     pub(crate) fn nested<T>(&mut self, read: impl FnOnce(&mut Cursor) -> Result<T>) -> Result<T> {
         if self.selects == SELECTS_MAX {
-            let message = format!("SELECTs are nested more than {SELECTS_MAX} levels deep");
-            return Err(Error::query(QueryErrorKind::Limit, self.span(), message)
-                .advise("give the inner ones names: CREATE VIEW, CREATE AUDIENCE"));
+            return Err(self.too_deep());
         }
         self.selects += 1;
+        self.deepest = self.deepest.max(self.selects);
         self.has_selects = true;
         let read = read(self);
         self.selects -= 1;

@@ -106,6 +106,11 @@ impl Error {
         Error::query(QueryErrorKind::Unsupported, span, message)
     }
 
+    /// True of SQL that is not answered in this form.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        matches!(self, Error::Query { kind: QueryErrorKind::Unsupported, .. })
+    }
+
     pub(crate) fn syntax(span: impl Into<Option<Span>>, message: impl Into<String>) -> Error {
         Error::query(QueryErrorKind::Syntax, span, message)
     }

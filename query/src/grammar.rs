@@ -10,7 +10,8 @@ use crate::dialect::keyword;
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::refusals::SELECT_SHAPE;
 use crate::statement::{
-    ColumnName, Constant, From, FromSource, Item, Key, Name, Order, Sample, Select, TermKind,
+    ColumnName, Constant, From, FromSource, Item, JoinedFrom, Key, Name, On, Order, Over, Sample, Select,
+    TermKind,
 };
 use muster_engine::value::Value;
 use sqlparser::keywords::Keyword;
@@ -21,7 +22,39 @@ const ENTRIES_MAX: usize = 1_664;
 
 /// Reads a SELECT up to what cannot be part of it.
 pub(crate) fn select(cursor: &mut Cursor) -> Result<Select> {
-    cursor.nested(clauses)
+    cursor.nested(|cursor| {
+        let known = cursor.known();
+        let read = with(cursor).and_then(|()| clauses(cursor));
+        cursor.forget(known);
+        read
+    })
+}
+
+/// `WITH name AS (SELECT …), …`
+fn with(cursor: &mut Cursor) -> Result<()> {
+    if !cursor.eat_keyword(Keyword::WITH) {
+        return Ok(());
+    }
+    if cursor.keyword() == Keyword::RECURSIVE {
+        return Err(Error::unsupported(cursor.span(), "WITH RECURSIVE is not supported"));
+    }
+    loop {
+        let name = cursor.name("a name after WITH")?;
+        if *cursor.peek() == Token::LParen {
+            return Err(Error::unsupported(
+                cursor.span(),
+                "names of columns after a name of WITH are not supported",
+            )
+            .advise("name them in its SELECT: SELECT a AS b"));
+        }
+        cursor.expect_keyword(Keyword::AS)?;
+        cursor.expect(&Token::LParen)?;
+        cursor.learn(name, select)?;
+        cursor.expect(&Token::RParen)?;
+        if !cursor.eat(&Token::Comma) {
+            return Ok(());
+        }
+    }
 }
 
 fn clauses(cursor: &mut Cursor) -> Result<Select> {
@@ -45,11 +78,13 @@ fn clauses(cursor: &mut Cursor) -> Result<Select> {
         return Err(error.advise("a SELECT lists columns, *, and what is computed of them"));
     }
     cursor.take();
-    let from = from(cursor)?;
+    let from = one_from(cursor)?;
+    let joins = joins(cursor)?;
     let filter = if cursor.eat_keyword(Keyword::WHERE) { Some(condition::condition(cursor)?) } else { None };
     let group_by =
         if cursor.eat_keywords(&[Keyword::GROUP, Keyword::BY]) { list(cursor, key)? } else { Vec::new() };
     let having = if cursor.eat_keyword(Keyword::HAVING) { Some(condition::condition(cursor)?) } else { None };
+    let windows = if cursor.eat_keyword(Keyword::WINDOW) { list(cursor, window)? } else { Vec::new() };
     let order_by =
         if cursor.eat_keywords(&[Keyword::ORDER, Keyword::BY]) { list(cursor, order)? } else { Vec::new() };
     let (mut limit, mut offset) = (None, None);
@@ -72,29 +107,90 @@ fn clauses(cursor: &mut Cursor) -> Result<Select> {
         return Err(unexpected(cursor));
     }
     let (limit, offset) = (limit.flatten(), offset.flatten().unwrap_or(0));
-    Ok(Select { distinct, items, from, filter, group_by, having, order_by, limit, offset })
+    Ok(Select { distinct, items, from, joins, filter, group_by, having, windows, order_by, limit, offset })
 }
 
-/// After FROM: a name or a SELECT, its alias, a sample of it.
+/// `name AS (…)` after WINDOW.
+fn window(cursor: &mut Cursor) -> Result<(Name, Over)> {
+    let name = cursor.name("the name of a window")?;
+    cursor.expect_keyword(Keyword::AS)?;
+    Ok((name, crate::calls::over(cursor)?))
+}
+
+/// `, b`, `JOIN b ON …`, `LEFT JOIN b USING (…)`, `CROSS JOIN b`
+fn joins(cursor: &mut Cursor) -> Result<Vec<JoinedFrom>> {
+    let mut joins = Vec::new();
+    loop {
+        let start = cursor.span();
+        let word = cursor.keyword();
+        if cursor.eat(&Token::Comma) || cursor.eat_keywords(&[Keyword::CROSS, Keyword::JOIN]) {
+            let from = one_from(cursor)?;
+            joins.push(JoinedFrom { from, left: false, on: On::Everything, span: start });
+            continue;
+        }
+        let left = word == Keyword::LEFT;
+        if left {
+            cursor.take();
+            cursor.eat_keyword(Keyword::OUTER);
+        } else if !cursor.eat_keyword(Keyword::INNER) && word != Keyword::JOIN {
+            if matches!(word, Keyword::RIGHT | Keyword::FULL | Keyword::NATURAL) {
+                return Err(Error::unsupported(start, format!("a {word:?} JOIN is not supported"))
+                    .advise("write JOIN … ON …, or LEFT JOIN … ON …"));
+            }
+            return Ok(joins);
+        }
+        cursor.expect_keyword(Keyword::JOIN)?;
+        let from = one_from(cursor)?;
+        let on = if cursor.eat_keyword(Keyword::ON) {
+            On::Condition(condition::condition(cursor)?)
+        } else if cursor.eat_keyword(Keyword::USING) {
+            cursor.expect(&Token::LParen)?;
+            let names = list(cursor, |cursor| cursor.name("a column of both tables"))?;
+            cursor.expect(&Token::RParen)?;
+            On::Using(names)
+        } else {
+            return Err(cursor
+                .expected("ON or USING")
+                .advise("write JOIN b ON b.id = a.id, or JOIN b USING (id)"));
+        };
+        joins.push(JoinedFrom { from, left, on, span: start });
+    }
+}
+
+/// After FROM: one name or SELECT, its alias, a sample of it.
 pub(crate) fn from(cursor: &mut Cursor) -> Result<From> {
+    let from = one_from(cursor)?;
+    if *cursor.peek() == Token::Comma {
+        return Err(Error::unsupported(cursor.span(), "a second table is not supported")
+            .advise("this statement asks one table"));
+    }
+    Ok(from)
+}
+
+fn one_from(cursor: &mut Cursor) -> Result<From> {
     let start = cursor.span();
+    let mut with_name = None;
     let source = if cursor.eat(&Token::LParen) {
         let inner = select(cursor)?;
         cursor.expect(&Token::RParen)?;
         FromSource::Select(Box::new(inner), start.to(cursor.last_span()))
     } else {
-        FromSource::Named(cursor.table_name()?)
+        let name = cursor.table_name()?;
+        match cursor.named_select(&name)? {
+            None => FromSource::Named(name),
+            Some(inner) => {
+                let span = name.span;
+                with_name = Some(name);
+                FromSource::Select(Box::new(inner), span)
+            }
+        }
     };
     let mut alias = alias(cursor)?;
     let sample = sample(cursor)?;
     if alias.is_none() {
         alias = self::alias(cursor)?;
     }
-    if *cursor.peek() == Token::Comma {
-        return Err(Error::unsupported(cursor.span(), "a second table is not supported")
-            .advise("one statement asks one table"));
-    }
-    Ok(From { source, alias, sample })
+    Ok(From { source, alias: alias.or(with_name), sample })
 }
 
 /// `TABLESAMPLE BERNOULLI (percent) [REPEATABLE (seed)]`
@@ -163,11 +259,21 @@ pub(crate) fn alias(cursor: &mut Cursor) -> Result<Option<Name>> {
         return cursor.name("a name after AS").map(Some);
     }
     match cursor.peek() {
-        Token::Word(word) if !is_reserved(word.keyword) && word.keyword != Keyword::TABLESAMPLE => {
+        Token::Word(word)
+            if !is_reserved(word.keyword)
+                && !begins_join(word.keyword)
+                && word.keyword != Keyword::TABLESAMPLE =>
+        {
             cursor.name("an alias").map(Some)
         }
         _ => Ok(None),
     }
+}
+
+/// Words that are no alias without AS: a join begins with them.
+fn begins_join(word: Keyword) -> bool {
+    use Keyword::{CROSS, FULL, INNER, JOIN, LEFT, NATURAL, RIGHT};
+    matches!(word, JOIN | INNER | LEFT | RIGHT | FULL | CROSS | NATURAL)
 }
 
 fn item(cursor: &mut Cursor) -> Result<Item> {
@@ -219,7 +325,7 @@ fn key(cursor: &mut Cursor) -> Result<Key> {
     condition::value(cursor).map(Key::Term)
 }
 
-fn order(cursor: &mut Cursor) -> Result<Order> {
+pub(crate) fn order(cursor: &mut Cursor) -> Result<Order> {
     let key = key(cursor)?;
     let descending = cursor.eat_keyword(Keyword::DESC);
     if !descending {

@@ -6,25 +6,19 @@
 use crate::dialect::{keyword, span_of};
 use crate::error::{Error, Result};
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use sqlparser::tokenizer::TokenWithSpan;
 
 /// What a SELECT may look like, for messages.
-pub(crate) const SELECT_SHAPE: &str = "a SELECT here is SELECT values and aggregates FROM table WHERE … GROUP BY … HAVING … ORDER BY … LIMIT … OFFSET …";
+pub(crate) const SELECT_SHAPE: &str = "a SELECT here is [WITH name AS (…)] SELECT values and aggregates FROM table [JOIN table ON …] WHERE … GROUP BY … HAVING … ORDER BY … LIMIT … OFFSET …";
 
 /// Refuses the token at `at` where it is a keyword that no SELECT of ours takes.
 pub(crate) fn check_keyword(tokens: &[TokenWithSpan], at: usize) -> Result<()> {
     let word = keyword(&tokens[at].token);
     let (what, advice) = match word {
         Keyword::NoKeyword | Keyword::AND | Keyword::OR | Keyword::NOT => return Ok(()),
-        Keyword::WITH if at == 0 => ("WITH", SELECT_SHAPE),
         Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => {
             ("UNION, INTERSECT and EXCEPT", "join the conditions with OR, AND or AND NOT in one WHERE")
         }
-        Keyword::JOIN => (
-            "JOIN",
-            "another table's rows are asked by EXISTS (SELECT … WHERE t.member_id = m.id AND …) or column IN (SELECT …)",
-        ),
-        Keyword::OVER | Keyword::WINDOW if follows_call(tokens, at) => ("a window function", SELECT_SHAPE),
         Keyword::SIMILAR => ("SIMILAR TO", "write LIKE, or ~ with a regular expression"),
         Keyword::LATERAL | Keyword::QUALIFY => ("this clause", SELECT_SHAPE),
         Keyword::FETCH => ("FETCH FIRST", "write LIMIT n"),
@@ -36,11 +30,4 @@ pub(crate) fn check_keyword(tokens: &[TokenWithSpan], at: usize) -> Result<()> {
     };
     let verb = if what.contains(" and ") { "are" } else { "is" };
     Err(Error::unsupported(span_of(tokens[at].span), format!("{what} {verb} not supported")).advise(advice))
-}
-
-fn follows_call(tokens: &[TokenWithSpan], at: usize) -> bool {
-    // A column may have the name: it is a clause only between two parentheses.
-    at > 0
-        && tokens[at - 1].token == Token::RParen
-        && tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen)
 }

@@ -16,6 +16,7 @@ use muster_engine::value::Value;
 use muster_engine::{Cancel, Snapshot};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// One user's thread of statements over a database: what `now()` is, how a statement is cancelled, who hears of
@@ -34,6 +35,8 @@ pub struct Session {
     pub(crate) idle_timeout: Option<Duration>,
     /// When what the session writes is on disk.
     pub(crate) durability: Durability,
+    /// How often a part of the statement was bound a second way.
+    second_ways: AtomicUsize,
 }
 
 impl Session {
@@ -49,6 +52,7 @@ impl Session {
             transaction: None,
             idle_timeout: Some(transaction::IDLE_TIMEOUT),
             durability: Durability::Synced,
+            second_ways: AtomicUsize::new(0),
         }
     }
 
@@ -148,7 +152,14 @@ impl Session {
 
     /// What a statement is bound in.
     pub(crate) fn context<'a>(&'a self, snapshot: &'a Snapshot) -> Context<'a> {
-        Context { snapshot, cancel: &self.cancel, zone: self.zone.as_ref(), kept: None }
+        self.second_ways.store(0, Ordering::Relaxed);
+        Context {
+            snapshot,
+            cancel: &self.cancel,
+            zone: self.zone.as_ref(),
+            kept: None,
+            second_ways: &self.second_ways,
+        }
     }
 
     fn execute_parsed(&mut self, statement: Statement, sql: &str) -> Result<Outcome> {

@@ -166,9 +166,13 @@ pub(crate) struct Select {
     pub(crate) distinct: bool,
     pub(crate) items: Vec<Item>,
     pub(crate) from: From,
+    /// What FROM names besides, in order.
+    pub(crate) joins: Vec<JoinedFrom>,
     pub(crate) filter: Option<Condition>,
     pub(crate) group_by: Vec<Key>,
     pub(crate) having: Option<Condition>,
+    /// `WINDOW name AS (…)`
+    pub(crate) windows: Vec<(Name, Over)>,
     pub(crate) order_by: Vec<Order>,
     pub(crate) limit: Option<u64>,
     pub(crate) offset: u64,
@@ -180,6 +184,24 @@ pub(crate) struct From {
     pub(crate) source: FromSource,
     pub(crate) alias: Option<Name>,
     pub(crate) sample: Option<Sample>,
+}
+
+/// `JOIN b ON …`, and what stands after a comma.
+#[derive(Clone, Debug)]
+pub(crate) struct JoinedFrom {
+    pub(crate) from: From,
+    /// True for LEFT JOIN.
+    pub(crate) left: bool,
+    pub(crate) on: On,
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum On {
+    /// Every pair.
+    Everything,
+    Condition(Condition),
+    Using(Vec<Name>),
 }
 
 #[derive(Clone, Debug)]
@@ -221,6 +243,97 @@ pub(crate) struct AggregateCall {
     pub(crate) distinct: bool,
     /// `FILTER (WHERE …)`
     pub(crate) filter: Option<Condition>,
+}
+
+/// An aggregate of several values of each row: `arg_max(x, t)`.
+#[derive(Clone, Debug)]
+pub(crate) struct RowCall {
+    pub(crate) name: RowCallName,
+    pub(crate) arguments: Vec<Term>,
+    pub(crate) filter: Option<Condition>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowCallName {
+    ArgMin,
+    ArgMax,
+    Median,
+    WindowFunnel,
+}
+
+impl RowCallName {
+    /// The aggregate of a name, where it is one of these.
+    pub(crate) fn named(name: &str) -> Option<RowCallName> {
+        Some(match name {
+            "arg_min" | "argmin" | "min_by" => RowCallName::ArgMin,
+            "arg_max" | "argmax" | "max_by" => RowCallName::ArgMax,
+            "median" => RowCallName::Median,
+            "window_funnel" | "windowfunnel" => RowCallName::WindowFunnel,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            RowCallName::ArgMin => "arg_min",
+            RowCallName::ArgMax => "arg_max",
+            RowCallName::Median => "median",
+            RowCallName::WindowFunnel => "window_funnel",
+        }
+    }
+}
+
+/// `row_number() OVER (…)`
+#[derive(Clone, Debug)]
+pub(crate) struct WindowTerm {
+    pub(crate) call: Windowed,
+    pub(crate) over: Over,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Windowed {
+    /// A function by its name, in lower case.
+    Function(String, Vec<Term>),
+    Aggregate(Box<AggregateCall>),
+}
+
+/// Which rows are neighbours, and their order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Over {
+    /// A name of the WINDOW clause, whose order and partition it has.
+    pub(crate) named: Option<Name>,
+    pub(crate) partition: Vec<Term>,
+    pub(crate) order: Vec<Order>,
+}
+
+impl Select {
+    /// True where it asks what is made of rows: more than one table, a window, an aggregate of several values, groups of
+    /// groups.
+    pub(crate) fn is_relational(&self) -> bool {
+        let of_rows = |term: &Term| {
+            term.any(&mut |term| matches!(term.kind, TermKind::RowAggregate(_) | TermKind::Window(_)))
+        };
+        let item = |item: &Item| matches!(item, Item::Output { term, .. } if of_rows(term));
+        let order = |order: &Order| matches!(&order.key, Key::Term(term) if of_rows(term));
+        let inner = match &self.from.source {
+            FromSource::Named(_) => false,
+            FromSource::Select(inner, _) => {
+                inner.is_relational()
+                    || inner.distinct
+                    || !inner.group_by.is_empty()
+                    || inner.having.is_some()
+            }
+        };
+        inner
+            || !self.joins.is_empty()
+            || self.items.iter().any(item)
+            || self.order_by.iter().any(order)
+            || self.having.as_ref().is_some_and(|having| {
+                having.any_term(&mut |term| {
+                    matches!(term.kind, TermKind::RowAggregate(_) | TermKind::Window(_))
+                })
+            })
+    }
 }
 
 /// The aggregate of a name.
@@ -363,45 +476,97 @@ pub(crate) enum TermKind {
     /// A condition as a value.
     Condition(Box<Condition>),
     Aggregate(Box<AggregateCall>),
+    RowAggregate(Box<RowCall>),
+    Window(Box<WindowTerm>),
     /// `(SELECT …)`
     Select(Arc<Select>),
+}
+
+/// Something in a term or condition.
+#[derive(Clone, Copy)]
+pub(crate) enum Seen<'s> {
+    Term(&'s Term),
+    Condition(&'s Condition),
 }
 
 impl Term {
     /// True where this is so of the term or of one in it; what a SELECT in it says is not looked at.
     pub(crate) fn any(&self, is: &mut dyn FnMut(&Term) -> bool) -> bool {
-        is(self)
+        self.sees(&mut |seen| matches!(seen, Seen::Term(term) if is(term)))
+    }
+
+    /// True where this is so of the term, or of a term or condition in it.
+    pub(crate) fn sees(&self, is: &mut dyn FnMut(Seen<'_>) -> bool) -> bool {
+        is(Seen::Term(self))
             || match &self.kind {
                 TermKind::Column(_) | TermKind::Constant(_) | TermKind::List(_) | TermKind::Select(_) => {
                     false
                 }
-                TermKind::Array(terms) | TermKind::Call(_, terms) => terms.iter().any(|term| term.any(is)),
-                TermKind::Condition(condition) => condition.any_term(is),
-                TermKind::Aggregate(call) => {
-                    call.argument.as_ref().is_some_and(|term| term.any(is))
-                        || call.filter.as_ref().is_some_and(|filter| filter.any_term(is))
+                TermKind::Array(terms) | TermKind::Call(_, terms) => terms.iter().any(|term| term.sees(is)),
+                TermKind::Condition(condition) => condition.sees(is),
+                TermKind::Aggregate(call) => call.sees(is),
+                TermKind::RowAggregate(call) => {
+                    call.arguments.iter().any(|term| term.sees(is))
+                        || call.filter.as_ref().is_some_and(|filter| filter.sees(is))
                 }
+                TermKind::Window(window) => window.sees(is),
             }
+    }
+}
+
+impl AggregateCall {
+    fn sees(&self, is: &mut dyn FnMut(Seen<'_>) -> bool) -> bool {
+        self.argument.as_ref().is_some_and(|term| term.sees(is))
+            || self.filter.as_ref().is_some_and(|filter| filter.sees(is))
+    }
+}
+
+impl WindowTerm {
+    fn sees(&self, is: &mut dyn FnMut(Seen<'_>) -> bool) -> bool {
+        let called = match &self.call {
+            Windowed::Function(_, arguments) => arguments.iter().any(|term| term.sees(is)),
+            Windowed::Aggregate(call) => call.sees(is),
+        };
+        called
+            || self.over.partition.iter().any(|term| term.sees(is))
+            || self.over.order.iter().any(|order| matches!(&order.key, Key::Term(term) if term.sees(is)))
     }
 }
 
 impl Condition {
     /// [`Term::any`] of its terms.
     pub(crate) fn any_term(&self, is: &mut dyn FnMut(&Term) -> bool) -> bool {
+        self.sees(&mut |seen| matches!(seen, Seen::Term(term) if is(term)))
+    }
+
+    /// [`Term::sees`], of itself too.
+    pub(crate) fn sees(&self, is: &mut dyn FnMut(Seen<'_>) -> bool) -> bool {
+        if is(Seen::Condition(self)) {
+            return true;
+        }
         match self {
-            Condition::And(terms) | Condition::Or(terms) => terms.iter().any(|term| term.any_term(is)),
-            Condition::Not(inner) => inner.any_term(is),
+            Condition::And(terms) | Condition::Or(terms) => terms.iter().any(|term| term.sees(is)),
+            Condition::Not(inner) => inner.sees(is),
             Condition::Term(term) | Condition::Is { term, .. } | Condition::InSelect { left: term, .. } => {
-                term.any(is)
+                term.sees(is)
             }
             Condition::Compare { left, right, .. }
             | Condition::Distinct { left, right }
             | Condition::Quantified { left, right, .. }
             | Condition::Matches { left, pattern: right, .. }
-            | Condition::Sets { left, right, .. } => left.any(is) || right.any(is),
-            Condition::In { left, list } => left.any(is) || list.iter().any(|term| term.any(is)),
+            | Condition::Sets { left, right, .. } => left.sees(is) || right.sees(is),
+            Condition::In { left, list } => left.sees(is) || list.iter().any(|term| term.sees(is)),
             Condition::Exists { .. } | Condition::Audience(_) => false,
         }
+    }
+
+    /// True where a SELECT in it, after IN, of EXISTS or as a value, is so.
+    pub(crate) fn any_select(&self, is: &mut dyn FnMut(&Select) -> bool) -> bool {
+        self.sees(&mut |seen| match seen {
+            Seen::Condition(Condition::InSelect { select, .. } | Condition::Exists { select, .. })
+            | Seen::Term(Term { kind: TermKind::Select(select), .. }) => is(select),
+            _ => false,
+        })
     }
 }
 

@@ -57,5 +57,5 @@ fn every_audience_of_the_retailer_has_its_members() {
         let kept: BTreeSet<i64> = kept.rows().map(|row| row.get(0).unwrap()).collect();
         assert_eq!(kept, expected, "{name} as an audience");
     }
-    assert_eq!(audiences.len(), 23);
+    assert_eq!(audiences.len(), 42);
 }

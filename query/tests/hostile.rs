@@ -188,6 +188,14 @@ fn nested() -> Vec<String> {
         around("", "active", " = active");
         around("id IN (", "1", ")");
         around("id IN (SELECT id FROM t WHERE ", "active", ")");
+        around("(SELECT max(id) FROM t WHERE id = ", "1", ") = 1");
+        around("1 + (SELECT count(*) FROM t o WHERE o.id = t.id AND o.id > ", "1", ")");
+        around("EXISTS (SELECT 1 FROM t a JOIN t b USING (id) WHERE ", "a.active", ")");
+        around("id IN (SELECT a.id FROM t a JOIN t b USING (id) WHERE a.", "active", ")");
+        around("id + 1 IN (SELECT id FROM t WHERE ", "active", ")");
+        around("lag(", "id", ") OVER (ORDER BY id)");
+        around("arg_max(", "id", ", id)");
+        around("CASE WHEN EXISTS (SELECT 1 FROM t) THEN ", "id", " END");
         around("ARRAY[", "1", "]");
         around("tags && ARRAY[", "'a'", "]");
         around("", "born", " + INTERVAL '1 day'");
@@ -240,6 +248,21 @@ fn nested() -> Vec<String> {
         all.push(format!("SELECT count(*) FROM t WHERE id = ${depth}"));
         all.push(format!("SELECT {} FROM t", "x".repeat(depth)));
         all.push(format!("SELECT id FROM t LIMIT {depth}{depth}{depth}{depth}{depth} OFFSET 1{depth}"));
+    }
+    for depth in 1..=17_usize {
+        let (mut joined, mut grouped, mut with) = ("t".to_owned(), "t".to_owned(), Vec::new());
+        for level in 0..depth {
+            joined =
+                format!("(SELECT a.id FROM t a JOIN {joined} b USING (id) WHERE a.id IN (SELECT id FROM t))");
+            grouped = format!("(SELECT id, count(*) AS n FROM {grouped} t WHERE nothing = 1 GROUP BY id)");
+            let from = level.checked_sub(1).map_or_else(|| "t".to_owned(), |below| format!("w{below}"));
+            with.push(format!("w{level} AS (SELECT x.id FROM {from} x JOIN {from} y USING (id))"));
+        }
+        all.push(format!("SELECT count(*) FROM {joined} j"));
+        all.push(format!("SELECT count(*) FROM {grouped} g"));
+        all.push(format!("WITH {} SELECT count(*) FROM w{}", with.join(", "), depth - 1));
+        let many = (1..depth * 6).map(|at| format!(" JOIN t a{at} USING (id)"));
+        all.push(format!("SELECT count(*) FROM t{}", many.collect::<String>()));
     }
     for pattern in [
         "((a{100}){100}){100}",

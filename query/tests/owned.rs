@@ -83,7 +83,7 @@ fn ids(session: &mut Session, condition: &str) -> Vec<i64> {
 type Truth = Option<bool>;
 type Asked = (String, Box<dyn Fn(&Model, i64) -> Truth>);
 
-fn of<'m>(model: &'m Model, id: i64, holds: impl Fn(&Row) -> bool) -> Vec<&'m Row> {
+fn of(model: &Model, id: i64, holds: impl Fn(&Row) -> bool) -> Vec<&Row> {
     model.rows.values().filter(|row| row.whose == Some(id) && holds(row)).collect()
 }
 

@@ -4,7 +4,7 @@
 //! the column is NULL, but for NULLs among their literals, which are dealt with here.
 
 use crate::expr::{Expr, Function};
-use crate::predicate::{Literal, Predicate, Related, Truth};
+use crate::predicate::{Derived, Literal, Predicate, Related, Truth};
 use crate::value::Value;
 use std::sync::Arc;
 
@@ -27,7 +27,10 @@ pub fn certainly(predicate: &Predicate, truth: bool) -> Predicate {
         Predicate::Related(related) if related.certainly.is_none() => {
             Predicate::Related(Arc::new(Related { certainly: Some(truth), ..Related::clone(related) }))
         }
-        Predicate::Related(_) => directed(predicate.clone()),
+        Predicate::Derived(derived) if derived.certainly.is_none() => {
+            Predicate::Derived(Arc::new(Derived { certainly: Some(truth), ..Derived::clone(derived) }))
+        }
+        Predicate::Related(_) | Predicate::Derived(_) => directed(predicate.clone()),
         Predicate::Holds(expr) => {
             let wanted = Expr::value(Value::Boolean(truth));
             Predicate::Holds(Expr::call(Function::Same, [expr.clone(), wanted]))

@@ -285,6 +285,16 @@ fn check_predicate(state: &State, table: TableId, predicate: &Predicate) -> Resu
             }
         }
     });
+    definition.for_each_derived(&mut |derived| {
+        derived.rows.for_each_scan(&mut |scan| {
+            if checked.is_ok() {
+                let columns = scan.columns.iter().map(|(column, _)| *column);
+                let columns = columns.filter(|column| *column != ColumnId::LIVE).map(Predicate::IsNull);
+                let all = columns.chain([scan.condition.clone()]);
+                checked = check_predicate(state, scan.table, &Predicate::And(all.collect()));
+            }
+        });
+    });
     checked
 }
 

@@ -18,6 +18,7 @@ mod owned;
 mod project;
 mod ranks;
 mod related;
+mod relation;
 mod share;
 mod sink;
 
@@ -28,6 +29,7 @@ pub(crate) use owned::Loose;
 pub use project::{project, value_at};
 pub use related::{RELATED_DEPTH_MAX, RELATED_VALUES_MAX, resolve};
 pub(crate) use related::{is_in_list, resolve_at};
+pub use relation::{FUNNEL_STEPS_MAX, ROWS_VALUES_MAX, RowSet, rows_of};
 pub use sink::{
     Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,
     PROFILE_VALUES_MAX, Profile, Sink, Top, key_bytes,

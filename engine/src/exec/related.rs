@@ -4,18 +4,21 @@
 //! that of no rows. Definitions of audiences that ask other tables are put in the place of their names on the way.
 
 use super::grouping::Grouping;
+use super::relation::{narrowed, rows_at};
 use super::{Stats, key_bytes};
 use crate::audience::expand::{too_deep, unknown, with_leaves};
 use crate::audience::truth::certainly;
 use crate::control::Cancel;
 use crate::expr::{Compiled, Expr};
 use crate::plan::{DEPTH_MAX, takes};
-use crate::predicate::{AudienceId, Literal, Predicate, Related, RelatedRows, Truth, slot_id};
+use crate::predicate::{AudienceId, Derived, Literal, Predicate, Related, RelatedRows, Tie, Truth, slot_id};
 use crate::schema::{ColumnId, TableId};
 use crate::value::Value;
 use crate::{Error, Result, Snapshot};
 use hashbrown::{HashMap, HashSet};
+use roaring::RoaringBitmap;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The most values of a column that rows of other tables may speak of: beyond, a list of them is no way to ask.
 pub const RELATED_VALUES_MAX: usize = 1_000_000;
@@ -52,14 +55,15 @@ pub(crate) fn resolve_at<'p>(
     if !resolver.asks_others(predicate, 0)? {
         return Ok((Cow::Borrowed(predicate), stats));
     }
-    let expanded = snapshot.expand(table, predicate)?;
+    let expanded = narrowed(snapshot.expand(table, predicate)?);
     let resolved = with_leaves(&expanded, 0, &mut |leaf, _| {
-        let Predicate::Related(related) = leaf else { return Ok(leaf.clone()) };
-        if takes(snapshot, table, related) {
-            return Ok(leaf.clone());
-        }
-        let known = resolver.related(related)?;
-        Ok(match related.certainly {
+        let (known, known_certainly) = match leaf {
+            Predicate::Related(related) if takes(snapshot, table, related) => return Ok(leaf.clone()),
+            Predicate::Related(related) => (resolver.related(related)?, related.certainly),
+            Predicate::Derived(derived) => (resolver.derived(derived)?, derived.certainly),
+            leaf => return Ok(leaf.clone()),
+        };
+        Ok(match known_certainly {
             Some(truth) => certainly(&known, truth),
             None => known,
         })
@@ -119,7 +123,7 @@ impl<'a> Resolver<'a> {
             return Err(too_deep());
         }
         Ok(match predicate {
-            Predicate::Related(_) => true,
+            Predicate::Related(_) | Predicate::Derived(_) => true,
             Predicate::And(terms) | Predicate::Or(terms) => {
                 for term in terms {
                     if self.asks_others(term, depth + 1)? {
@@ -172,14 +176,63 @@ impl<'a> Resolver<'a> {
         Ok(joined.into_values().collect())
     }
 
+    fn check_depth(&self) -> Result<()> {
+        if self.tables < RELATED_DEPTH_MAX {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "rows of other tables are asked of rows of other tables at most {RELATED_DEPTH_MAX} times in a row; \
+             make one of the audiences in between a static one"
+        )))
+    }
+
+    /// The values that rows have, or the members that they name.
+    fn derived(&mut self, derived: &Derived) -> Result<Predicate> {
+        self.check_depth()?;
+        let (rows, cost) = rows_at(self.snapshot, &derived.rows, self.cancel, self.tables)?;
+        self.stats.add(cost);
+        match derived.tie {
+            Tie::In { column, value } => {
+                let place = rows.place(value)?;
+                let (mut seen, mut literals, mut bytes) = (HashSet::new(), Vec::new(), Vec::new());
+                for at in 0..rows.len() {
+                    let value = &rows.row(at)[place];
+                    bytes.clear();
+                    key_bytes(value, &mut bytes);
+                    if !seen.contains(&bytes) {
+                        seen.insert(bytes.clone());
+                        literals.push(Literal::Value(value.clone()));
+                    }
+                    if literals.len() > RELATED_VALUES_MAX {
+                        return Err(too_many_values());
+                    }
+                }
+                Ok(Predicate::In { column, literals })
+            }
+            Tie::Truth { ordinal, truth } => {
+                let (ordinal, truth) = (rows.place(ordinal)?, rows.place(truth)?);
+                let (mut trues, mut unknowns) = (RoaringBitmap::new(), RoaringBitmap::new());
+                for at in 0..rows.len() {
+                    let row = rows.row(at);
+                    let Value::Integer(member) = row[ordinal] else { continue };
+                    let Ok(member) = u32::try_from(member) else { continue };
+                    match row[truth] {
+                        Value::Boolean(true) => trues.insert(member),
+                        Value::Null => unknowns.insert(member),
+                        _ => false,
+                    };
+                }
+                let among = |members| Predicate::Members(Arc::new(members));
+                let known = among(trues);
+                let unknown = Predicate::Const(Truth::Unknown);
+                Ok(if unknowns.is_empty() { known } else { known.or(unknown.and(among(unknowns))) })
+            }
+        }
+    }
+
     /// The values of the column by their truth.
     fn related(&mut self, related: &Related) -> Result<Predicate> {
-        if self.tables == RELATED_DEPTH_MAX {
-            return Err(Error::Invalid(format!(
-                "rows of other tables are asked of rows of other tables at most {RELATED_DEPTH_MAX} times in a row; \
-                 make one of the audiences in between a static one"
-            )));
-        }
+        self.check_depth()?;
         let truth = Compiled::new(&related.truth, self.snapshot.now_micros())?;
         let aggregates = || related.rows.iter().flat_map(|rows| &rows.aggregates);
         let nothing: Vec<Value> = aggregates().map(|aggregate| aggregate.of_nothing()).collect();
@@ -211,9 +264,7 @@ impl<'a> Resolver<'a> {
                 list.push(Literal::Value(key));
             }
             if list.len() > RELATED_VALUES_MAX {
-                return Err(Error::Invalid(format!(
-                    "rows of another table speak of more than {RELATED_VALUES_MAX} values, more than a condition takes"
-                )));
+                return Err(too_many_values());
             }
         }
         if related.is_in {
@@ -234,4 +285,10 @@ impl<'a> Resolver<'a> {
             Truth::Unknown => among(trues).or(unknown().and(among(falses).not())),
         })
     }
+}
+
+fn too_many_values() -> Error {
+    Error::Invalid(format!(
+        "rows of another table speak of more than {RELATED_VALUES_MAX} values, more than a condition takes"
+    ))
 }

@@ -8,7 +8,7 @@ use crate::calendar::{MICROS_PER_DAY, add_interval, days_of};
 use crate::eval::{compare, holds, kind_of};
 use crate::predicate::Interval;
 use crate::schema::DataType;
-use crate::value::Value;
+use crate::value::{Value, hexadecimal};
 use crate::{Error, Result};
 use std::cmp::Ordering;
 
@@ -59,7 +59,12 @@ pub(crate) fn apply(function: &Function, arguments: &[Value]) -> Result<Value> {
             | Function::Power
             | Function::Sqrt
             | Function::Ln
-            | Function::Log10,
+            | Function::Log10
+            | Function::Sin
+            | Function::Cos
+            | Function::Asin
+            | Function::Acos
+            | Function::Radians,
             _,
         ) => number::apply(function, arguments),
         (
@@ -70,7 +75,8 @@ pub(crate) fn apply(function: &Function, arguments: &[Value]) -> Result<Value> {
             | Function::Concat
             | Function::Substr
             | Function::Replace
-            | Function::SplitPart,
+            | Function::SplitPart
+            | Function::Md5,
             _,
         ) => text(function, arguments),
         (Function::AddInterval(interval), [value]) => moved(value, interval),
@@ -249,6 +255,9 @@ fn text(function: &Function, arguments: &[Value]) -> Result<Value> {
 fn cast(value: &Value, to: DataType) -> Result<Value> {
     let refuse = || Error::Invalid(format!("{value} ({}) cannot become {to}", kind_of(value)));
     Ok(match (value, to) {
+        (Value::Text(text), to) if to.is_integer() && hexadecimal(text).is_some() => {
+            number::cast(&Value::Integer(hexadecimal(text).unwrap_or_default()), to)?
+        }
         (Value::Text(text), to) => Value::parse(text, to)
             .map_err(|error| Error::Invalid(format!("{}; it cannot become {to}", error.reason)))?,
         (value, DataType::Text) => Value::Text(value.to_string()),

@@ -88,6 +88,19 @@ pub enum Function {
     Ln,
     /// The logarithm to base 10, a DOUBLE PRECISION.
     Log10,
+    /// The sine of an angle in radians, a DOUBLE PRECISION.
+    Sin,
+    /// The cosine of an angle in radians, a DOUBLE PRECISION.
+    Cos,
+    /// The angle of a sine from -1 to 1, in radians, a DOUBLE PRECISION.
+    Asin,
+    /// The angle of a cosine from -1 to 1, in radians, a DOUBLE PRECISION.
+    Acos,
+    /// An angle in degrees as radians, a DOUBLE PRECISION.
+    Radians,
+    /// `md5(text)`: the hash of its UTF-8 bytes, as 32 hexadecimal digits. For what other systems compute too; `Bucket` is the
+    /// faster and better spread one.
+    Md5,
     /// A time moved by an interval; a DATE becomes a TIMESTAMP.
     AddInterval(Interval),
     /// `lower(text)`, by Unicode's mapping.

@@ -201,6 +201,12 @@ fn unary(function: &Function, a: &Value) -> Result<Value> {
         Function::Ln | Function::Log10 if number <= 0.0 => return outside("the logarithm"),
         Function::Ln => number.ln(),
         Function::Log10 => number.log10(),
+        Function::Sin => number.sin(),
+        Function::Cos => number.cos(),
+        Function::Radians => number.to_radians(),
+        Function::Asin | Function::Acos if number.abs() > 1.0 => return outside("the angle"),
+        Function::Asin => number.asin(),
+        Function::Acos => number.acos(),
         other => return Err(wrong(other, std::slice::from_ref(a))),
     };
     finite(result, number.is_finite())

@@ -3,6 +3,7 @@
 use super::Function;
 use crate::value::Value;
 use crate::{Error, Result};
+use md5::{Digest, Md5};
 use std::borrow::Cow;
 
 /// Characters (not bytes).
@@ -20,6 +21,10 @@ pub(crate) fn changed<'t>(
     Some(Ok(match (function, rest) {
         (Function::Lower, []) => text.to_lowercase().into(),
         (Function::Upper, []) => text.to_uppercase().into(),
+        (Function::Md5, []) => {
+            let hash = Md5::digest(text.as_bytes());
+            hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        }
         (Function::Trim, []) => text.trim_matches(' ').into(),
         (Function::Substr, [Value::Integer(from)]) => part(text, *from, i64::MAX).into(),
         (Function::Substr, [Value::Integer(_), Value::Integer(..0)]) => {

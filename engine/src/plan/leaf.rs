@@ -6,7 +6,7 @@ use super::{Node, Others, Plan, Planner, combine, constant, takes};
 use crate::expr::clock::{self, Beside};
 use crate::index::fences;
 use crate::member::{self, Key};
-use crate::predicate::{CompareOp, Literal, Predicate, Related};
+use crate::predicate::{CompareOp, Literal, Predicate, Related, Tie};
 use crate::schema::{ColumnId, DataType};
 use crate::table::ColumnReader;
 use crate::value::Value;
@@ -136,6 +136,16 @@ impl Planner<'_, '_> {
                 self.leaf(ColumnId::LIVE, Test::Ordinals(members.iter().collect()), negated)
             }
             Predicate::Related(related) => self.related(related, negated),
+            Predicate::Derived(derived) if matches!(self.others, Others::Checked) => match derived.tie {
+                Tie::In { column, .. } => {
+                    self.reader(column)?;
+                    self.leaf(column, Test::Null, negated)
+                }
+                Tie::Truth { .. } => Ok(constant(negated)),
+            },
+            Predicate::Derived(_) => Err(Error::Invalid(
+                "what rows of other tables say is not planned, but resolved before".into(),
+            )),
             Predicate::Const(_)
             | Predicate::And(_)
             | Predicate::Or(_)

@@ -10,7 +10,9 @@
 
 mod numbers;
 mod read;
+mod read_rows;
 mod write;
+mod write_rows;
 
 use crate::Result;
 use crate::predicate::Predicate;
@@ -22,7 +24,7 @@ use write::Writer;
 /// The version of the encoding.
 pub const PREDICATE_VERSION: u16 = 1;
 
-/// Tags of predicates and expressions for leaves about child tables; only the first is used, of predicates.
+/// Tags of predicates and expressions for leaves about child tables; only the first two are used, of predicates.
 pub const RESERVED: RangeInclusive<u16> = 0x0100..=0x01ff;
 
 /// The bytes of a predicate.

@@ -1,6 +1,6 @@
 //! What a predicate needs: without it, the predicate cannot be asked.
 
-use super::{AudienceId, Predicate, Related};
+use super::{AudienceId, Derived, Predicate, Related, Tie};
 use crate::schema::{ColumnId, TableId};
 
 /// Something that a predicate names.
@@ -32,6 +32,7 @@ impl Predicate {
             Predicate::Holds(expr) => expr.for_each_column(&mut |column| hear(Dependency::Column(column))),
             Predicate::Audience(audience) => hear(Dependency::Audience(*audience)),
             Predicate::Related(related) => related.for_each_dependency(hear),
+            Predicate::Derived(derived) => derived.for_each_dependency(hear),
         }
     }
 }
@@ -57,6 +58,27 @@ impl Related {
                 }
             }
         }
+    }
+}
+
+impl Derived {
+    /// As [`Related::for_each_dependency`].
+    fn for_each_dependency(&self, hear: &mut dyn FnMut(Dependency)) {
+        if let Tie::In { column, .. } = self.tie {
+            hear(Dependency::Column(column));
+        }
+        self.rows.for_each_scan(&mut |scan| {
+            let mut elsewhere = |dependency| match dependency {
+                Dependency::Column(column) => hear(Dependency::ColumnOf(scan.table, column)),
+                dependency => hear(dependency),
+            };
+            let columns = scan.columns.iter().map(|(column, _)| *column);
+            columns
+                .filter(|column| *column != ColumnId::LIVE)
+                .for_each(|column| elsewhere(Dependency::Column(column)));
+            let elsewhere: &mut dyn FnMut(Dependency) = &mut elsewhere;
+            scan.condition.for_each_dependency(&mut |dependency| elsewhere(dependency));
+        });
     }
 }
 

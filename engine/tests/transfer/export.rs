@@ -217,6 +217,7 @@ fn members_are_portable_and_described() {
         ordinal_epoch: 2,
         references: Vec::new(),
         owner: None,
+        summaries: Vec::new(),
         next_column: ColumnId(2),
     };
     let members = Members {

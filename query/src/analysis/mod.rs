@@ -5,6 +5,7 @@ mod compare;
 mod explain;
 pub(crate) mod grammar;
 mod render;
+mod render_rows;
 
 pub(crate) use compare::{overlap, profile};
 pub(crate) use explain::explain;

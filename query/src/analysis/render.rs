@@ -98,6 +98,7 @@ impl Renderer<'_> {
                 None => format!("in_audience(#{})", id.0),
             },
             Predicate::Related(related) => self.related(related),
+            Predicate::Derived(derived) => self.derived(derived),
             Predicate::Members(members) => format!("<{} chosen members>", members.len()),
         }
     }
@@ -174,7 +175,7 @@ impl Renderer<'_> {
         (a == b).then(shown)
     }
 
-    fn column(&self, id: ColumnId) -> String {
+    pub(super) fn column(&self, id: ColumnId) -> String {
         if !self.slots.is_empty() {
             let slot = id.0.checked_sub(slot_id(0).0).and_then(|at| self.slots.get(at as usize));
             return slot.cloned().unwrap_or_else(|| "NULL".to_owned());
@@ -275,7 +276,7 @@ impl Renderer<'_> {
 }
 
 /// A name, in quotes where it needs them.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
         return name.to_owned();
     }
@@ -354,7 +355,7 @@ fn signed(by: &Interval) -> String {
     }
 }
 
-fn interval(interval: &Interval) -> String {
+pub(super) fn interval(interval: &Interval) -> String {
     let mut parts = Vec::new();
     for (number, unit) in [(i64::from(interval.months), "months"), (i64::from(interval.days), "days")] {
         if number != 0 {
@@ -371,7 +372,7 @@ fn interval(interval: &Interval) -> String {
     format!("INTERVAL '{}'", parts.join(" "))
 }
 
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

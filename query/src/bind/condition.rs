@@ -33,6 +33,26 @@ impl<'a> Names<'a> {
     /// A condition without AND, OR and NOT. Apart from them, so that nesting costs a small frame a level.
     #[inline(never)]
     fn leaf(&self, condition: &Condition) -> Result<Predicate> {
+        let of_values = matches!(condition, Condition::Exists { .. })
+            || condition.any_term(&mut |term| matches!(term.kind, TermKind::Select(_)));
+        let of_column = matches!(
+            condition,
+            Condition::InSelect { left: Term { kind: TermKind::Column(_), .. }, .. } if !of_values
+        );
+        let relational =
+            (of_values || !of_column) && condition.any_select(&mut |select| select.is_relational());
+        if relational {
+            return self.derived(condition);
+        }
+        let simple = self.simple_leaf(condition);
+        if !condition.any_select(&mut |_| true) {
+            return simple;
+        }
+        self.context.either(simple, || self.derived(condition))
+    }
+
+    /// [`Self::leaf`] that indexes and groups of one table answer.
+    fn simple_leaf(&self, condition: &Condition) -> Result<Predicate> {
         if condition.any_term(&mut |term| matches!(term.kind, TermKind::Select(_))) {
             return self.related(condition);
         }
@@ -93,7 +113,11 @@ impl<'a> Names<'a> {
                 return Err(type_error(term.span, "expected a condition, found an array"));
             }
             TermKind::Condition(condition) => return self.predicate(condition),
-            TermKind::Call(..) | TermKind::Aggregate(_) | TermKind::Select(_) => {
+            TermKind::Call(..)
+            | TermKind::Aggregate(_)
+            | TermKind::RowAggregate(_)
+            | TermKind::Window(_)
+            | TermKind::Select(_) => {
                 return Ok(Predicate::Holds(self.boolean(term, &mut Plain, 0)?));
             }
             TermKind::Constant(constant) => constant,
@@ -176,11 +200,19 @@ impl<'a> Names<'a> {
         {
             return Ok(related);
         }
+        if let Some(members) = plan.made().filter(|_| exact).and_then(|made| made.members(column.id)) {
+            return Ok(members);
+        }
         if self.context.kept.is_some() {
             let message = "the values of a SELECT would be kept as they are now";
-            return Err(Error::unsupported(span, message).advise(
+            let refused = Error::unsupported(span, message).advise(
                 "select this table's keys, name an audience with in_audience('…'), or make a STATIC AUDIENCE",
-            ));
+            );
+            return self.context.either(Err(refused), || {
+                let made = super::rows_of(select, &self.context)?;
+                let members = made.members(column.id).filter(|_| exact);
+                members.ok_or_else(|| Error::unsupported(span, "values of another type"))
+            });
         }
         let rows = plan.run(self.context.snapshot, self.context.cancel)?;
         let mut literals = Vec::new();

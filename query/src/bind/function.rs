@@ -13,16 +13,19 @@ use std::sync::Arc;
 /// Every function of the language, by name, with what it takes: for messages, help and completion.
 pub const FUNCTIONS: &[(&str, &str)] = &[
     ("abs", "abs(number)"),
+    ("acos", "acos(number)"),
     ("age_in_years", "age_in_years(birth [, at])"),
     ("array_append", "array_append(tags, tag)"),
     ("array_cat", "array_cat(tags, tags)"),
     ("array_prepend", "array_prepend(tag, tags)"),
     ("array_remove", "array_remove(tags, tag)"),
+    ("asin", "asin(number)"),
     ("bucket", "bucket(key, 'salt', buckets)"),
     ("cardinality", "cardinality(tags)"),
     ("ceil", "ceil(number)"),
     ("coalesce", "coalesce(value, …)"),
     ("concat", "concat(text, …)"),
+    ("cos", "cos(radians)"),
     ("date_part", "date_part('field', time)"),
     ("date_trunc", "date_trunc('unit', time)"),
     ("days_to_birthday", "days_to_birthday(birth [, at])"),
@@ -34,11 +37,14 @@ pub const FUNCTIONS: &[(&str, &str)] = &[
     ("ln", "ln(number)"),
     ("log10", "log10(number)"),
     ("lower", "lower(text)"),
+    ("md5", "md5(text)"),
     ("mod", "mod(number, number)"),
     ("nullif", "nullif(value, value)"),
     ("power", "power(number, number)"),
+    ("radians", "radians(degrees)"),
     ("replace", "replace(text, from, to)"),
     ("round", "round(number [, digits])"),
+    ("sin", "sin(radians)"),
     ("split_part", "split_part(text, separator, n)"),
     ("sqrt", "sqrt(number)"),
     ("substr", "substr(text, from [, characters])"),
@@ -182,12 +188,18 @@ pub(super) fn call(names: &Names<'_>, name: &str, arguments: Vec<Typed>, span: S
             };
             give(Function::Round, vec![number.expr, whole(digits)?], data_type)
         }
-        "sqrt" | "ln" | "log10" => {
+        "md5" => give(Function::Md5, vec![text(next()?)?], DataType::Text),
+        "sqrt" | "ln" | "log10" | "sin" | "cos" | "asin" | "acos" | "radians" => {
             let number = next()?;
             names.number(&number)?;
             let function = match name {
                 "sqrt" => Function::Sqrt,
                 "ln" => Function::Ln,
+                "sin" => Function::Sin,
+                "cos" => Function::Cos,
+                "asin" => Function::Asin,
+                "acos" => Function::Acos,
+                "radians" => Function::Radians,
                 _ => Function::Log10,
             };
             give(function, vec![number.expr], DataType::Double)

@@ -10,6 +10,7 @@
 //! | `source` | of FROM: a table, the columns that can be named, the members that are meant |
 //! | `condition` | of a condition: a [`Predicate`], from leaves that indexes answer where it can |
 //! | `related` | of a condition about the rows of another table that belong to a member: a [`Predicate`] |
+//! | `rows` | of a SELECT of more than one table, or with windows: a tree of steps over rows |
 //! | `truth` | of a condition that is computed: a BOOLEAN expression |
 //! | `value` | of any value: a typed [`muster_engine::Expr`] |
 //! | `function` | of a function's name: what the engine calls it, and its type |
@@ -21,12 +22,14 @@ mod condition;
 mod function;
 mod literal;
 mod related;
+mod rows;
 mod source;
 mod truth;
 mod value;
 
 pub(crate) use assign::Excluded;
 pub use function::FUNCTIONS;
+pub(crate) use rows::{Made, select as rows_of};
 pub(crate) use source::{Source, not_a_set};
 pub(crate) use value::{Plain, Scope, Typed};
 
@@ -40,6 +43,7 @@ use muster_engine::{Cancel, Snapshot};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a statement is bound in.
 #[derive(Clone, Copy)]
@@ -50,6 +54,27 @@ pub(crate) struct Context<'a> {
     pub(crate) zone: Option<&'a Zone>,
     /// Where what is bound is kept, to be asked later: collects the views that it names.
     pub(crate) kept: Option<&'a RefCell<BTreeSet<ViewId>>>,
+    /// How often a part of the statement was bound a second way.
+    pub(crate) second_ways: &'a AtomicUsize,
+}
+
+/// The most parts of a statement that are bound a second way: within each other they would double the work again and again.
+const SECOND_WAYS_MAX: usize = 64;
+
+impl Context<'_> {
+    /// `first`, or `second` where the first way has no form for it and there were not too many of them. Of two refusals the
+    /// first is told.
+    pub(crate) fn either<T>(&self, first: Result<T>, second: impl FnOnce() -> Result<T>) -> Result<T> {
+        match first {
+            Err(refused) if refused.is_unsupported() => {
+                if self.second_ways.fetch_add(1, Ordering::Relaxed) >= SECOND_WAYS_MAX {
+                    return Err(refused);
+                }
+                second().map_err(|_| refused)
+            }
+            bound => bound,
+        }
+    }
 }
 
 /// A time zone under its IANA name.

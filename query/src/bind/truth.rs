@@ -40,6 +40,9 @@ impl Names<'_> {
     /// A condition without AND, OR and NOT. Apart from them, so that nesting costs a small frame a level.
     #[inline(never)]
     fn truth_of_leaf(&self, condition: &Condition, scope: &mut dyn Scope, depth: usize) -> Result<Expr> {
+        if let Some(known) = scope.take_condition(self, condition)? {
+            return Ok(known);
+        }
         let mut value = |term: &Term| self.value_at(term, scope, depth + 1);
         Ok(match condition {
             Condition::And(_) | Condition::Or(_) | Condition::Not(_) => {

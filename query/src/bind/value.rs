@@ -4,7 +4,7 @@ use super::literal;
 use super::{Names, function, type_error};
 use crate::constant::{Operator, as_double, describe, is_number};
 use crate::error::{Error, QueryErrorKind, Result, Span};
-use crate::statement::{Call, Constant, Term, TermKind};
+use crate::statement::{Call, Condition, Constant, Term, TermKind};
 use muster_engine::expr::{Compiled, Expr, Function, time};
 use muster_engine::predicate::{Interval, Literal};
 use muster_engine::schema::DataType;
@@ -37,7 +37,7 @@ impl Typed {
     }
 
     /// True of an INTERVAL, which is a constant.
-    fn interval(&self) -> Option<Interval> {
+    pub(super) fn interval(&self) -> Option<Interval> {
         if let Some(Constant::Interval(interval)) = &self.constant { Some(*interval) } else { None }
     }
 
@@ -77,6 +77,12 @@ pub(crate) trait Scope {
     /// Takes a term as something that is there already: an aggregate, a column that is grouped by. `None` leaves it to be
     /// bound from its parts.
     fn take(&mut self, names: &Names<'_>, term: &Term) -> Result<Option<Typed>>;
+
+    /// Takes a condition without AND, OR and NOT as a value that is there already.
+    fn take_condition(&mut self, names: &Names<'_>, condition: &Condition) -> Result<Option<Expr>> {
+        let _ = (names, condition);
+        Ok(None)
+    }
 }
 
 /// Columns and nothing else.
@@ -123,7 +129,11 @@ impl Names<'_> {
                 let tags = Value::tags(literal::tags_of_array(term)?);
                 Ok(self.constant(Constant::Value(tags), span))
             }
-            TermKind::Aggregate(_) => Err(type_error(span, "an aggregate cannot stand here")),
+            TermKind::Aggregate(_) | TermKind::RowAggregate(_) => {
+                Err(type_error(span, "an aggregate cannot stand here"))
+            }
+            TermKind::Window(_) => Err(type_error(span, "a window function cannot stand here")
+                .advise("write it in the select list of a SELECT after FROM, and ask of that")),
             TermKind::Select(_) => Err(Error::unsupported(span, "a SELECT is no value here")
                 .advise("it can be compared in WHERE, joined by AND, OR and NOT")),
             TermKind::Call(call, terms) => {

@@ -7,7 +7,8 @@ use crate::bind::{Context, Names, Plain, Scope, Source, Typed};
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::outcome::OutcomeColumn;
 use crate::statement::{
-    AggregateCall, Call, ColumnName, Condition, Item, Key, Name, Order, Term, TermKind, aggregate_name,
+    AggregateCall, Call, ColumnName, Condition, Item, Key, Name, Order, Term, TermKind, Windowed,
+    aggregate_name,
 };
 use muster_engine::Predicate;
 use muster_engine::exec::FoldFunction;
@@ -90,10 +91,15 @@ fn entries<'s>(items: &'s [Item], names: &Names<'_>) -> Result<Vec<Entry<'s>>> {
 }
 
 /// The name of a value without one, as PostgreSQL gives it.
-fn name_of(term: &Term) -> String {
+pub(crate) fn name_of(term: &Term) -> String {
     match &term.kind {
         TermKind::Column(name) => name.name.text.clone(),
         TermKind::Aggregate(call) => aggregate_name(call.function).to_owned(),
+        TermKind::RowAggregate(call) => call.name.text().to_owned(),
+        TermKind::Window(window) => match &window.call {
+            Windowed::Function(name, _) => name.clone(),
+            Windowed::Aggregate(call) => aggregate_name(call.function).to_owned(),
+        },
         TermKind::Call(Call::Function(name), _) => name.clone(),
         TermKind::Call(Call::Case, _) => "case".to_owned(),
         TermKind::Call(Call::Extract, _) => "extract".to_owned(),
@@ -105,7 +111,7 @@ fn name_of(term: &Term) -> String {
 
 /// True where a value aggregates.
 pub(crate) fn has_aggregate(term: &Term) -> bool {
-    term.any(&mut |term| matches!(term.kind, TermKind::Aggregate(_)))
+    term.any(&mut |term| matches!(term.kind, TermKind::Aggregate(_) | TermKind::RowAggregate(_)))
 }
 
 struct Binder<'a, 's> {
@@ -376,7 +382,7 @@ impl Scope for Grouped<'_> {
 }
 
 /// The type of an aggregate's answer; an argument that it does not take is refused.
-fn aggregate_type(function: FoldFunction, argument: &Typed, term: &Term) -> Result<DataType> {
+pub(crate) fn aggregate_type(function: FoldFunction, argument: &Typed, term: &Term) -> Result<DataType> {
     let data_type = argument.known_type();
     let refuse = |takes: &str| {
         let what = match &term.kind {

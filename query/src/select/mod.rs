@@ -14,12 +14,12 @@ mod groups;
 mod rows;
 
 use crate::analysis::Renderer;
-use crate::bind::{Context, Source};
+use crate::bind::{Context, Made, Source, rows_of};
 use crate::error::{Error, Result, Span};
 use crate::outcome::{Outcome, OutcomeColumn};
 use crate::statement::Select;
 use bound::Bound;
-pub(crate) use bound::has_aggregate;
+pub(crate) use bound::{aggregate_type, has_aggregate, name_of};
 use muster_engine::catalog::ViewId;
 use muster_engine::exec::{Count, Members, Scope, Sink, Stats, evaluate, resolve};
 use muster_engine::expr::Expr;
@@ -31,6 +31,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// A SELECT with its names resolved.
 pub(crate) struct Plan {
@@ -46,6 +47,8 @@ enum Shape {
     Count,
     Groups(groups::Groups),
     Rows(rows::Rows),
+    /// What is made of rows of tables, whatever the predicate says.
+    Made(Box<Made>),
 }
 
 /// How rows are ordered by one value.
@@ -57,7 +60,29 @@ pub(crate) struct Direction {
 
 /// Resolves the names of a SELECT.
 pub(crate) fn plan(select: Select, context: &Context<'_>) -> Result<Plan> {
-    let source = Source::resolve(select.from, context)?;
+    if select.is_relational() {
+        return made(&select, context);
+    }
+    // What is more than a condition and groups may still be made of rows.
+    context.either(plain(&select, context), || made(&select, context))
+}
+
+/// A SELECT as steps over rows.
+fn made(select: &Select, context: &Context<'_>) -> Result<Plan> {
+    let made = rows_of(select, context)?;
+    let mut first = None;
+    made.relation.for_each_scan(&mut |scan| first = first.or(Some(scan.table)));
+    let Some(table) = first else {
+        return Err(Error::unsupported(None, "a SELECT has a table after FROM"));
+    };
+    let source = Source::of_table(Arc::clone(context.snapshot.schema(table)?));
+    let (predicate, columns) = (Predicate::everyone(), made.columns.clone());
+    Ok(Plan { source, predicate, columns, shape: Shape::Made(Box::new(made)), limit: None, offset: 0 })
+}
+
+/// A SELECT of the members of one table.
+pub(crate) fn plain(select: &Select, context: &Context<'_>) -> Result<Plan> {
+    let source = Source::resolve(select.from.clone(), context)?;
     let clauses = bound::Clauses {
         distinct: select.distinct,
         items: &select.items,
@@ -78,8 +103,8 @@ pub(crate) fn plan(select: Select, context: &Context<'_>) -> Result<Plan> {
 
 /// [`plan`] of a SELECT that is kept as a definition, and the views that it names, anywhere.
 pub(crate) fn plan_kept(select: Select, context: &Context<'_>) -> Result<(Plan, BTreeSet<ViewId>)> {
-    let views = RefCell::default();
-    let plan = plan(select, &Context { kept: Some(&views), ..*context })?;
+    let (views, second_ways) = (RefCell::default(), AtomicUsize::new(0));
+    let plan = plan(select, &Context { kept: Some(&views), second_ways: &second_ways, ..*context })?;
     Ok((plan, views.into_inner()))
 }
 
@@ -111,6 +136,7 @@ impl Plan {
         };
         match &self.shape {
             Shape::Count => "count".to_owned(),
+            Shape::Made(_) => "rows made of rows".to_owned(),
             Shape::Groups(groups) if groups.keys.is_empty() => "aggregates".to_owned(),
             Shape::Groups(groups) => format!("groups by {}", shown(&mut groups.keys.iter())),
             Shape::Rows(rows) => match (rows.order().is_empty(), self.limit) {
@@ -134,6 +160,7 @@ impl Plan {
                 let row = vec![Value::Integer(count as i64); self.columns.len()];
                 (std::iter::repeat_n(row, window(1, offset, limit).len()).collect(), stats)
             }
+            Shape::Made(made) => made.run(snapshot, cancel)?,
             Shape::Groups(groups) => groups.run(&ask, offset, limit)?,
             Shape::Rows(rows) => {
                 let mut shown = Vec::new();
@@ -174,7 +201,7 @@ impl Plan {
         match &self.shape {
             Shape::Rows(_) if self.limit.is_none() && self.offset == 0 => Ok(ask.evaluate(&Members)?.0),
             Shape::Rows(rows) => Ok(rows.ordinals(&ask, self.offset, self.limit)?.0.into_iter().collect()),
-            Shape::Count | Shape::Groups(_) => Err(Error::unsupported(
+            Shape::Count | Shape::Groups(_) | Shape::Made(_) => Err(Error::unsupported(
                 None,
                 "an audience is all members of a condition, without aggregates and GROUP BY",
             )
@@ -246,10 +273,15 @@ impl Plan {
                 }
                 (*by, groups.aggregates.clone(), outputs.to_vec(), groups.having.clone())
             }
-            Shape::Count => return None,
+            Shape::Count | Shape::Made(_) => return None,
         };
         let (table, condition) = (self.source.schema.id, self.predicate.clone());
         Some(RowsByColumn { rows: RelatedRows { table, by, condition, aggregates }, outputs, having })
+    }
+
+    /// The rows that it is made of, where it is more than a condition and groups of one table.
+    pub(crate) fn made(&self) -> Option<&Made> {
+        if let Shape::Made(made) = &self.shape { Some(made) } else { None }
     }
 
     /// What can be selected from in turn: the members, and the columns that are shown.

@@ -371,7 +371,8 @@ fn looped<'b>(function: &Function, lanes: &[&Lane<'b>], count: usize) -> Option<
             | Function::Trim
             | Function::Substr
             | Function::Replace
-            | Function::SplitPart,
+            | Function::SplitPart
+            | Function::Md5,
             [Lane::Text(texts), rest @ ..],
         ) => {
             let constant = |lane: &&Lane<'_>| {

@@ -360,3 +360,30 @@ impl Sink for Fold {
         groups.collect()
     }
 }
+
+/// One aggregate of one group, for who finds its rows another way.
+pub(crate) struct Folding {
+    aggregate: Prepared,
+    state: State,
+}
+
+impl Folding {
+    pub(crate) fn new(function: FoldFunction, distinct: bool) -> Folding {
+        let aggregate = Prepared { function, argument: None, distinct };
+        Folding { aggregate, state: State::default() }
+    }
+
+    /// Takes a row of `count(*)`.
+    pub(crate) fn take_row(&mut self) {
+        self.state.count += 1;
+    }
+
+    /// Takes a value; NULLs are passed over.
+    pub(crate) fn take(&mut self, value: Value) -> Result<()> {
+        if value == Value::Null { Ok(()) } else { self.state.take(&self.aggregate, value) }
+    }
+
+    pub(crate) fn value(self) -> Result<Value> {
+        self.state.value(&self.aggregate)
+    }
+}

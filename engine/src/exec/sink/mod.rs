@@ -9,6 +9,7 @@ mod profile;
 mod simple;
 mod top;
 
+pub(crate) use fold::Folding;
 pub use fold::{Fold, FoldAggregate, FoldFunction, key_bytes};
 pub use groups::{Aggregate, Group, Groups};
 pub use profile::{PROFILE_VALUES_MAX, Profile};

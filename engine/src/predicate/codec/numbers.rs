@@ -19,6 +19,38 @@ pub(super) mod tag {
     pub const HOLDS: u16 = 11;
     pub const AUDIENCE: u16 = 12;
     pub const RELATED: u16 = 0x0100;
+    pub const DERIVED: u16 = 0x0101;
+
+    pub const ROWS_SCAN: u16 = 1;
+    pub const ROWS_FILTER: u16 = 2;
+    pub const ROWS_COMPUTE: u16 = 3;
+    pub const ROWS_JOIN: u16 = 4;
+    pub const ROWS_GROUP: u16 = 5;
+    pub const ROWS_WINDOW: u16 = 6;
+    pub const ROWS_SORT: u16 = 7;
+
+    pub const TIE_IN: u16 = 1;
+    pub const TIE_TRUTH: u16 = 2;
+
+    pub const JOIN_INNER: u16 = 1;
+    pub const JOIN_LEFT: u16 = 2;
+    pub const JOIN_SINGLE: u16 = 3;
+    pub const JOIN_MARK: u16 = 4;
+    pub const JOIN_IN: u16 = 5;
+
+    // Below stand those of FoldFunction.
+    pub const ROW_ARG_MIN: u16 = 16;
+    pub const ROW_ARG_MAX: u16 = 17;
+    pub const ROW_MEDIAN: u16 = 18;
+    pub const ROW_FUNNEL: u16 = 19;
+
+    // Below stand those of FoldFunction.
+    pub const WINDOW_ROW_NUMBER: u16 = 16;
+    pub const WINDOW_RANK: u16 = 17;
+    pub const WINDOW_DENSE_RANK: u16 = 18;
+    pub const WINDOW_NTILE: u16 = 19;
+    pub const WINDOW_LAG: u16 = 20;
+    pub const WINDOW_LEAD: u16 = 21;
 
     pub const EXPR_COLUMN: u16 = 1;
     pub const EXPR_LITERAL: u16 = 2;
@@ -124,7 +156,7 @@ functions!(
     Modulo = 11, Negate = 12, Abs = 13, Floor = 14, Ceil = 15, Round = 16, Lower = 18, Upper = 19, Length = 20,
     Substr = 21, Trim = 22, Concat = 23, Cardinality = 25, Years = 28, DaysToBirthday = 29, Coalesce = 33, NullIf = 34,
     Case = 35, Greatest = 36, Least = 37, In = 38, Power = 41, Sqrt = 42, Ln = 43, Log10 = 44, Replace = 45,
-    SplitPart = 46, AddTags = 47, RemoveTag = 48;
+    SplitPart = 46, AddTags = 47, RemoveTag = 48, Sin = 49, Cos = 50, Asin = 51, Acos = 52, Radians = 53, Md5 = 54;
     with_fields:
     Function::Compare(_) => 1,
     Function::AddInterval(_) => 17,

@@ -17,14 +17,16 @@ pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     /// The next byte.
     pub(super) at: usize,
-    depth: usize,
+    pub(super) depth: usize,
+    /// Steps of rows.
+    pub(super) steps: usize,
 }
 
 pub(super) type Read<T> = std::result::Result<T, CodecError>;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, at: 0, depth: 0 }
+        Reader { bytes, at: 0, depth: 0, steps: 0 }
     }
 
     pub(super) fn refuse(&self, at: usize, expected: &str, found: impl std::fmt::Display) -> CodecError {
@@ -41,7 +43,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn u8(&mut self) -> Read<u8> {
+    pub(super) fn u8(&mut self) -> Read<u8> {
         Ok(self.take::<1>()?[0])
     }
 
@@ -49,15 +51,15 @@ impl<'a> Reader<'a> {
         Ok(u16::from_le_bytes(self.take()?))
     }
 
-    fn u32(&mut self) -> Read<u32> {
+    pub(super) fn u32(&mut self) -> Read<u32> {
         Ok(u32::from_le_bytes(self.take()?))
     }
 
-    fn i64(&mut self) -> Read<i64> {
+    pub(super) fn i64(&mut self) -> Read<i64> {
         Ok(i64::from_le_bytes(self.take()?))
     }
 
-    fn boolean(&mut self) -> Read<bool> {
+    pub(super) fn boolean(&mut self) -> Read<bool> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -66,12 +68,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A number that `of` knows.
-    fn number<T>(&mut self, what: &str, of: impl Fn(u16) -> Option<T>) -> Read<T> {
+    pub(super) fn number<T>(&mut self, what: &str, of: impl Fn(u16) -> Option<T>) -> Read<T> {
         let number = self.u16()?;
         of(number).ok_or_else(|| self.refuse(self.at - 2, what, number))
     }
 
-    fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+    pub(super) fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
         let count = self.u32()? as usize;
         // Every element takes at least a byte.
         if count > self.bytes.len() - self.at {
@@ -95,7 +97,7 @@ impl<'a> Reader<'a> {
         Ok(text.to_owned())
     }
 
-    fn deeper(&mut self) -> Read<()> {
+    pub(super) fn deeper(&mut self) -> Read<()> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(self.refuse(self.at, &format!("at most {DEPTH_MAX} levels"), "one more"));
@@ -103,7 +105,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn column(&mut self) -> Read<ColumnId> {
+    pub(super) fn column(&mut self) -> Read<ColumnId> {
         self.u32().map(ColumnId)
     }
 
@@ -116,6 +118,7 @@ impl<'a> Reader<'a> {
             tag::NOT => Predicate::Not(Box::new(self.predicate()?)),
             tag::HOLDS => Predicate::Holds(self.expr()?),
             tag::RELATED => Predicate::Related(Arc::new(self.related()?)),
+            tag::DERIVED => Predicate::Derived(Arc::new(self.derived()?)),
             leaf => self.leaf(at, leaf)?,
         };
         self.depth -= 1;
@@ -126,13 +129,17 @@ impl<'a> Reader<'a> {
     fn related(&mut self) -> Read<Related> {
         let column = self.column()?;
         let is_in = self.boolean()?;
-        let certainly = match self.u8()? {
+        let certainly = self.certainly()?;
+        Ok(Related { column, is_in, certainly, rows: self.list(Self::related_rows)?, truth: self.expr()? })
+    }
+
+    pub(super) fn certainly(&mut self) -> Read<Option<bool>> {
+        Ok(match self.u8()? {
             0 => None,
             1 => Some(false),
             2 => Some(true),
             other => return Err(self.refuse(self.at - 1, "0, 1 or 2", other)),
-        };
-        Ok(Related { column, is_in, certainly, rows: self.list(Self::related_rows)?, truth: self.expr()? })
+        })
     }
 
     fn related_rows(&mut self) -> Read<RelatedRows> {
@@ -206,7 +213,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn expr(&mut self) -> Read<Expr> {
+    pub(super) fn expr(&mut self) -> Read<Expr> {
         self.deeper()?;
         let at = self.at;
         let expr = match self.u16()? {

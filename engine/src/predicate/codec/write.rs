@@ -16,7 +16,9 @@ use muster_storage::codec;
 #[derive(Default)]
 pub(super) struct Writer {
     pub(super) bytes: Vec<u8>,
-    depth: usize,
+    pub(super) depth: usize,
+    /// Steps of rows.
+    pub(super) steps: usize,
 }
 
 impl Writer {
@@ -24,15 +26,15 @@ impl Writer {
         self.bytes.extend_from_slice(&number.to_le_bytes());
     }
 
-    fn u32(&mut self, number: u32) {
+    pub(super) fn u32(&mut self, number: u32) {
         self.bytes.extend_from_slice(&number.to_le_bytes());
     }
 
-    fn i64(&mut self, number: i64) {
+    pub(super) fn i64(&mut self, number: i64) {
         self.bytes.extend_from_slice(&number.to_le_bytes());
     }
 
-    fn count(&mut self, count: usize) -> Result<()> {
+    pub(super) fn count(&mut self, count: usize) -> Result<()> {
         let count = u32::try_from(count)
             .map_err(|_| Error::Invalid("a stored condition has fewer than 2^32 terms".into()))?;
         self.u32(count);
@@ -50,7 +52,7 @@ impl Writer {
         texts.iter().try_for_each(|text| self.text(text))
     }
 
-    fn deeper(&mut self) -> Result<()> {
+    pub(super) fn deeper(&mut self) -> Result<()> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(Error::Invalid(format!("a stored condition is at most {DEPTH_MAX} levels deep")));
@@ -100,6 +102,7 @@ impl Writer {
                 self.u32(audience.0);
             }
             Predicate::Related(related) => self.related(related)?,
+            Predicate::Derived(derived) => self.derived(derived)?,
             Predicate::Members(_) => {
                 return Err(Error::Invalid(
                     "a list of members cannot be part of a stored condition; \
@@ -187,7 +190,7 @@ impl Writer {
         Ok(())
     }
 
-    fn expr(&mut self, expr: &Expr) -> Result<()> {
+    pub(super) fn expr(&mut self, expr: &Expr) -> Result<()> {
         self.deeper()?;
         match expr {
             Expr::Column(column) => self.column(tag::EXPR_COLUMN, *column),

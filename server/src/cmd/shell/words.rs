@@ -27,7 +27,7 @@ pub(super) const OPENINGS: [&str; 21] = [
 ];
 
 /// Words with a meaning of their own, sorted.
-pub(super) const KEYWORDS: [&str; 128] = [
+pub(super) const KEYWORDS: [&str; 133] = [
     "ABORT",
     "ADD",
     "ALL",
@@ -57,6 +57,7 @@ pub(super) const KEYWORDS: [&str; 128] = [
     "CONFLICT",
     "COPY",
     "CREATE",
+    "CROSS",
     "CSV",
     "CURRENT_DATE",
     "CURRENT_TIMESTAMP",
@@ -96,6 +97,7 @@ pub(super) const KEYWORDS: [&str; 128] = [
     "INTERVAL",
     "INTO",
     "IS",
+    "JOIN",
     "JSONL",
     "KEY",
     "LAST",
@@ -114,6 +116,7 @@ pub(super) const KEYWORDS: [&str; 128] = [
     "OVER",
     "OVERLAP",
     "PARQUET",
+    "PARTITION",
     "PRECISION",
     "PRIMARY",
     "PROFILE",
@@ -147,19 +150,40 @@ pub(super) const KEYWORDS: [&str; 128] = [
     "TRUE",
     "UNKNOWN",
     "UPDATE",
+    "USING",
     "VALUES",
     "VIEW",
     "VIEWS",
     "WEEK",
     "WHEN",
     "WHERE",
+    "WINDOW",
     "WITH",
     "YEAR",
     "ZONE",
 ];
 
 /// What has a parenthesis like a function, and a grammar of its own.
-const CALLS: [&str; 8] = ["avg(", "count(", "extract(", "in_audience(", "max(", "min(", "now()", "sum("];
+const CALLS: [&str; 18] = [
+    "arg_max(",
+    "arg_min(",
+    "avg(",
+    "count(",
+    "dense_rank(",
+    "extract(",
+    "in_audience(",
+    "lag(",
+    "lead(",
+    "max(",
+    "median(",
+    "min(",
+    "now()",
+    "ntile(",
+    "rank(",
+    "row_number(",
+    "sum(",
+    "window_funnel(",
+];
 
 /// Functions, aggregates and their kin, with the parenthesis that follows them.
 pub(super) fn functions() -> impl Iterator<Item = String> {

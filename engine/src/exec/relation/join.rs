@@ -1,0 +1,147 @@
+//! Rows of two sides that belong together: the right side by the bytes of its keys, then each left row in turn.
+
+use super::{Computed, RowSet, Run, bytes_of, is_true};
+use crate::predicate::{Join, JoinKind};
+use crate::schema::ColumnId;
+use crate::value::Value;
+use crate::{Error, Result};
+use hashbrown::HashMap;
+
+/// The right side of a join.
+struct Right<'a> {
+    rows: &'a RowSet,
+    /// Where its rows are, by their keys; `None` where there are no keys.
+    places: Option<HashMap<Vec<u8>, Vec<usize>>>,
+    /// True where a key of some row is NULL.
+    has_null: bool,
+}
+
+impl Run<'_> {
+    pub(super) fn join(&self, join: &Join, left: &RowSet, right: &RowSet) -> Result<RowSet> {
+        let lefts: Vec<_> = join.keys.iter().map(|(left, _)| left.clone()).collect();
+        let rights: Vec<_> = join.keys.iter().map(|(_, right)| right.clone()).collect();
+        let (lefts, rights) = (self.all_computed(&lefts, left)?, self.all_computed(&rights, right)?);
+        let both: Vec<ColumnId> = left.columns.iter().chain(&right.columns).copied().collect();
+        let now = self.snapshot.now_micros();
+        let condition = join.condition.as_ref().map(|expr| Computed::new(expr, &both, now)).transpose()?;
+        let mark = match join.kind {
+            JoinKind::Mark(mark) | JoinKind::In(mark) => Some(mark),
+            JoinKind::Inner | JoinKind::Left | JoinKind::Single => None,
+        };
+        if matches!(join.kind, JoinKind::In(_)) && (lefts.len() != 1 || condition.is_some()) {
+            return Err(Error::Invalid(
+                "IN compares one value and nothing else: this condition is damaged".into(),
+            ));
+        }
+        let columns = mark.map_or(both, |mark| left.columns.iter().copied().chain([mark]).collect());
+        let mut joined = RowSet::new(columns);
+        let side = self.right(right, &rights)?;
+        let mut looked = 0;
+        let mut bytes = Vec::new();
+        for at in 0..left.len() {
+            self.look(at)?;
+            let row = left.row(at);
+            let known = bytes_of(&lefts, row, &mut bytes)?.is_some();
+            let mut pairs = 0_usize;
+            let mut candidate = |other: usize| -> Result<bool> {
+                looked += 1;
+                self.look(looked)?;
+                let other = right.row(other);
+                if let Some(condition) = &condition
+                    && !is_true(&condition.of_pair(row, other)?)
+                {
+                    return Ok(false);
+                }
+                pairs += 1;
+                match join.kind {
+                    JoinKind::Single if pairs > 1 => Err(several()),
+                    JoinKind::Inner | JoinKind::Left | JoinKind::Single => {
+                        joined.push(row.iter().chain(other).cloned())?;
+                        Ok(false)
+                    }
+                    // One is enough.
+                    JoinKind::Mark(_) | JoinKind::In(_) => Ok(true),
+                }
+            };
+            if known {
+                side.for_each(&bytes, &mut candidate)?;
+            }
+            let found = pairs > 0;
+            match join.kind {
+                JoinKind::Inner => {}
+                JoinKind::Left | JoinKind::Single if found => {}
+                JoinKind::Left | JoinKind::Single => {
+                    let nulls = std::iter::repeat_n(Value::Null, right.columns.len());
+                    joined.push(row.iter().cloned().chain(nulls))?;
+                }
+                JoinKind::Mark(_) => joined.push(row.iter().cloned().chain([Value::Boolean(found)]))?,
+                JoinKind::In(_) => {
+                    let truth = side.is_in(known, found);
+                    joined.push(row.iter().cloned().chain([truth]))?;
+                }
+            }
+        }
+        Ok(joined)
+    }
+
+    fn right<'r>(&self, rows: &'r RowSet, keys: &[Computed]) -> Result<Right<'r>> {
+        if keys.is_empty() {
+            return Ok(Right { rows, places: None, has_null: false });
+        }
+        let (mut places, mut has_null) = (HashMap::<Vec<u8>, Vec<usize>>::new(), false);
+        let mut bytes = Vec::new();
+        for at in 0..rows.len() {
+            self.look(at)?;
+            if bytes_of(keys, rows.row(at), &mut bytes)?.is_none() {
+                has_null = true;
+                continue;
+            }
+            match places.get_mut(&bytes) {
+                Some(known) => known.push(at),
+                None => {
+                    places.insert(bytes.clone(), vec![at]);
+                }
+            }
+        }
+        Ok(Right { rows, places: Some(places), has_null })
+    }
+}
+
+impl Right<'_> {
+    /// Hears of rows with these keys until it has heard enough.
+    fn for_each(&self, keys: &[u8], hear: &mut dyn FnMut(usize) -> Result<bool>) -> Result<()> {
+        let some = match &self.places {
+            None => return self.all(hear),
+            Some(places) => places.get(keys).map_or(&[][..], Vec::as_slice),
+        };
+        for at in some {
+            if hear(*at)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn all(&self, hear: &mut dyn FnMut(usize) -> Result<bool>) -> Result<()> {
+        for at in 0..self.rows.len() {
+            if hear(at)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// SQL's IN: of nothing FALSE; a miss is unknown beside a NULL on either side.
+    fn is_in(&self, known: bool, found: bool) -> Value {
+        if found || self.rows.is_empty() {
+            return Value::Boolean(found);
+        }
+        if !known || self.has_null { Value::Null } else { Value::Boolean(false) }
+    }
+}
+
+fn several() -> Error {
+    Error::Invalid(
+        "a SELECT that is a value has more than one row; write an aggregate, or ORDER BY … LIMIT 1".into(),
+    )
+}

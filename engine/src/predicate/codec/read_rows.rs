@@ -1,0 +1,137 @@
+//! From bytes to rows that are made of rows.
+
+use super::numbers::{fold_of, tag};
+use super::read::{Read, Reader};
+use crate::expr::Expr;
+use crate::predicate::{
+    Derived, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
+    WindowCall, WindowFunction,
+};
+use crate::schema::{ColumnId, TableId};
+
+impl Reader<'_> {
+    #[inline(never)]
+    pub(super) fn derived(&mut self) -> Read<Derived> {
+        let certainly = self.certainly()?;
+        let at = self.at;
+        let (tie, first, second) = (self.u16()?, self.column()?, self.column()?);
+        let tie = match tie {
+            tag::TIE_IN => Tie::In { column: first, value: second },
+            tag::TIE_TRUTH => Tie::Truth { ordinal: first, truth: second },
+            other => return Err(self.refuse(at, "1 or 2, what rows say of members", other)),
+        };
+        Ok(Derived { rows: self.rows()?, tie, certainly })
+    }
+
+    fn rows(&mut self) -> Read<Relation> {
+        self.deeper()?;
+        self.steps += 1;
+        if self.steps > ROWS_DEPTH_MAX {
+            return Err(self.refuse(self.at, &format!("at most {ROWS_DEPTH_MAX} steps of rows"), "one more"));
+        }
+        let at = self.at;
+        let rows = match self.u16()? {
+            tag::ROWS_SCAN => Relation::Scan(self.scan()?),
+            tag::ROWS_FILTER => Relation::Filter { input: self.input()?, condition: self.expr()? },
+            tag::ROWS_COMPUTE => Relation::Compute { input: self.input()?, outputs: self.named()? },
+            tag::ROWS_JOIN => Relation::Join(Box::new(self.join()?)),
+            tag::ROWS_GROUP => Relation::Group {
+                input: self.input()?,
+                keys: self.named()?,
+                aggregates: self.list(Self::row_aggregate)?,
+            },
+            tag::ROWS_WINDOW => Relation::Window {
+                input: self.input()?,
+                partition: self.list(Self::expr)?,
+                order: self.list(Self::sort_key)?,
+                outputs: self.list(Self::window_call)?,
+            },
+            tag::ROWS_SORT => Relation::Sort {
+                input: self.input()?,
+                order: self.list(Self::sort_key)?,
+                offset: self.i64()? as u64,
+                limit: if self.boolean()? { Some(self.i64()? as u64) } else { None },
+            },
+            other => return Err(self.refuse(at, "the tag of rows", other)),
+        };
+        self.depth -= 1;
+        self.steps -= 1;
+        Ok(rows)
+    }
+
+    fn input(&mut self) -> Read<Box<Relation>> {
+        self.rows().map(Box::new)
+    }
+
+    fn scan(&mut self) -> Read<Scan> {
+        Ok(Scan {
+            table: TableId(self.u32()?),
+            condition: self.predicate()?,
+            columns: self.list(|reader| Ok((reader.column()?, reader.column()?)))?,
+        })
+    }
+
+    fn join(&mut self) -> Read<Join> {
+        let at = self.at;
+        let kind = match self.u16()? {
+            tag::JOIN_INNER => JoinKind::Inner,
+            tag::JOIN_LEFT => JoinKind::Left,
+            tag::JOIN_SINGLE => JoinKind::Single,
+            tag::JOIN_MARK => JoinKind::Mark(self.column()?),
+            tag::JOIN_IN => JoinKind::In(self.column()?),
+            other => return Err(self.refuse(at, "a kind of join", other)),
+        };
+        Ok(Join {
+            kind,
+            left: self.rows()?,
+            right: self.rows()?,
+            keys: self.list(|reader| Ok((reader.expr()?, reader.expr()?)))?,
+            condition: self.perhaps()?,
+        })
+    }
+
+    fn row_aggregate(&mut self) -> Read<(ColumnId, RowAggregate)> {
+        let (id, at) = (self.column()?, self.at);
+        let function = match self.u16()? {
+            tag::ROW_ARG_MIN => RowFunction::ArgMin,
+            tag::ROW_ARG_MAX => RowFunction::ArgMax,
+            tag::ROW_MEDIAN => RowFunction::Median,
+            tag::ROW_FUNNEL => RowFunction::Funnel { micros: self.i64()?, strict: self.boolean()? },
+            other => match fold_of(other) {
+                Some(function) => RowFunction::Fold(function),
+                None => return Err(self.refuse(at, "an aggregate of rows", other)),
+            },
+        };
+        let (arguments, distinct) = (self.list(Self::expr)?, self.boolean()?);
+        Ok((id, RowAggregate { function, arguments, distinct, filter: self.perhaps()? }))
+    }
+
+    fn window_call(&mut self) -> Read<(ColumnId, WindowCall)> {
+        let (id, at) = (self.column()?, self.at);
+        let function = match self.u16()? {
+            tag::WINDOW_ROW_NUMBER => WindowFunction::RowNumber,
+            tag::WINDOW_RANK => WindowFunction::Rank,
+            tag::WINDOW_DENSE_RANK => WindowFunction::DenseRank,
+            tag::WINDOW_NTILE => WindowFunction::Ntile(self.u32()?),
+            tag::WINDOW_LAG => WindowFunction::Lag(self.u32()?),
+            tag::WINDOW_LEAD => WindowFunction::Lead(self.u32()?),
+            other => match fold_of(other) {
+                Some(function) => WindowFunction::Fold(function),
+                None => return Err(self.refuse(at, "a window function", other)),
+            },
+        };
+        Ok((id, WindowCall { function, arguments: self.list(Self::expr)? }))
+    }
+
+    fn sort_key(&mut self) -> Read<SortKey> {
+        Ok(SortKey { value: self.expr()?, descending: self.boolean()?, nulls_first: self.boolean()? })
+    }
+
+    fn named(&mut self) -> Read<Vec<(ColumnId, Expr)>> {
+        self.list(|reader| Ok((reader.column()?, reader.expr()?)))
+    }
+
+    fn perhaps(&mut self) -> Read<Option<Expr>> {
+        if self.boolean()? { self.expr().map(Some) } else { Ok(None) }
+    }
+}
