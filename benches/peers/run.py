@@ -6,6 +6,7 @@
     run.py sets --work DIR                    OVERLAP of twenty tags and PROFILE of an audience, beside bitmaps and scans
     run.py plan --work DIR                    how long EXPLAIN takes: an upper bound of parsing, binding and planning
     run.py writes --parquet DIR --work DIR    the same upserts, each synced, on MusterDB, DuckDB and SQLite: members a second
+    run.py events --parquet DIR --work DIR    orders.parquet into all three beside the members, and questions about them
     run.py like --work DIR                    makes a text column of a million values for 100 M members, asks LIKE of it
 
 Needs `pip install duckdb chdb` and a release build of `muster` (or --muster PATH).
@@ -61,6 +62,38 @@ QUESTIONS = {
     "WHERE t01 AND channel='wechat' GROUP BY 1, 2",
     "top100": "SELECT id, spend_cents FROM members WHERE t03 AND city='city_000' "
     "ORDER BY spend_cents DESC, id LIMIT 100",
+}
+
+
+# Questions about orders: as `muster bench` asks them, and the peers' best form where it is another.
+HABITS = {
+    "ev_recent2": (
+        f"SELECT member_id FROM orders WHERE ordered_at >= {NOW} - INTERVAL '30' DAY GROUP BY member_id HAVING count(*) >= 2", 60),
+    "ev_sum90cat": (
+        f"SELECT member_id FROM orders WHERE ordered_at >= {NOW} - INTERVAL '90' DAY AND category = 3 "
+        "GROUP BY member_id HAVING sum(amount_cents) >= 20000", 30),
+    "ev_full": (
+        "SELECT member_id FROM orders GROUP BY member_id HAVING sum(amount_cents) >= 50000 AND count(*) >= 3", 1_000),
+}
+EVENTS = {
+    name: (f"SELECT count(*) FROM members WHERE id IN ({habit})", f"SELECT count(*) FROM ({habit})", target)
+    for name, (habit, target) in HABITS.items()
+}
+LAPSED = (
+    "SELECT count(*) FROM members WHERE id IN (SELECT member_id FROM orders) AND id NOT IN (SELECT member_id FROM orders "
+    f"WHERE ordered_at >= {NOW} - INTERVAL '180' DAY) AND t00"
+)
+CATEGORIES = (
+    "SELECT category, count(*), sum(amount_cents) FROM orders WHERE member_id IN (SELECT id FROM members "
+    "WHERE tier='gold' AND t00) GROUP BY category ORDER BY 2 DESC LIMIT 10"
+)
+EVENTS |= {"ev_lapsed": (LAPSED, LAPSED, 2_000), "ev_categories": (CATEGORIES, CATEGORIES, 15)}
+ORDERS = {
+    "duckdb": "CREATE TABLE orders AS SELECT * FROM '{parquet}'",
+    "clickhouse": "CREATE TABLE orders ENGINE = MergeTree ORDER BY (member_id, ordered_at) PARTITION BY toYYYYMM(ordered_at) AS "
+    "SELECT assumeNotNull(toUInt32(member_id)) member_id, assumeNotNull(ordered_at) ordered_at, assumeNotNull(amount_cents) "
+    "amount_cents, assumeNotNull(category) category, toLowCardinality(assumeNotNull(channel)) channel FROM file('{parquet}') "
+    "SETTINGS max_insert_threads = {threads}, max_partitions_per_insert_block = 1000",
 }
 
 
@@ -208,6 +241,19 @@ def child_ask(kind, work, sql):
         asked.run(sql)
         times.append(time.perf_counter() - started)
     return {"rows": rows, "median_millis": statistics.median(times) * 1e3}
+
+
+def child_orders(kind, work, parquet):
+    loaded = engine(kind, work, False)
+    before = (work / "duckdb.db").stat().st_size if kind == "duckdb" else 0
+    started = time.perf_counter()
+    loaded.run(ORDERS[kind].format(parquet=parquet, threads=os.cpu_count()))
+    if kind == "duckdb":
+        loaded.run("CHECKPOINT")
+        size = (work / "duckdb.db").stat().st_size - before
+    else:
+        size = loaded.bytes_of("orders")
+    return {"seconds": time.perf_counter() - started, "bytes": size}
 
 
 def child_cold(kind, work, sql):
@@ -373,6 +419,38 @@ def plan(arguments):
     muster = muster_binary(arguments.muster)
     for name, sql in QUESTIONS.items():
         print(f"{name}: {millis(muster_times(muster, arguments.work.resolve() / 'muster', 'EXPLAIN ' + sql)['median_millis'])}")
+
+
+def events(arguments):
+    work, muster = arguments.work.resolve(), muster_binary(arguments.muster)
+    parquet = (arguments.parquet / "orders.parquet").resolve()
+    tables = output_of(muster, "shell", str(work / "muster"), "--format", "csv", "-c", "SHOW TABLES")
+    if "orders" not in tables:
+        files = lambda: sum(file.stat().st_size for file in (work / "muster").iterdir())
+        before, started = files(), time.perf_counter()
+        output_of(muster, "import", str(work / "muster"), "orders", str(parquet),
+                  "--references", "member_id=members", "--sum", "amount_cents")
+        seconds = time.perf_counter() - started
+        print(f"orders into MusterDB: {seconds:.1f} s, {(files() - before) / 1e6:.0f} MB", flush=True)
+        for kind in ORDERS:
+            loaded = in_subprocess("orders", kind, str(work), str(parquet))
+            print(f"orders into {kind}: {loaded['seconds']:.1f} s, {loaded['bytes'] / 1e6:.0f} MB", flush=True)
+    print("| question | MusterDB | DuckDB | ClickHouse | of the faster | target |")
+    print("|---|--:|--:|--:|--:|--:|")
+    wrong = 0
+    for name, (sql, theirs, target) in EVENTS.items():
+        if arguments.only and name not in arguments.only:
+            continue
+        ours = muster_ask(muster, work / "muster", name, sql)
+        peers = [in_subprocess("ask", kind, str(work), theirs) for kind in ("duckdb", "clickhouse")]
+        fastest = min(peer["median_millis"] for peer in peers)
+        whole = lambda rows: [[int(float(value)) for value in row] for row in rows]
+        agree = all(whole(peer["rows"]) == whole(ours["rows"]) for peer in peers)
+        wrong += not agree
+        times = [ours["median_millis"], *(peer["median_millis"] for peer in peers)]
+        cells = [name, *map(millis, times), f"1/{fastest / ours['median_millis']:.0f}", f"1/{target}"]
+        print("| " + " | ".join(cells) + " |" + ("" if agree else " THE ANSWERS DIFFER"), flush=True)
+    return 1 if wrong else 0
 
 
 def like(arguments):
@@ -616,7 +694,7 @@ def verdict(name, mine, fastest):
 def main():
     if sys.argv[1:2] == ["child"]:
         verb, kind, work, *rest = json.loads(sys.argv[2])
-        job = {"load": child_load, "ask": child_ask, "cold": child_cold, "like": child_like, "write": child_write}[verb]
+        job = {"load": child_load, "ask": child_ask, "cold": child_cold, "like": child_like, "orders": child_orders, "write": child_write}[verb]
         print("\n" + json.dumps(job(kind, Path(work), *rest)))
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -632,13 +710,17 @@ def main():
     writing = commands.add_parser("writes", help="the same upserts on MusterDB, DuckDB and SQLite")
     writing.add_argument("--parquet", type=Path, required=True, help="the directory with members.parquet")
     writing.add_argument("--batches", type=int, default=300, help="upserts (default 300)")
-    for command in (loading, asking, setting, planning, liking, writing):
+    asking_events = commands.add_parser("events", help="questions about orders")
+    asking_events.add_argument("--parquet", type=Path, required=True, help="the directory with orders.parquet")
+    asking_events.add_argument("--only", action="append", choices=EVENTS, help="only this question; repeatable")
+    for command in (loading, asking, setting, planning, liking, writing, asking_events):
         command.add_argument("--work", type=Path, required=True, help="where the databases are")
         command.add_argument("--muster", help="the binary (default: target/release/muster, then PATH)")
     arguments = parser.parse_args()
     if arguments.command == "ask" and arguments.cold:
         return ask_cold(arguments)
-    return {"load": load, "ask": ask, "sets": sets, "plan": plan, "like": like, "writes": writes}[arguments.command](arguments) or 0
+    verbs = {"load": load, "ask": ask, "sets": sets, "plan": plan, "like": like, "writes": writes, "events": events}
+    return verbs[arguments.command](arguments) or 0
 
 
 if __name__ == "__main__":

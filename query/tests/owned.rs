@@ -236,6 +236,28 @@ fn check(session: &mut Session, model: &Model, asked: &[Asked]) -> Result<(), Te
             condition
         );
     }
+    check_rows(session, model)
+}
+
+/// Rows by their owners: the numbers of those whose owner is of a group, and of those that have another owner's key.
+fn check_rows(session: &mut Session, model: &Model) -> Result<(), TestCaseError> {
+    let listed = |id: i64| model.members.get(&id) == Some(&1);
+    let rows = |sql: &str, session: &mut Session| -> Vec<i64> {
+        let outcome = session.execute(sql).map_err(|error| error.render(sql)).unwrap();
+        outcome.rows().map(|row| row.get(0).unwrap()).collect()
+    };
+    let expected = |wanted: bool| -> Vec<i64> {
+        let of = |row: &Row| match row.whose {
+            None => !wanted && !model.members.values().any(|group| *group == 1),
+            Some(id) => listed(id) == wanted,
+        };
+        model.rows.iter().filter(|(_, row)| of(row)).map(|(number, _)| *number as i64).collect()
+    };
+    let list = "whose IN (SELECT id FROM members WHERE grp = 1)";
+    let sql = format!("SELECT n FROM rows WHERE {list} ORDER BY n");
+    prop_assert_eq!(rows(&sql, session), expected(true), "{}", sql);
+    let sql = format!("SELECT n FROM rows WHERE NOT {list} ORDER BY n");
+    prop_assert_eq!(rows(&sql, session), expected(false), "{}", sql);
     Ok(())
 }
 

@@ -37,7 +37,7 @@ struct Arguments {
 enum Command {
     Demo(cmd::demo::Arguments),
     Shell(cmd::shell::Arguments),
-    Import(cmd::import::Arguments),
+    Import(Box<cmd::import::Arguments>),
     Export(cmd::export::Arguments),
     Generate(cmd::generate::Arguments),
     Bench(cmd::bench::Arguments),

@@ -32,6 +32,31 @@ pub(crate) const QUESTIONS: [(&str, &str); 10] = [
     ),
 ];
 
+/// Questions about the orders of members, where the population has them: rows that belong to members, with the sum of amounts
+/// kept.
+pub(crate) const EVENTS: [(&str, &str); 5] = [
+    (
+        "ev_recent2",
+        "SELECT count(*) FROM members WHERE id IN (SELECT member_id FROM orders WHERE ordered_at >= TIMESTAMP '2026-11-01 00:00:00' - INTERVAL '30' DAY GROUP BY member_id HAVING count(*) >= 2)",
+    ),
+    (
+        "ev_sum90cat",
+        "SELECT count(*) FROM members WHERE id IN (SELECT member_id FROM orders WHERE ordered_at >= TIMESTAMP '2026-11-01 00:00:00' - INTERVAL '90' DAY AND category = 3 GROUP BY member_id HAVING sum(amount_cents) >= 20000)",
+    ),
+    (
+        "ev_lapsed",
+        "SELECT count(*) FROM members WHERE id IN (SELECT member_id FROM orders) AND id NOT IN (SELECT member_id FROM orders WHERE ordered_at >= TIMESTAMP '2026-11-01 00:00:00' - INTERVAL '180' DAY) AND t00",
+    ),
+    (
+        "ev_full",
+        "SELECT count(*) FROM members WHERE id IN (SELECT member_id FROM orders GROUP BY member_id HAVING sum(amount_cents) >= 50000 AND count(*) >= 3)",
+    ),
+    (
+        "ev_categories",
+        "SELECT category, count(*), sum(amount_cents) FROM orders WHERE member_id IN (SELECT id FROM members WHERE tier='gold' AND t00) GROUP BY category ORDER BY 2 DESC LIMIT 10",
+    ),
+];
+
 /// The same question for a population that keeps its tags in a TEXT[] column: `t07` becomes `'t07' = ANY(tags)`, or
 /// with Zipf tags `'tag_00007' = ANY(tags)`.
 pub(crate) fn with_tag_lists(question: &str, zipf: bool) -> String {

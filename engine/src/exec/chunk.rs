@@ -40,6 +40,8 @@ pub(super) struct Worker<'p, 'a> {
     pub(super) scratch: Scratch,
     /// For leaves that ask rows of other tables, once they were asked.
     pub(super) owned: HashMap<usize, OwnedWorker<'p, 'a>>,
+    /// The leaf and the chunk of owners that were asked for last, and the owners.
+    pub(super) owners: Option<(usize, u32, Box<Words>)>,
     pool: Vec<Box<Words>>,
 }
 
@@ -73,6 +75,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             code_sets: HashMap::new(),
             scratch: Scratch::default(),
             owned: HashMap::new(),
+            owners: None,
             pool: Vec::new(),
         }
     }
@@ -404,7 +407,9 @@ impl<'p, 'a> Worker<'p, 'a> {
         match &self.plan.leaves[*leaf].test {
             Test::True | Test::Null | Test::Never => true,
             Test::Tags(codes) | Test::Text { codes, .. } => codes.len() <= 1,
-            Test::Codes(_) | Test::Ordinals(_) | Test::Computed(_) | Test::Rows(_) => false,
+            Test::Codes(_) | Test::Ordinals(_) | Test::Computed(_) | Test::Rows(_) | Test::InOwners(_) => {
+                false
+            }
         }
     }
 

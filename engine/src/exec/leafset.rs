@@ -4,7 +4,7 @@ use super::chunk::{Answer, Worker};
 use super::clause::{Clause, words_of};
 use super::codeset::CodeSet;
 use super::compute::{self, Inputs};
-use super::owned::OwnedWorker;
+use super::owned::{OwnedWorker, write_in_owners};
 use crate::Result;
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
@@ -53,7 +53,12 @@ impl<'a> Worker<'_, 'a> {
                     reader.prefetch(chunk + 1, SectionKind::Values, 1);
                     continue;
                 }
-                Test::Null | Test::Ordinals(_) | Test::Never | Test::Computed(_) | Test::Rows(_) => continue,
+                Test::Null
+                | Test::Ordinals(_)
+                | Test::Never
+                | Test::Computed(_)
+                | Test::Rows(_)
+                | Test::InOwners(_) => continue,
             };
             prefetch_rows(reader, codes, chunk + 2, chunk + 3);
             if let Some(sets) = reader.known_sets(chunk + 1) {
@@ -202,6 +207,19 @@ impl<'a> Worker<'_, 'a> {
                     .enumerate()
                     .for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
                 self.stats.bytes += bytes;
+                let cardinality = kernel::cardinality(&words);
+                clause.add_answer(Answer::Words(words, cardinality), self);
+                Ok(cardinality)
+            }
+            Test::InOwners(place) => {
+                let mut words = self.buffer();
+                write_in_owners(&plan.in_owners[*place], (*place, chunk), &mut self.owners, &mut words)?;
+                let rows = plan.table.chunk_rows(chunk);
+                words
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
+                self.stats.bytes += 2 * rows as u64;
                 let cardinality = kernel::cardinality(&words);
                 clause.add_answer(Answer::Words(words, cardinality), self);
                 Ok(cardinality)

@@ -133,6 +133,19 @@ pub fn evaluate<S: Sink>(
     evaluate_resolved(snapshot, table, resolved, scope, cancel, sink, 0)
 }
 
+/// The members that satisfy a predicate, asked so many tables away from the question.
+pub(crate) fn members_of(
+    snapshot: &Snapshot,
+    table: TableId,
+    predicate: &Predicate,
+    cancel: &Cancel,
+    tables: usize,
+) -> Result<RoaringBitmap> {
+    let resolved = resolve_at(snapshot, table, predicate, cancel, tables)?;
+    let scope = Scope::default();
+    Ok(evaluate_resolved(snapshot, table, resolved, &scope, cancel, &Members, tables)?.0)
+}
+
 /// [`evaluate`] of what [`resolve`] made, so many tables away from the question.
 fn evaluate_resolved<S: Sink>(
     snapshot: &Snapshot,

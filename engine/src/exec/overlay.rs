@@ -100,7 +100,7 @@ impl<'a> Worker<'_, 'a> {
     #[inline]
     pub(super) fn is_overlaid(&self, leaf: usize, chunk: u32) -> bool {
         let leaf = &self.plan.leaves[leaf];
-        !matches!(leaf.test, Test::Ordinals(_) | Test::Computed(_) | Test::Rows(_))
+        !matches!(leaf.test, Test::Ordinals(_) | Test::Computed(_) | Test::Rows(_) | Test::InOwners(_))
             && self.plan.reader(leaf).is_changed(chunk)
     }
 

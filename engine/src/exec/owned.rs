@@ -8,13 +8,14 @@
 
 use super::chunk::{Answer, Worker};
 use crate::Result;
-use crate::index::owners::{OwnersRef, Run};
+use crate::index::owners::{NOBODYS, OwnersRef, Run};
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
-use crate::plan::{Aggregates, Check, Lane, Makes, Node, Owned, Pass, RowTest, Slot};
+use crate::plan::{Aggregates, Check, InOwners, Lane, Makes, Node, Owned, Pass, RowTest, Slot};
 use crate::predicate::Truth;
 use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
+use roaring::RoaringBitmap;
 use std::ops::Range;
 
 /// Below so many rows of a chunk of owners, those that have one are gone through rather than all owners.
@@ -608,6 +609,58 @@ impl<C: Counter> LaneState<C> {
             Makes::Count => 0,
         };
     }
+}
+
+/// Writes the rows of a chunk whose owners are some members, or those that have an owner's key and are not; `known` holds the
+/// members of the chunk of owners that was asked for last.
+pub(super) fn write_in_owners(
+    asked: &InOwners<'_>,
+    (place, chunk): (usize, u32),
+    known: &mut Option<(usize, u32, Box<Words>)>,
+    out: &mut Words,
+) -> Result<()> {
+    out.fill(0);
+    if let Some(stored) = asked.ordinals.owners(chunk)? {
+        let mut runs = stored.runs.iter().peekable();
+        while let Some(run) = runs.next().filter(|run| run.owners != NOBODYS) {
+            let end = runs.peek().map_or(stored.halves.len(), |next| next.start as usize);
+            if known.as_ref().is_none_or(|known| (known.0, known.1) != (place, run.owners)) {
+                *known = Some((place, run.owners, members_in(&asked.members, run.owners)));
+            }
+            let Some((_, _, members)) = known else { continue };
+            for row in run.start as usize..end {
+                out[row / 64] |= u64::from(kernel::has(members, stored.halves[row])) << (row % 64);
+            }
+        }
+    }
+    if let Some(excluded) = asked.strays.excluded(chunk) {
+        out.iter_mut().zip(excluded).for_each(|(word, excluded)| *word &= !excluded);
+    }
+    let strays = asked.strays.owned();
+    let from = strays.partition_point(|(row, _)| row >> 16 < chunk);
+    for (row, owner) in strays[from..].iter().take_while(|(row, _)| row >> 16 == chunk) {
+        let bit = u64::from(asked.members.contains(*owner)) << (row % 64);
+        out[(row & 0xffff) as usize / 64] |= bit;
+    }
+    if !asked.wanted {
+        let mut nulls = super::words_of(asked.whose.nulls(chunk)?);
+        let mut marks = Vec::new();
+        for patch in asked.whose.changes(chunk)? {
+            patch.new.mark_nulls(false, &mut marks);
+            super::put(&mut nulls, patch.rows, &marks);
+        }
+        out.iter_mut().zip(&nulls).for_each(|(word, null)| *word = !(*word | null));
+    }
+    Ok(())
+}
+
+/// The members of one chunk.
+fn members_in(members: &RoaringBitmap, chunk: u32) -> Box<Words> {
+    let mut words = Box::new([0; BITSET_WORDS]);
+    for member in members.range(chunk << 16..=chunk << 16 | 0xffff) {
+        words[(member & 0xffff) as usize / 64] |= 1 << (member % 64);
+    }
+    words
 }
 
 impl RowTest<'_> {

@@ -10,7 +10,7 @@ use crate::audience::expand::{too_deep, unknown, with_leaves};
 use crate::audience::truth::certainly;
 use crate::control::Cancel;
 use crate::expr::{Compiled, Expr};
-use crate::plan::{DEPTH_MAX, takes};
+use crate::plan::{DEPTH_MAX, asks_owners, takes};
 use crate::predicate::{AudienceId, Derived, Literal, Predicate, Related, RelatedRows, Tie, Truth, slot_id};
 use crate::schema::{ColumnId, TableId};
 use crate::value::Value;
@@ -58,7 +58,11 @@ pub(crate) fn resolve_at<'p>(
     let expanded = narrowed(snapshot.expand(table, predicate)?);
     let resolved = with_leaves(&expanded, 0, &mut |leaf, _| {
         let (known, known_certainly) = match leaf {
-            Predicate::Related(related) if takes(snapshot, table, related) => return Ok(leaf.clone()),
+            Predicate::Related(related)
+                if takes(snapshot, table, related) || asks_owners(snapshot, table, related) =>
+            {
+                return Ok(leaf.clone());
+            }
             Predicate::Related(related) => (resolver.related(related)?, related.certainly),
             Predicate::Derived(derived) => (resolver.derived(derived)?, derived.certainly),
             leaf => return Ok(leaf.clone()),

@@ -2,7 +2,7 @@
 
 use super::cut::cut;
 use super::holds::ComputedTest;
-use super::{Node, Others, Plan, Planner, combine, constant, takes};
+use super::{Node, Others, Plan, Planner, asks_owners, combine, constant, takes};
 use crate::expr::clock::{self, Beside};
 use crate::index::fences;
 use crate::member::{self, Key};
@@ -51,6 +51,8 @@ pub enum Test {
     Computed(ComputedTest),
     /// Rows of other tables say so: the place in [`Plan::owned`]. Never unknown: the outcome that is wanted is part of it.
     Rows(usize),
+    /// The owner of the row is one of some members: the place in [`Plan::in_owners`]. Never unknown, likewise.
+    InOwners(usize),
 }
 
 /// What text matches, byte by byte.
@@ -163,6 +165,17 @@ impl Planner<'_, '_> {
             Others::Checked => {
                 self.reader(related.column)?;
                 self.leaf(related.column, Test::Null, negated)
+            }
+            Others::Of(asking, table) if asks_owners(asking.snapshot, *table, related) => {
+                let (wanted, negated) = match related.certainly {
+                    Some(truth) => (truth, negated),
+                    None => (!negated, false),
+                };
+                let Some(rows) = asking.plan_rows(*table, related, wanted)? else {
+                    return Ok(constant(wanted == negated));
+                };
+                self.in_owners.push(rows);
+                self.leaf(ColumnId::LIVE, Test::InOwners(self.in_owners.len() - 1), negated)
             }
             Others::Of(asking, table) if takes(asking.snapshot, *table, related) => {
                 // Where an outcome is asked for certain, all others are its NOT.
@@ -451,6 +464,7 @@ impl Leaf {
                 let passes = &plan.owned[*owned].passes;
                 (rows * 0.1, passes.iter().map(|pass| 8.0 * pass.rows_a_chunk(table.chunks())).sum())
             }
+            Test::InOwners(place) => (rows * plan.in_owners[*place].share, rows * 8.0),
             // Every member is computed, at a cost far above its bytes: it is asked last.
             Test::Computed(test) => (rows * 0.3, rows * 40.0 * (test.count() + test.readers.len()) as f64),
             Test::Codes(intervals) => {

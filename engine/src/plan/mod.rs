@@ -17,8 +17,8 @@ mod summary;
 pub use explain::{Explained, explain};
 pub use holds::ComputedTest;
 pub use leaf::{Leaf, Test, TextMatch};
-pub use owned::Owned;
-pub(crate) use owned::{Aggregates, Check, Lane, Makes, Pass, RowTest, Slot, takes};
+pub(crate) use owned::{Aggregates, Check, Lane, Makes, Pass, RowTest, Slot, asks_owners, takes};
+pub use owned::{InOwners, Owned};
 
 use crate::Result;
 use crate::Snapshot;
@@ -72,6 +72,8 @@ pub struct Plan<'a> {
     pub leaves: Vec<Leaf>,
     /// What leaves ask of the rows of other tables.
     pub owned: Vec<Owned<'a>>,
+    /// What leaves ask of the owners of this table's rows.
+    pub in_owners: Vec<InOwners<'a>>,
     /// The tree.
     pub root: Node,
     /// The share of members expected to satisfy it.
@@ -129,6 +131,7 @@ impl<'a> Plan<'a> {
             cancel,
             others,
             owned: Vec::new(),
+            in_owners: Vec::new(),
             foreign: Vec::new(),
             audiences: 0,
             columns: Vec::new(),
@@ -138,13 +141,14 @@ impl<'a> Plan<'a> {
         };
         let mut root = planner.lower(predicate, false, 0)?;
         planner.prune(&mut root);
-        let Planner { readers, leaves, owned, .. } = planner;
+        let Planner { readers, leaves, owned, in_owners, .. } = planner;
         let mut plan = Plan {
             table,
             live,
             readers,
             leaves,
             owned,
+            in_owners,
             root: Node::Nobody,
             share: 0.0,
             chunk_bytes: 0.0,
@@ -230,6 +234,7 @@ struct Planner<'a, 'c> {
     cancel: &'c Cancel,
     others: Others<'a, 'c>,
     owned: Vec<Owned<'a>>,
+    in_owners: Vec<InOwners<'a>>,
     /// Columns of other tables among `columns`.
     foreign: summary::Foreign,
     /// Audiences resolved so far.
@@ -319,7 +324,7 @@ fn fingerprint(leaf: &Leaf) -> u64 {
             }
         }
         Test::Computed(test) => format!("{test:?}").hash(&mut hasher),
-        Test::Rows(owned) => owned.hash(&mut hasher),
+        Test::Rows(place) | Test::InOwners(place) => place.hash(&mut hasher),
     }
     hasher.finish()
 }

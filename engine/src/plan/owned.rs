@@ -13,7 +13,7 @@ use super::cut::cut;
 use super::{Node, Plan, Test};
 use crate::control::Cancel;
 use crate::events::Strays;
-use crate::exec::{FoldFunction, Loose, resolve_at};
+use crate::exec::{FoldFunction, Loose, members_of, resolve_at};
 use crate::expr::clock::{self, Beside};
 use crate::expr::{Compiled, Expr, Function};
 use crate::predicate::{CompareOp, Predicate, Related, RelatedRows, Truth, slot_id};
@@ -22,6 +22,7 @@ use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
 use crate::{Error, Result, Snapshot};
 use muster_storage::format::SectionKind;
+use roaring::RoaringBitmap;
 use std::sync::Arc;
 
 /// What rows of other tables say of each owner.
@@ -309,6 +310,30 @@ fn compared(
     Ok(Some(if op == CompareOp::Ne { Check::Not(Box::new(within)) } else { within }))
 }
 
+/// Rows whose owners are some members: `member_id IN (SELECT id FROM members WHERE …)`, asked of the rows.
+pub struct InOwners<'a> {
+    /// The members.
+    pub(crate) members: RoaringBitmap,
+    pub(crate) ordinals: ColumnReader<'a>,
+    /// The column that says whose a row is.
+    pub(crate) whose: ColumnReader<'a>,
+    pub(crate) strays: Arc<Strays>,
+    /// Whether it is wanted that the owner is one of them, or is not.
+    pub(crate) wanted: bool,
+    /// The share of owners that they are.
+    pub(crate) share: f64,
+}
+
+/// True where a list of keys is asked of rows that belong to those who have them: [`InOwners`] answers.
+pub(crate) fn asks_owners(snapshot: &Snapshot, table: TableId, related: &Related) -> bool {
+    let Ok(schema) = snapshot.schema(table) else { return false };
+    let ([rows], Some(owner)) = (related.rows.as_slice(), schema.owner) else { return false };
+    let key = snapshot.schema(owner.table).ok().and_then(|owners| owners.key);
+    let of_owner = related.column == owner.column && rows.table == owner.table && key == Some(rows.by);
+    let everyone = related.truth == Expr::value(Value::Boolean(true)) && rows.aggregates.is_empty();
+    of_owner && everyone && related.is_in
+}
+
 /// True where rows are taken by their owners: [`Owned`] answers, and nothing has to be resolved beforehand.
 pub(crate) fn takes(snapshot: &Snapshot, table: TableId, related: &Related) -> bool {
     let key = snapshot.schema(table).ok().and_then(|schema| schema.key);
@@ -390,6 +415,31 @@ impl<'a> Asking<'a, '_> {
         }
         owned.of_nothing = !is_in && owned.check_of_nothing;
         Ok(Some(owned))
+    }
+
+    /// The plan of a leaf of which [`asks_owners`] is true; `None` where no member is in the list.
+    pub(crate) fn plan_rows(
+        &self,
+        table: TableId,
+        related: &Related,
+        wanted: bool,
+    ) -> Result<Option<InOwners<'a>>> {
+        let (snapshot, [rows]) = (self.snapshot, related.rows.as_slice()) else { return Ok(None) };
+        let state = snapshot.table(table)?;
+        let owner = state.schema().owner.ok_or_else(|| Error::Invalid("rows of nobody were asked".into()))?;
+        let members = members_of(snapshot, rows.table, &rows.condition, self.cancel, self.tables + 1)?;
+        if members.is_empty() {
+            return Ok(None);
+        }
+        let share = members.len() as f64 / snapshot.rows(rows.table).max(1) as f64;
+        Ok(Some(InOwners {
+            members,
+            ordinals: state.reader(owner.ordinals)?,
+            whose: state.reader(owner.column)?,
+            strays: snapshot.strays(table)?,
+            wanted,
+            share: if wanted { share } else { 1.0 - share },
+        }))
     }
 
     /// True where rows without an owner's key would be in the list of IN.

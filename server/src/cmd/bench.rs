@@ -1,4 +1,4 @@
-//! `muster bench`: the benchmark's member questions on a generated population, from text to rows.
+//! `muster bench`: the benchmark's questions on a generated population, from text to rows.
 
 mod keys;
 mod machine;
@@ -9,7 +9,7 @@ use crate::figures::{bytes, duration, thousands};
 use crate::interrupt;
 use crate::output::shown;
 use crate::population::NOW_SECONDS;
-use crate::questions::{QUESTIONS, with_tag_lists};
+use crate::questions::{EVENTS, QUESTIONS, with_tag_lists};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use musterdb::{Database, Outcome, Session};
 use std::io::Write;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// statement to its rows, parsing included. Bytes are those of the index sections that the question reads; GB/s are
 /// these bytes over the median, to be compared with what the machine's memory delivers to as many threads. A question
 /// whose sections fit the processor's cache can be faster than memory. Without `--only`, keys of random members are looked
-/// up too: one at a time, and up to a million in one batch.
+/// up too: one at a time, and up to a million in one batch. Questions about orders are asked where there are any.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   muster generate 10000000 --into ./db --no-orders && muster bench ./db
@@ -67,8 +67,9 @@ struct Measured {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
-    if let Some(unknown) = arguments.only.iter().find(|only| QUESTIONS.iter().all(|(name, _)| name != only)) {
-        let names: Vec<&str> = QUESTIONS.iter().map(|(name, _)| *name).collect();
+    let all = || QUESTIONS.iter().chain(&EVENTS);
+    if let Some(unknown) = arguments.only.iter().find(|only| all().all(|(name, _)| name != only)) {
+        let names: Vec<&str> = all().map(|(name, _)| *name).collect();
         return Err(Failure::new(format!("no question \"{unknown}\"; there are {}", names.join(", "))));
     }
     if let Some(seconds) = arguments.writes {
@@ -115,7 +116,8 @@ fn ask_all(database: &Database, arguments: &Arguments, time: Option<Duration>) -
     let mut session = database.session();
     session.set_now(NOW_SECONDS * 1_000_000);
     let mut measured = Vec::new();
-    for (name, sql) in QUESTIONS {
+    let events: &[_] = if has_orders(database) { &EVENTS } else { &[] };
+    for (name, sql) in QUESTIONS.iter().chain(events).copied() {
         if arguments.only.is_empty() || arguments.only.iter().any(|only| only == name) {
             let sql = zipf.map_or(sql.to_owned(), |zipf| with_tag_lists(sql, zipf));
             measured.push(measure(&mut session, name, sql, arguments.runs, time)?);
@@ -132,6 +134,11 @@ fn members(database: &Database) -> Result<u64> {
         )
     })?;
     Ok(snapshot.rows(table.id))
+}
+
+/// True where the population has orders, by their members.
+fn has_orders(database: &Database) -> bool {
+    database.table("orders").is_ok_and(|orders| orders.owner.is_some())
 }
 
 /// How the population keeps its tags: `None` as booleans, else whether they are Zipf tags.

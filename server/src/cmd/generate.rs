@@ -118,9 +118,9 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// Makes the members alone and imports them into an open database: what the demo needs.
-pub(crate) fn members_into(database: &Database, population: &Arc<Population>) -> Result<u64> {
-    let mut made = make(population, "members")?;
+/// Makes a table and imports it into an open database: what the demo needs.
+pub(crate) fn table_into(database: &Database, population: &Arc<Population>, table: &str) -> Result<u64> {
+    let mut made = make(population, table)?;
     let (bar, cancel) = (Bar::new(made.name), Cancel::default());
     interrupt::cancels(&cancel, || import(database, &mut made, &cancel, &bar))
 }
