@@ -1,8 +1,6 @@
 //! Trees of rows as no SELECT makes them, as a damaged catalog might hold them: columns that are not there, arguments too many or
 //! of another kind, windows of nothing. Each is answered or refused, never a panic.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 use muster_engine::exec::{Count, FoldFunction, Scope, evaluate, rows_of};
 use muster_engine::expr::{Expr, Function};
 use muster_engine::predicate::{
