@@ -207,7 +207,18 @@ impl Maker {
                     kind,
                 ),
                 (_, 7) => (
-                    Expr::call(random.pick(&[Function::Sqrt, Function::Ln, Function::Log10]).clone(), [expr]),
+                    Expr::call(
+                        random
+                            .pick(&[
+                                Function::Sqrt,
+                                Function::Ln,
+                                Function::Log10,
+                                Function::Sin,
+                                Function::Radians,
+                            ])
+                            .clone(),
+                        [expr],
+                    ),
                     Kind::Number,
                 ),
                 _ => (Expr::call(Function::Cast(*random.pick(&CASTS)), [expr]), Kind::Number),
