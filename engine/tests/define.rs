@@ -147,11 +147,14 @@ fn a_database_with_a_catalog_of_version_1_goes_on() {
     let database = open(&disk);
     let table = import(&database, 70_000);
     drop(database);
-    // What version 1 wrote of the same table: version, id of the next table, tables without their ordinals.
+    // What version 1 wrote of the same table: version, id of the next table, tables without their ordinals, and without what they
+    // refer to and belong to, which stands before the number of rows.
     let store = Store::open(Arc::new(disk.clone()), Mode::ReadWrite).unwrap();
     let manifest = store.manifest();
     let tables = &manifest.catalog[14..manifest.catalog.len() - 32];
-    let old = [&1u16.to_le_bytes()[..], &manifest.catalog[2..6], tables].concat();
+    let rows = tables.windows(8).rposition(|bytes| bytes == 70_000u64.to_le_bytes()).unwrap();
+    let (schema, rows) = (&tables[..rows - 17], &tables[rows..]);
+    let old = [&1u16.to_le_bytes()[..], &manifest.catalog[2..6], schema, rows].concat();
     let next = Lsn(manifest.lsn.0 + 1);
     store.commit(next, next, old, manifest.parts.clone()).unwrap();
     drop(store);

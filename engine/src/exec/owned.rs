@@ -628,8 +628,14 @@ pub(super) fn write_in_owners(
                 *known = Some((place, run.owners, members_in(&asked.members, run.owners)));
             }
             let Some((_, _, members)) = known else { continue };
-            for row in run.start as usize..end {
-                out[row / 64] |= u64::from(kernel::has(members, stored.halves[row])) << (row % 64);
+            let mut row = run.start as usize;
+            while row < end {
+                let next = end.min((row / 64 + 1) * 64);
+                let bits = (0..).zip(&stored.halves[row..next]);
+                let bits =
+                    bits.fold(0, |bits, (at, half)| bits | u64::from(kernel::has(members, *half)) << at);
+                out[row / 64] |= bits << (row % 64);
+                row = next;
             }
         }
     }
