@@ -14,7 +14,8 @@ Needs `pip install duckdb chdb` and a release build of `muster` (or --muster PAT
 How it is fair: each engine runs with its defaults, on all cores, from warm pages, alone on the machine: one engine at a
 time, in a process of its own that ends before the next begins, so that no engine's caches take the memory of another.
 The engines take turns question by question, so that a machine that slows down slows all of them. Each process asks its
-question twice to warm up, then at least 15 times and for at least a second: the rule of `muster bench`. ClickHouse answers
+question twice to warm up, then at least 15 times and for at least a second: the rule of `muster bench` (one that takes seconds at least three times
+and for 20 seconds). ClickHouse answers
 in two forms where there are two: scanning its table, and from bitmaps built beforehand as its users do it; the faster one
 counts. With --cold each question is asked once, of files that the system was told to forget: of MusterDB the whole
 process is timed, of the others the question alone, in a process that has just opened its tables. What it does not do: tune, or repeat a run until it pleases.
@@ -88,6 +89,12 @@ CATEGORIES = (
     "WHERE tier='gold' AND t00) GROUP BY category ORDER BY 2 DESC LIMIT 10"
 )
 EVENTS |= {"ev_lapsed": (LAPSED, LAPSED, 2_000), "ev_categories": (CATEGORIES, CATEGORIES, 15)}
+# The columns of members that these questions read, where `load` was not run.
+FEW_MEMBERS = {
+    "duckdb": "CREATE TABLE IF NOT EXISTS members AS SELECT id, tier, t00 FROM '{members}'",
+    "clickhouse": "CREATE TABLE IF NOT EXISTS members ENGINE = MergeTree ORDER BY id AS SELECT assumeNotNull(toUInt32(id)) id, "
+    "toLowCardinality(assumeNotNull(tier)) tier, assumeNotNull(t00) t00 FROM file('{members}')",
+}
 ORDERS = {
     "duckdb": "CREATE TABLE orders AS SELECT * FROM '{parquet}'",
     "clickhouse": "CREATE TABLE orders ENGINE = MergeTree ORDER BY (member_id, ordered_at) PARTITION BY toYYYYMM(ordered_at) AS "
@@ -117,6 +124,8 @@ BITMAPS = {
 # How often a question is asked; `muster bench` does the same of itself.
 RUNS_MIN = 15
 RUNS_SECONDS = 1.0
+# A question that takes seconds is asked no more often than this takes.
+RUNS_SLOW, RUNS_SLOW_SECONDS = 3, 20.0
 
 # At most this fraction of the fastest peer at 100 M members; the questions without one are measured only.
 TARGETS = {
@@ -237,6 +246,8 @@ def child_ask(kind, work, sql):
     asked.run(sql)
     times = []
     while len(times) < RUNS_MIN or sum(times) < RUNS_SECONDS:
+        if len(times) >= RUNS_SLOW and sum(times) > RUNS_SLOW_SECONDS:
+            break
         started = time.perf_counter()
         asked.run(sql)
         times.append(time.perf_counter() - started)
@@ -244,7 +255,11 @@ def child_ask(kind, work, sql):
 
 
 def child_orders(kind, work, parquet):
+    work.mkdir(parents=True, exist_ok=True)
     loaded = engine(kind, work, False)
+    loaded.run(FEW_MEMBERS[kind].format(members=Path(parquet).with_name("members.parquet")))
+    if kind == "duckdb":
+        loaded.run("CHECKPOINT")
     before = (work / "duckdb.db").stat().st_size if kind == "duckdb" else 0
     started = time.perf_counter()
     loaded.run(ORDERS[kind].format(parquet=parquet, threads=os.cpu_count()))
@@ -424,6 +439,8 @@ def plan(arguments):
 def events(arguments):
     work, muster = arguments.work.resolve(), muster_binary(arguments.muster)
     parquet = (arguments.parquet / "orders.parquet").resolve()
+    if not (work / "muster").exists():
+        output_of(muster, "import", str(work / "muster"), "members", str(parquet.with_name("members.parquet")), "--key", "id")
     tables = output_of(muster, "shell", str(work / "muster"), "--format", "csv", "-c", "SHOW TABLES")
     if "orders" not in tables:
         files = lambda: sum(file.stat().st_size for file in (work / "muster").iterdir())
