@@ -38,8 +38,7 @@ pub(crate) struct Strays {
     owned: Vec<(u32, u32)>,
     /// The chunks of rows that are clustered, with their first and last chunks of owners.
     clustered: Vec<(u32, u32, u32)>,
-    /// Owners of whom what was kept when rows were clustered need not be so any more, ascending: some row of theirs was written,
-    /// or they came later.
+    /// Owners of whom what was kept when rows were clustered need not be so any more, ascending: some row of theirs was written.
     unsettled: Vec<u32>,
 }
 
@@ -58,7 +57,7 @@ impl Strays {
             .map(|(chunk, ..)| *chunk)
     }
 
-    /// Owners whose summaries do not hold, ascending.
+    /// Owners whose summaries do not hold, of those that there were when rows were clustered; ascending.
     pub(crate) fn unsettled(&self) -> &[u32] {
         &self.unsettled
     }
@@ -74,6 +73,7 @@ impl Strays {
         let live = table.reader(ColumnId::LIVE)?;
         let columns = table.schema().columns.iter().map(|column| table.reader(column.id));
         let columns = columns.collect::<Result<Vec<_>>>()?;
+        let keys = table.reader(owner.column)?;
         let grown = owners.extent().ordinals > u64::from(owner.known);
         let mut unsettled: Vec<u32> = Vec::new();
         for chunk in 0..table.chunks() {
@@ -120,7 +120,10 @@ impl Strays {
             }
             if grown && let Some(stored) = stored {
                 let excluded = strays.excluded(chunk);
+                // Without a key nobody ever comes.
+                let keyless = words_of(keys.nulls(chunk)?);
                 let nobodys = stored.runs_of(NOBODYS).flat_map(|(_, rows)| rows).map(|row| row as u16);
+                let nobodys = nobodys.filter(|row| !kernel::has(&keyless, *row));
                 let nobodys =
                     nobodys.filter(|row| excluded.is_none_or(|excluded| !kernel::has(excluded, *row)));
                 unsettled.extend(nobodys.map(|row| chunk << 16 | u32::from(row)));
@@ -132,7 +135,6 @@ impl Strays {
         }
         strays.owned.sort_unstable();
         strays.unsettled.extend(strays.owned.iter().map(|(_, owner)| *owner));
-        strays.unsettled.extend(owner.known..owners.extent().ordinals as u32);
         for (chunk, excluded) in &strays.excluded {
             let Some(stored) = ordinals.owners(*chunk)? else { continue };
             for (at, run) in stored.runs.iter().enumerate().filter(|(_, run)| run.owners != NOBODYS) {
@@ -141,6 +143,7 @@ impl Strays {
                 strays.unsettled.extend(rows.map(|row| run.owners << 16 | u32::from(stored.halves[row])));
             }
         }
+        strays.unsettled.retain(|one| *one < owner.known);
         strays.unsettled.sort_unstable();
         strays.unsettled.dedup();
         Ok(strays)
@@ -163,7 +166,8 @@ impl Strays {
 
     /// Gives the rows of owners that were deleted to those that were inserted later under the same keys.
     fn adopt(&mut self, ordinals: &ColumnReader<'_>, owner: &Owner, owners: &TableState) -> Result<()> {
-        let Some(key) = owners.schema().key.filter(|_| owners.has_dead()) else { return Ok(()) };
+        let clustered = !self.clustered.is_empty() && owners.has_dead();
+        let Some(key) = owners.schema().key.filter(|_| clustered) else { return Ok(()) };
         let (keys_of, live) = (owners.reader(key)?, owners.reader(ColumnId::LIVE)?);
         let mut heirs = Vec::new();
         for heir in owner.known..owners.extent().ordinals as u32 {
@@ -221,7 +225,10 @@ fn living(live: &ColumnReader<'_>, chunk: u32) -> Result<Words> {
 
 /// What is known of strays, by the tables as they were when it was found.
 #[derive(Clone, Default)]
-pub(crate) struct KnownStrays(Arc<Mutex<HashMap<TableId, Known>>>);
+pub(crate) struct KnownStrays(Arc<Mutex<HashMap<TableId, Vec<Known>>>>);
+
+/// States of a table of which strays are known at once: the present one, and that of a snapshot which somebody holds.
+const KNOWN_STATES: usize = 2;
 
 struct Known {
     table: Weak<TableState>,
@@ -238,10 +245,11 @@ impl KnownStrays {
         };
         let id = table.schema().id;
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(&id)
-            && std::ptr::eq(known.table.as_ptr(), Arc::as_ptr(table))
-            && std::ptr::eq(known.owners.as_ptr(), Arc::as_ptr(owners))
-        {
+        let is_this = |known: &&Known| {
+            std::ptr::eq(known.table.as_ptr(), Arc::as_ptr(table))
+                && std::ptr::eq(known.owners.as_ptr(), Arc::as_ptr(owners))
+        };
+        if let Some(known) = lock().get(&id).and_then(|states| states.iter().find(is_this)) {
             return Ok(Arc::clone(&known.strays));
         }
         let strays = Arc::new(Strays::find(table, owner, owners)?);
@@ -250,7 +258,14 @@ impl KnownStrays {
             owners: Arc::downgrade(owners),
             strays: Arc::clone(&strays),
         };
-        lock().insert(id, known);
+        let mut all = lock();
+        // What nobody can ask any more goes, also of tables that were dropped.
+        let is_asked = |known: &Known| known.table.strong_count() > 0 && known.owners.strong_count() > 0;
+        all.values_mut().for_each(|states| states.retain(is_asked));
+        all.retain(|_, states| !states.is_empty());
+        let states = all.entry(id).or_default();
+        states.insert(0, known);
+        states.truncate(KNOWN_STATES);
         Ok(strays)
     }
 }

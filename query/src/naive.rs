@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::statement::Statement;
 use crate::{parse, select};
 use muster_engine::eval::eval;
-use muster_engine::exec::{Members, project, resolve};
+use muster_engine::exec::{Members, project, resolve_naively};
 use muster_engine::predicate::{Dependency, Predicate, Truth};
 use muster_engine::schema::ColumnId;
 use muster_engine::value::Value;
@@ -28,7 +28,7 @@ impl Session {
             select::Ask { snapshot: &snapshot, table, predicate: plan.predicate(), cancel: &self.cancel };
         let (found, _) = ask.evaluate(&Members)?;
 
-        let (predicate, _) = resolve(&snapshot, table, plan.predicate(), &self.cancel)?;
+        let predicate = resolve_naively(&snapshot, table, plan.predicate(), &self.cancel)?;
         let predicate = snapshot.expand(table, &predicate)?;
         // Those that the schema has not are the lists of static audiences.
         let mut columns: Vec<ColumnId> = Vec::new();

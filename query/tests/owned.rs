@@ -145,6 +145,25 @@ fn asked(few: i64, day: i64) -> Vec<Asked> {
             Box::new(move |m, id| Some((of(m, id, all).len() as i64) < few)),
         ),
         (
+            format!("{} = {few}", select("count(*)", "")),
+            Box::new(move |m, id| Some(of(m, id, all).len() as i64 == few)),
+        ),
+        (
+            format!("{} <> {few}", select("count(*)", "")),
+            Box::new(move |m, id| Some(of(m, id, all).len() as i64 != few)),
+        ),
+        (
+            format!("{} <> {few}", select("sum(amount)", "")),
+            Box::new(move |m, id| sum(&of(m, id, all)).map(|sum| sum != few)),
+        ),
+        (
+            format!("{} >= 1", select("count(*)", " AND kind >= 1 AND amount / kind > 1")),
+            Box::new(move |m, id| {
+                let holds = |row: &Row| row.kind >= 1 && row.amount.is_some_and(|amount| amount / row.kind > 1);
+                Some(!of(m, id, holds).is_empty())
+            }),
+        ),
+        (
             format!("{} > {few}", select("sum(amount)", "")),
             Box::new(move |m, id| sum(&of(m, id, all)).map(|sum| sum > few)),
         ),
@@ -351,6 +370,76 @@ proptest! {
         }
         check(&mut session, &model, &asked)?;
     }
+}
+
+/// Rows belong to rows that belong to members: what is kept of the former stands in a condition on the latter.
+#[test]
+fn rows_of_rows_of_members() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path().join("db")).unwrap();
+    let mut session = db.session();
+    run(&mut session, "CREATE TABLE members (id BIGINT PRIMARY KEY, grp BIGINT)");
+    run(&mut session, "INSERT INTO members VALUES (1, 1), (2, 1), (3, 2)");
+    run(
+        &mut session,
+        "CREATE TABLE orders (id BIGINT PRIMARY KEY, whose BIGINT REFERENCES members, at DATE)",
+    );
+    run(&mut session, "CREATE TABLE items (n BIGINT, whose BIGINT REFERENCES orders, price INTEGER)");
+    let file = directory.path().join("file.csv");
+    for (table, rows) in [
+        ("orders", "id,whose,at\n10,1,2026-01-01\n11,2,2026-01-02\n12,2,2026-02-01\n13,9,2026-02-01\n"),
+        ("items", "n,whose,price\n1,10,5\n2,12,7\n3,12,\n4,,9\n"),
+    ] {
+        std::fs::write(&file, rows).unwrap();
+        run(&mut session, &format!("COPY {table} FROM '{}' (HEADER)", file.display()));
+    }
+    let of_items = "EXISTS (SELECT 1 FROM orders o WHERE o.whose = m.id AND o.id IN (SELECT whose FROM items WHERE price > 5))";
+    let any_items =
+        "EXISTS (SELECT 1 FROM orders o WHERE o.whose = m.id AND o.id IN (SELECT whose FROM items))";
+    let check = |session: &mut Session, some: &[i64], any: &[i64]| {
+        assert_eq!(ids(session, of_items), some);
+        assert_eq!(ids(session, any_items), any);
+        let others: Vec<i64> = [1, 2, 3].into_iter().filter(|id| !any.contains(id)).collect();
+        assert_eq!(ids(session, &format!("NOT {any_items}")), others);
+    };
+    check(&mut session, &[2], &[1, 2]);
+    run(&mut session, "UPDATE items SET whose = 13 WHERE n = 1");
+    check(&mut session, &[2], &[2]);
+    run(&mut session, "UPDATE orders SET whose = 3 WHERE id = 13");
+    check(&mut session, &[2], &[2, 3]);
+    run(&mut session, "ALTER TABLE items DROP COLUMN whose");
+    run(&mut session, "DROP TABLE items");
+    let error = session.execute("DROP TABLE members").unwrap_err().to_string();
+    assert!(error.contains("rows of table \"orders\" refer to it"), "{error}");
+    run(&mut session, "DROP TABLE members CASCADE");
+    let rows = session.execute("SELECT count(*) FROM orders").unwrap();
+    assert_eq!(rows.single::<i64>().unwrap(), 4);
+}
+
+/// Audiences of audiences, through rows: refused beyond a depth, and until then no slower with each.
+#[test]
+fn rows_ask_rows_so_often_and_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path().join("db")).unwrap();
+    let mut session = db.session();
+    run(&mut session, "CREATE TABLE members (id BIGINT PRIMARY KEY, grp BIGINT)");
+    run(&mut session, "INSERT INTO members VALUES (1, 7), (2, 7), (3, 8)");
+    run(&mut session, "CREATE TABLE rows (whose BIGINT REFERENCES members, at DATE)");
+    let file = directory.path().join("file.csv");
+    std::fs::write(&file, "whose,at\n1,2026-01-01\n2,2026-01-02\n2,2026-02-01\n").unwrap();
+    run(&mut session, &format!("COPY rows FROM '{}' (HEADER)", file.display()));
+    run(&mut session, "CREATE AUDIENCE a0 AS SELECT id FROM members WHERE id = 2");
+    for level in 1..=9 {
+        let below = format!("SELECT id FROM members WHERE in_audience('a{}')", level - 1);
+        let rows = format!("SELECT 1 FROM rows r WHERE r.whose = m.id AND r.whose IN ({below})");
+        run(
+            &mut session,
+            &format!("CREATE AUDIENCE a{level} AS SELECT id FROM members m WHERE EXISTS ({rows})"),
+        );
+    }
+    assert_eq!(ids(&mut session, "in_audience('a7')"), [2]);
+    let error = session.execute("SELECT id FROM a9").unwrap_err().to_string();
+    assert!(error.contains("at most 16 times in a row"), "{error}");
 }
 
 /// A day as a CSV file has it.

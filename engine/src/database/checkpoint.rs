@@ -14,7 +14,7 @@ use super::{Database, State};
 use crate::catalog::Catalog;
 use crate::control::Cancel;
 use crate::delta::{CellRef, Layer, NO_CODES, Patch, PatchRef, TEXTS};
-use crate::schema::{ColumnId, TableId};
+use crate::schema::{ColumnId, TableId, TableSchema};
 use crate::table::{Extent, TableState};
 use crate::{Error, Result};
 use muster_storage::format::{RANGE_CHUNKS, SectionKind};
@@ -263,10 +263,14 @@ impl Database {
         for part in &mut parts {
             let Ok(record) = catalog.table(TableId(part.table)) else { continue };
             let frozen_schema = frozen.catalog.table(TableId(part.table)).map(|record| &record.schema);
+            let has = |schema: &TableSchema, id: ColumnId| {
+                schema.column(id).is_some()
+                    || schema.owner.is_some_and(|owner| owner.ordinals == id)
+                    || schema.summaries.iter().any(|summary| summary.column == id)
+            };
             let dropped = |column: u32| {
                 let id = ColumnId(column);
-                record.schema.column(id).is_none()
-                    && frozen_schema.as_ref().is_ok_and(|schema| schema.column(id).is_some())
+                !has(&record.schema, id) && frozen_schema.as_ref().is_ok_and(|schema| has(schema, id))
             };
             part.columns.retain(|column| !dropped(*column));
         }
@@ -313,8 +317,11 @@ fn ripe_ranges(table: &TableState, parts: &[&PartRef]) -> Result<Vec<usize>> {
     let mut ripe: Vec<(f64, usize)> = Vec::new();
     for range in 0..ranges {
         let bytes = |role| -> u64 {
+            // What is kept of owners, and of static audiences, is no base of the rows.
+            let of_rows =
+                |part: &&&PartRef| part.columns.iter().any(|column| !table.is_hidden(ColumnId(*column)));
             let here = parts.iter().filter(|part| part.role == role && part.range as usize == range);
-            here.map(|part| part.bytes).sum()
+            here.filter(of_rows).map(|part| part.bytes).sum()
         };
         let in_memory: usize = table.layers.iter().map(|layer| bytes_of(layer, range)).sum();
         let patched = bytes(PartRole::Patch) + in_memory as u64;

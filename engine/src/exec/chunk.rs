@@ -127,7 +127,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             }
         }
         let mut conjunction = Conjunction::new(1.0);
-        if self.narrow_root(&mut conjunction, chunk, mask)? {
+        if self.narrow_root(&mut conjunction, &plan.root, chunk, mask)? {
             self.finish_count(conjunction, chunk)
         } else {
             Ok(0)
@@ -136,16 +136,27 @@ impl<'p, 'a> Worker<'p, 'a> {
 
     /// The live members of a chunk that satisfy the plan, within `mask`.
     pub(super) fn members(&mut self, chunk: u32, mask: Option<&Words>) -> Result<Answer> {
+        self.members_under(&self.plan.root, chunk, mask)
+    }
+
+    /// [`Self::members`] of another tree over the plan's leaves.
+    pub(super) fn members_under(&mut self, root: &Node, chunk: u32, mask: Option<&Words>) -> Result<Answer> {
         self.stats.chunks += 1;
         let mut conjunction = Conjunction::new(1.0);
-        if self.narrow_root(&mut conjunction, chunk, mask)? {
+        if self.narrow_root(&mut conjunction, root, chunk, mask)? {
             self.finish(conjunction, chunk)
         } else {
             Ok(Answer::Nobody)
         }
     }
 
-    fn narrow_root(&mut self, into: &mut Conjunction<'a>, chunk: u32, mask: Option<&Words>) -> Result<bool> {
+    fn narrow_root(
+        &mut self,
+        into: &mut Conjunction<'a>,
+        root: &Node,
+        chunk: u32,
+        mask: Option<&Words>,
+    ) -> Result<bool> {
         if let Some(mask) = mask {
             let mut clause = Clause::new(false);
             clause.made(self).0.copy_from_slice(mask);
@@ -157,8 +168,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             self.live_into(chunk, &mut clause)?;
             into.clauses.push(clause);
         }
-        let plan = self.plan;
-        self.narrow(into, &plan.root, chunk)
+        self.narrow(into, root, chunk)
     }
 
     /// The cardinality of a leaf's TRUE set where it is known without making the set.

@@ -21,7 +21,7 @@ use crate::Result;
 use crate::control::Cancel;
 use crate::delta::CellRef;
 use crate::index::fences::FENCE_STEP;
-use crate::plan::Plan;
+use crate::plan::{Plan, Test};
 use crate::table::ColumnReader;
 use muster_storage::format::SectionKind;
 use roaring::RoaringBitmap;
@@ -109,6 +109,10 @@ pub(super) fn find(
     limit: usize,
     cancel: &Cancel,
 ) -> Result<Option<Front>> {
+    // Rows of other tables are asked for a chunk of members at once.
+    if plan.leaves.iter().any(|leaf| matches!(leaf.test, Test::Rows(_) | Test::InOwners(_))) {
+        return Ok(None);
+    }
     let rows = plan.table.rows().min(u64::from(chunks.end.saturating_sub(chunks.start)) << 16) as f64;
     let expected = limit as f64 / plan.share.max(1e-9);
     if limit == 0 || 2.0 * expected > rows * WALKED_SHARE_MAX {

@@ -21,6 +21,8 @@ const RESOLVED_INTERVALS_MAX: usize = 4;
 pub(super) const SCANNED_INTERVALS_MIN: usize = 256;
 /// More than this are looked up in a [`CodeSet`] for each of a list of members.
 const SEARCHED_CODES_MAX: usize = 32;
+/// The rows of up to so many owners are looked for one owner after another: a search in each run of their chunk.
+const OWNERS_ASKED_SINGLY: usize = 24;
 /// A run of ranks up to this long is set row by row.
 const ROWS_SET_SINGLY: usize = 2_048;
 
@@ -200,7 +202,7 @@ impl<'a> Worker<'_, 'a> {
                 let mut words = self.buffer();
                 let worker =
                     self.owned.entry(*owned).or_insert_with(|| OwnedWorker::new(&plan.owned[*owned]));
-                let bytes = worker.write(chunk, &mut words)?;
+                let bytes = worker.write(chunk, None, &mut words)?;
                 let rows = plan.table.chunk_rows(chunk);
                 words
                     .iter_mut()
@@ -420,6 +422,10 @@ impl<'a> Worker<'_, 'a> {
             }
             Test::Codes(intervals) => {
                 if let Some(values) = reader.values(chunk)? {
+                    if values.rows < plan.table.chunk_rows(chunk) {
+                        // Rows beyond have no base, and what is kept of owners ends where these did.
+                        members.retain(|member| usize::from(*member) < values.rows);
+                    }
                     self.stats.bytes += 64 * members.len() as u64;
                     match intervals.as_slice() {
                         [one] => retain_interval(members, &values, *one, negated),
@@ -460,6 +466,15 @@ impl<'a> Worker<'_, 'a> {
                         },
                     }
                 }
+            }
+            Test::Rows(owned) if members.len() <= OWNERS_ASKED_SINGLY => {
+                let mut words = self.buffer();
+                let worker =
+                    self.owned.entry(*owned).or_insert_with(|| OwnedWorker::new(&plan.owned[*owned]));
+                self.stats.bytes += worker.write(chunk, Some(members), &mut words)?;
+                members.retain(|member| kernel::has(&words, *member) != negated);
+                self.give_back(words);
+                return Ok(());
             }
             _ => {
                 let mut clause = Clause::new(negated);

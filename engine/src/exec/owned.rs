@@ -19,7 +19,7 @@ use roaring::RoaringBitmap;
 use std::ops::Range;
 
 /// Below so many rows of a chunk of owners, those that have one are gone through rather than all owners.
-const FEW_ROWS: usize = 512;
+const FEW_ROWS: usize = 4_096;
 
 /// How many rows ahead of its use a value is asked of the cache.
 const PREFETCH_AHEAD: usize = 16;
@@ -43,15 +43,15 @@ impl Loose {
         if pass.strays.owned().is_empty() {
             return Ok(loose);
         }
-        let mut worker = Worker::new(&pass.whole);
+        let mut worker = Worker::new(&pass.plan);
         for strays in pass.strays.owned().chunk_by(|a, b| a.0 >> 16 == b.0 >> 16) {
-            pass.whole.cancel.check()?;
+            pass.plan.cancel.check()?;
             let chunk = strays[0].0 >> 16;
             let mut mask = Box::new([0; BITSET_WORDS]);
             strays.iter().for_each(|(row, _)| mask[(row & 0xffff) as usize / 64] |= 1 << (row % 64));
             worker.begin(chunk..chunk + 1);
             let answer = worker.members(chunk, Some(&mask))?;
-            let found = answer.found(pass.whole.table.chunk_rows(chunk));
+            let found = answer.found(pass.table.chunk_rows(chunk));
             let mut buffer = Vec::new();
             let found = found.rows(&mut buffer);
             for (row, owner) in strays.iter().filter(|(row, _)| found.binary_search(&(*row as u16)).is_ok()) {
@@ -92,13 +92,14 @@ impl<'p, 'a> OwnedWorker<'p, 'a> {
         OwnedWorker { owned, narrow: Gathered::of(owned), wide: None }
     }
 
-    /// Writes the owners of a chunk that have the wanted outcome, also those that are gone; returns the bytes read.
-    pub(super) fn write(&mut self, owners: u32, out: &mut Words) -> Result<u64> {
-        let mut bytes = self.narrow.gather(self.owned, owners)?;
+    /// Writes the owners of a chunk that have the wanted outcome, also those that are gone; returns the bytes read. Where `only`
+    /// some are asked, ascending, what is written of others is nothing.
+    pub(super) fn write(&mut self, owners: u32, only: Option<&[u16]>, out: &mut Words) -> Result<u64> {
+        let mut bytes = self.narrow.gather(self.owned, owners, only)?;
         if self.narrow.overflowed() {
             self.narrow.reset();
             let wide = self.wide.get_or_insert_with(|| Gathered::of(self.owned));
-            bytes += wide.gather(self.owned, owners)?;
+            bytes += wide.gather(self.owned, owners, only)?;
             wide.write(self.owned, out)?;
             wide.reset();
         } else {
@@ -184,7 +185,7 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
                 made: vec![0; if lane.makes == Makes::Count { 0 } else { CHUNK_MEMBERS }],
             });
             PassWorker {
-                rest: Worker::new(&pass.rest),
+                rest: Worker::new(&pass.plan),
                 answered: None,
                 counts: array(true),
                 lanes: lanes.collect(),
@@ -196,9 +197,9 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
         Gathered { passes: passes.collect() }
     }
 
-    fn gather(&mut self, owned: &'p Owned<'a>, owners: u32) -> Result<u64> {
+    fn gather(&mut self, owned: &'p Owned<'a>, owners: u32, only: Option<&[u16]>) -> Result<u64> {
         let both = self.passes.iter_mut().zip(&owned.passes);
-        both.map(|(state, pass)| state.gather(pass, owners)).sum()
+        both.map(|(state, pass)| state.gather(pass, owners, only)).sum()
     }
 
     /// True where some count may be more than it says.
@@ -234,18 +235,10 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
         }
         if found == 0 {
             out.fill(0);
+        } else if let (false, Some(terms)) = (by_vector, self.terms(owned)) {
+            select_bits(&some, out, |owner| Ok(terms.iter().all(|term| term.holds(owner))))?;
         } else if !by_vector {
-            for (index, word) in some.iter().enumerate() {
-                let (mut left, mut holds) = (*word, 0);
-                while left != 0 {
-                    let owner = index * 64 + left.trailing_zeros() as usize;
-                    if owned.holds(&At { passes: &self.passes, owner })? {
-                        holds |= left & left.wrapping_neg();
-                    }
-                    left &= left - 1;
-                }
-                out[index] = holds;
-            }
+            select_bits(&some, out, |owner| owned.holds(&At { passes: &self.passes, owner }))?;
         } else {
             self.check(owned, &owned.check, owned.wanted, out);
             if !listed.is_empty() {
@@ -258,6 +251,28 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
             out.iter_mut().zip(&some).for_each(|(word, some)| *word |= !some);
         }
         Ok(())
+    }
+
+    /// The intervals that all aggregates have to be in, where that is all that is asked.
+    fn terms<'s>(&'s self, owned: &Owned<'_>) -> Option<Vec<Term<'s, C>>> {
+        let checks = match &owned.check {
+            Check::And(checks) => checks.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let term = |check: &Check| {
+            let Check::Within { slot, low, high } = check else { return None };
+            let slot = &owned.slots[*slot];
+            let lane = slot.lane.filter(|_| slot.makes_number());
+            let made = lane.map(|lane| self.passes[slot.pass].lanes[lane].made.as_slice());
+            let numbers = made.is_some() == slot.makes_number() && !slot.is_mean();
+            (owned.wanted && numbers).then(|| Term {
+                counts: self.counts(slot),
+                made,
+                low: *low,
+                high: *high,
+            })
+        };
+        checks.iter().map(term).collect()
     }
 
     /// Writes the owners whose check has an outcome, of those with rows.
@@ -331,6 +346,40 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
     }
 }
 
+/// An interval that an aggregate has to be in.
+struct Term<'s, C> {
+    counts: &'s [C],
+    /// The numbers; `None` where the count is asked.
+    made: Option<&'s [i64]>,
+    low: i64,
+    high: i64,
+}
+
+impl<C: Counter> Term<'_, C> {
+    #[inline(always)]
+    fn holds(&self, owner: usize) -> bool {
+        let count = self.counts[owner].number();
+        match self.made {
+            Some(made) => count > 0 && (self.low..=self.high).contains(&made[owner]),
+            None => (self.low..=self.high).contains(&(count as i64)),
+        }
+    }
+}
+
+/// Writes those of some bits for which `holds`.
+fn select_bits(some: &Words, out: &mut Words, mut holds: impl FnMut(usize) -> Result<bool>) -> Result<()> {
+    for (index, (word, out)) in some.iter().zip(out).enumerate() {
+        let (mut left, mut held) = (*word, 0);
+        while left != 0 {
+            let bit = left.trailing_zeros();
+            held |= u64::from(holds(index * 64 + bit as usize)?) << bit;
+            left &= left - 1;
+        }
+        *out = held;
+    }
+    Ok(())
+}
+
 /// The aggregates of one owner.
 struct At<'s, 'p, 'a, C> {
     passes: &'s [PassWorker<'p, 'a, C>],
@@ -347,7 +396,7 @@ impl<C: Counter> Aggregates for At<'_, '_, '_, C> {
     }
 }
 
-impl<'a, C: Counter> PassWorker<'_, 'a, C> {
+impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
     /// Forgets the present chunk of owners.
     fn reset(&mut self) {
         if self.found > 0 {
@@ -357,15 +406,20 @@ impl<'a, C: Counter> PassWorker<'_, 'a, C> {
         }
     }
 
-    /// Takes the rows of a chunk of owners.
-    fn gather(&mut self, pass: &Pass<'a>, owners: u32) -> Result<u64> {
+    /// Takes the rows of a chunk of owners, or only of some.
+    fn gather(&mut self, pass: &'p Pass<'a>, owners: u32, only: Option<&[u16]>) -> Result<u64> {
         let mut bytes = 0;
         for chunk in pass.strays.chunks_of(owners) {
             let Some(stored) = pass.ordinals.owners(chunk)? else { continue };
-            let asked: Vec<(Run, Range<usize>)> =
-                stored.runs_of(owners).filter(|(run, _)| pass.can_have(run)).collect();
+            let runs = stored.runs_of(owners).filter(|(run, _)| pass.can_have(run));
+            let asked: Vec<(Run, Range<usize>)> = match only {
+                None => runs.collect(),
+                Some(only) => runs
+                    .flat_map(|(run, rows)| stored.rows_of(rows, only).map(move |rows| (run, rows)))
+                    .collect(),
+            };
             if !asked.is_empty() {
-                bytes += self.take_chunk(pass, chunk, &stored, &asked)?;
+                bytes += self.take_chunk(pass, chunk, &stored, &asked, only.is_some())?;
             }
         }
         for (owner, place) in pass.loose.of_chunk(owners) {
@@ -394,10 +448,11 @@ impl<'a, C: Counter> PassWorker<'_, 'a, C> {
     /// Takes the runs of one chunk of rows.
     fn take_chunk(
         &mut self,
-        pass: &Pass<'a>,
+        pass: &'p Pass<'a>,
         chunk: u32,
         stored: &OwnersRef<'_>,
         asked: &[(Run, Range<usize>)],
+        few: bool,
     ) -> Result<u64> {
         let mut bytes = 0;
         let mut tests = Vec::with_capacity(pass.tests.len());
@@ -411,15 +466,24 @@ impl<'a, C: Counter> PassWorker<'_, 'a, C> {
             lanes.push((lane, lane.reader.values(chunk)?, lane.reader.nulls(chunk)?));
         }
         let excluded = pass.strays.excluded(chunk);
-        let asks_rest = pass.rest.root != Node::Everyone;
-        if asks_rest && self.answered.as_ref().is_none_or(|(answered, _)| *answered != chunk) {
+        let asks_rest = pass.rest != Node::Everyone;
+        if asks_rest && self.answered.as_ref().is_none_or(|(answered, _)| few || *answered != chunk) {
             if let Some((_, answer)) = self.answered.take() {
                 self.rest.recycle(answer);
             }
+            let mut mask = [0; BITSET_WORDS];
+            if few {
+                let rows = asked.iter().filter(|(_, rows)| !rows.is_empty());
+                rows.for_each(|(_, rows)| {
+                    kernel::set_run(&mut mask, rows.start as u16, (rows.end - 1) as u16);
+                });
+            }
             self.rest.begin(chunk..chunk + 1);
             let before = self.rest.stats.bytes;
-            self.answered = Some((chunk, self.rest.members(chunk, None)?));
+            let answer = self.rest.members_under(&pass.rest, chunk, few.then_some(&mask))?;
             bytes += self.rest.stats.bytes - before;
+            // What was asked of some rows says nothing of others.
+            self.answered = Some((if few { u32::MAX } else { chunk }, answer));
         }
         for (run, rows) in asked {
             bytes += 2 * rows.len() as u64;
@@ -521,6 +585,14 @@ impl<'a, C: Counter> PassWorker<'_, 'a, C> {
         rows.clear();
         for_each_bit(&self.selected[words.clone()], words.start, |row| rows.push(row as u32));
         self.found += rows.len();
+        if let [(lane, Some(values), _)] = lanes
+            && lane.total
+            && lane.makes == Makes::Sum
+        {
+            self.sum_listed(stored, &rows, values);
+            self.rows = rows;
+            return;
+        }
         for (at, row) in rows.iter().enumerate() {
             if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
                 kernel::prefetch(stored.halves, *ahead as usize);
@@ -560,6 +632,42 @@ impl<C: Counter> PassWorker<'_, '_, C> {
                     *count = count.plus((word >> row & 1) as u8);
                 }
             }
+        }
+    }
+}
+
+impl<C: Counter> PassWorker<'_, '_, C> {
+    /// Counts some rows and sums a column of which none is NULL.
+    fn sum_listed(&mut self, stored: &OwnersRef<'_>, rows: &[u32], values: &ValuesRef<'_>) {
+        let counts = array(&mut self.counts);
+        let Some(state) = self.lanes.first_mut() else { return };
+        let made = array(&mut state.made);
+        let frame = values.frame;
+        macro_rules! each {
+            ($code:expr) => {
+                for (at, row) in rows.iter().enumerate() {
+                    if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
+                        kernel::prefetch(stored.halves, *ahead as usize);
+                        values.residuals.prefetch(*ahead as usize);
+                    }
+                    let row = *row as usize;
+                    let (Some(half), Some(code)) = (stored.halves.get(row), $code(row)) else { continue };
+                    let owner = usize::from(*half);
+                    let before = if counts[owner] == C::default() { 0 } else { made[owner] };
+                    made[owner] = before.wrapping_add(code);
+                    counts[owner] = counts[owner].plus(1);
+                }
+            };
+        }
+        let code = |residual: u64| frame.base.wrapping_add(frame.divisor.wrapping_mul(residual) as i64);
+        match values.residuals {
+            Residuals::U32(residuals) if frame.slope == 0 => {
+                each!(|row: usize| residuals.get(row).map(|residual| code(u64::from(*residual))));
+            }
+            Residuals::U16(residuals) if frame.slope == 0 => {
+                each!(|row: usize| residuals.get(row).map(|residual| code(u64::from(*residual))));
+            }
+            _ => each!(|row: usize| (row < values.rows).then(|| values.get(row))),
         }
     }
 }

@@ -50,6 +50,27 @@ pub(crate) fn resolve_at<'p>(
     cancel: &Cancel,
     tables: usize,
 ) -> Result<(Cow<'p, Predicate>, Stats)> {
+    resolve_with(snapshot, table, predicate, cancel, tables, false)
+}
+
+/// [`resolve`] to what needs no other table, also where rows are found by their owners: what the naive evaluator takes.
+pub fn resolve_naively<'p>(
+    snapshot: &Snapshot,
+    table: TableId,
+    predicate: &'p Predicate,
+    cancel: &Cancel,
+) -> Result<Cow<'p, Predicate>> {
+    resolve_with(snapshot, table, predicate, cancel, 0, true).map(|(resolved, _)| resolved)
+}
+
+fn resolve_with<'p>(
+    snapshot: &Snapshot,
+    table: TableId,
+    predicate: &'p Predicate,
+    cancel: &Cancel,
+    tables: usize,
+    naively: bool,
+) -> Result<(Cow<'p, Predicate>, Stats)> {
     let (plain, stats) = (HashSet::new(), Stats::default());
     let mut resolver = Resolver { snapshot, table, cancel, tables, plain, stats };
     if !resolver.asks_others(predicate, 0)? {
@@ -59,7 +80,7 @@ pub(crate) fn resolve_at<'p>(
     let resolved = with_leaves(&expanded, 0, &mut |leaf, _| {
         let (known, known_certainly) = match leaf {
             Predicate::Related(related)
-                if takes(snapshot, table, related) || asks_owners(snapshot, table, related) =>
+                if !naively && (takes(snapshot, table, related) || asks_owners(snapshot, table, related)) =>
             {
                 return Ok(leaf.clone());
             }
@@ -103,6 +124,17 @@ fn truth_of(truth: &Compiled, values: &[Value]) -> Result<Truth> {
         Value::Boolean(false) => Truth::False,
         _ => Truth::Unknown,
     })
+}
+
+/// An error where rows are asked too many tables away.
+pub(crate) fn check_depth(tables: usize) -> Result<()> {
+    if tables < RELATED_DEPTH_MAX {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "rows of other tables are asked of rows of other tables at most {RELATED_DEPTH_MAX} times in a row; \
+         make one of the audiences in between a static one"
+    )))
 }
 
 struct Resolver<'a> {
@@ -180,19 +212,9 @@ impl<'a> Resolver<'a> {
         Ok(joined.into_values().collect())
     }
 
-    fn check_depth(&self) -> Result<()> {
-        if self.tables < RELATED_DEPTH_MAX {
-            return Ok(());
-        }
-        Err(Error::Invalid(format!(
-            "rows of other tables are asked of rows of other tables at most {RELATED_DEPTH_MAX} times in a row; \
-             make one of the audiences in between a static one"
-        )))
-    }
-
     /// The values that rows have, or the members that they name.
     fn derived(&mut self, derived: &Derived) -> Result<Predicate> {
-        self.check_depth()?;
+        check_depth(self.tables)?;
         let (rows, cost) = rows_at(self.snapshot, &derived.rows, self.cancel, self.tables)?;
         self.stats.add(cost);
         match derived.tie {
@@ -236,7 +258,7 @@ impl<'a> Resolver<'a> {
 
     /// The values of the column by their truth.
     fn related(&mut self, related: &Related) -> Result<Predicate> {
-        self.check_depth()?;
+        check_depth(self.tables)?;
         let truth = Compiled::new(&related.truth, self.snapshot.now_micros())?;
         let aggregates = || related.rows.iter().flat_map(|rows| &rows.aggregates);
         let nothing: Vec<Value> = aggregates().map(|aggregate| aggregate.of_nothing()).collect();

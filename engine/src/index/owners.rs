@@ -80,6 +80,25 @@ impl<'a> OwnersRef<'a> {
     }
 }
 
+impl<'a> OwnersRef<'a> {
+    /// The rows of some owners, ascending halves, within a run, which is in their order.
+    pub fn rows_of<'o>(
+        &self,
+        run: std::ops::Range<usize>,
+        halves: &'o [u16],
+    ) -> impl Iterator<Item = std::ops::Range<usize>> + use<'a, 'o> {
+        let stored = self.halves;
+        let mut start = run.start;
+        halves.iter().filter_map(move |half| {
+            let left = &stored[start..run.end];
+            let from = start + left.partition_point(|other| other < half);
+            let to = from + stored[from..run.end].partition_point(|other| other == half);
+            start = to;
+            (from < to).then_some(from..to)
+        })
+    }
+}
+
 /// The section of a chunk's rows.
 pub fn owners_section(runs: &[Run], halves: &[u16]) -> Vec<u8> {
     let mut section = Vec::with_capacity(OWNERS_HEADER_BYTES + size_of_val(runs) + 2 * halves.len());
@@ -111,6 +130,11 @@ mod tests {
         assert_eq!(of(4), [(4, 6)]);
         assert_eq!((of(0), of(3), of(NOBODYS)), (vec![], vec![], vec![(6, 7)]));
         assert_eq!(read.halves, [5, 5, 6, 1, 0, 9, 0]);
+        let rows = |run, halves: &[u16]| {
+            read.rows_of(run, halves).map(|rows| (rows.start, rows.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(0..3, &[0, 5, 6, 9]), [(0, 2), (2, 3)]);
+        assert_eq!(rows(4..6, &[1, 9]), [(5, 6)]);
     }
 
     #[test]

@@ -187,15 +187,19 @@ impl Planner<'_, '_> {
                 let rows = related.rows.first().map_or(*table, |rows| rows.table);
                 let (rows, strays) = (asking.snapshot.table(rows)?, asking.snapshot.strays(rows)?);
                 let kept = if negated { None } else { self.summarised(rows, related, &owned)? };
-                let unsettled = strays.unsettled();
-                if let (Some(kept), true) = (&kept, unsettled.is_empty()) {
+                let ordinals = self.table.extent().ordinals as u32;
+                let known = rows.schema().owner.map_or(0, |owner| owner.known).min(ordinals);
+                let unsettled = strays.unsettled().len() + (ordinals - known) as usize;
+                if let (Some(kept), 0) = (&kept, unsettled) {
                     return Ok(kept.clone());
                 }
                 self.owned.push(owned);
                 let asked = self.leaf(ColumnId::LIVE, Test::Rows(self.owned.len() - 1), negated)?;
-                let Some(kept) = kept else { return Ok(asked) };
-                // What is kept of these need not be so any more: their rows are asked.
-                let theirs = Test::Ordinals(unsettled.to_vec());
+                let few = unsettled <= ordinals as usize / UNSETTLED_SHARE;
+                let Some(kept) = kept.filter(|_| few || unsettled <= UNSETTLED_FEW) else { return Ok(asked) };
+                // What is kept of these need not be so any more, or is not: their rows are asked.
+                let theirs =
+                    Test::Ordinals(strays.unsettled().iter().copied().chain(known..ordinals).collect());
                 let settled = self.leaf(ColumnId::LIVE, theirs.clone(), true)?;
                 let others = self.leaf(ColumnId::LIVE, theirs, false)?;
                 Ok(combine(
@@ -427,6 +431,11 @@ impl Planner<'_, '_> {
         Ok(codes)
     }
 }
+
+/// Where more than one of so many owners, and more than some, have rows that were written since they were clustered, the rows of all
+/// are asked.
+const UNSETTLED_SHARE: usize = 16;
+const UNSETTLED_FEW: usize = 4_096;
 
 impl Leaf {
     /// The share of members it holds for and its cost a chunk in bytes read, from one chunk in the middle of the table.

@@ -13,7 +13,7 @@ use super::cut::cut;
 use super::{Node, Plan, Test};
 use crate::control::Cancel;
 use crate::events::Strays;
-use crate::exec::{FoldFunction, Loose, members_of, resolve_at};
+use crate::exec::{FoldFunction, Loose, check_depth, members_of, resolve_at};
 use crate::expr::clock::{self, Beside};
 use crate::expr::{Compiled, Expr, Function};
 use crate::predicate::{CompareOp, Predicate, Related, RelatedRows, Truth, slot_id};
@@ -51,9 +51,9 @@ pub(crate) struct Pass<'a> {
     pub(crate) ordinals: ColumnReader<'a>,
     pub(crate) strays: Arc<Strays>,
     /// The whole condition.
-    pub(crate) whole: Plan<'a>,
+    pub(crate) plan: Plan<'a>,
     /// What is left of it beside the tests.
-    pub(crate) rest: Plan<'a>,
+    pub(crate) rest: Node,
     /// Intervals that rows have to be in.
     pub(crate) tests: Vec<RowTest<'a>>,
     /// The columns of which something is made.
@@ -163,6 +163,11 @@ impl Slot {
     /// True of what is NULL where there are no values.
     pub(crate) fn makes_number(&self) -> bool {
         self.function != FoldFunction::Count
+    }
+
+    /// True of an average, which is no number that is made, but a quotient of two.
+    pub(crate) fn is_mean(&self) -> bool {
+        self.function == FoldFunction::Avg
     }
 }
 
@@ -389,6 +394,7 @@ impl<'a> Asking<'a, '_> {
     /// The plan of a leaf that [`takes`] says is taken, of the members for whom it is TRUE, or FALSE where that is wanted. `None`
     /// where it is so of nobody.
     pub(crate) fn plan(&self, related: &Related, wanted: bool) -> Result<Option<Owned<'a>>> {
+        check_depth(self.tables)?;
         let now_micros = self.snapshot.now_micros();
         let (mut passes, mut slots) = (Vec::new(), Vec::new());
         for rows in &related.rows {
@@ -424,6 +430,7 @@ impl<'a> Asking<'a, '_> {
         related: &Related,
         wanted: bool,
     ) -> Result<Option<InOwners<'a>>> {
+        check_depth(self.tables)?;
         let (snapshot, [rows]) = (self.snapshot, related.rows.as_slice()) else { return Ok(None) };
         let state = snapshot.table(table)?;
         let owner = state.schema().owner.ok_or_else(|| Error::Invalid("rows of nobody were asked".into()))?;
@@ -503,35 +510,37 @@ impl<'a> Asking<'a, '_> {
             None => rows.condition.clone(),
         };
         let (condition, _) = resolve_at(snapshot, rows.table, &condition, self.cancel, self.tables + 1)?;
-        let plan = || Plan::in_snapshot(snapshot, rows.table, &condition, self.cancel, self.tables + 1);
-        let (whole, mut rest) = (plan()?, plan()?);
+        let plan = Plan::in_snapshot(snapshot, rows.table, &condition, self.cancel, self.tables + 1)?;
         let mut tests = Vec::new();
-        let terms = match std::mem::replace(&mut rest.root, Node::Everyone) {
-            Node::And(terms) => terms,
-            one => vec![one],
+        let terms = match &plan.root {
+            Node::And(terms) => terms.as_slice(),
+            one => std::slice::from_ref(one),
         };
         let mut left = Vec::new();
         for term in terms {
             if let Node::Leaf { leaf, negated: false } = term
-                && let Test::Codes(intervals) = &rest.leaves[leaf].test
+                && let Test::Codes(intervals) = &plan.leaves[*leaf].test
                 && let [(low, high)] = intervals.as_slice()
+                && table.schema().column(plan.leaves[*leaf].column).is_some()
             {
-                let (column, low, high) = (rest.leaves[leaf].column, *low, *high);
+                let column = plan.leaves[*leaf].column;
                 let is_time = owner.time == Some(column);
-                tests.push(RowTest { reader: table.reader(column)?, low, high, is_time });
-            } else if term != Node::Everyone {
-                left.push(term);
+                tests.push(RowTest { reader: table.reader(column)?, low: *low, high: *high, is_time });
+            } else if *term != Node::Everyone {
+                left.push(term.clone());
             }
         }
         tests.sort_by_key(|test| !test.is_time);
-        rest.root = match left.len() {
+        let rest = match left.len() {
             0 => Node::Everyone,
+            // What is computed may be an error of rows that the tests exclude.
+            _ if left.iter().any(|term| plan.has_computed(term)) => plan.root.clone(),
             1 => left.swap_remove(0),
             _ => Node::And(left),
         };
         let ordinals = table.reader(owner.ordinals)?;
         let strays = snapshot.strays(rows.table)?;
-        Ok(Pass { table, ordinals, strays, whole, rest, tests, lanes: Vec::new(), loose: Loose::default() })
+        Ok(Pass { table, ordinals, strays, plan, rest, tests, lanes: Vec::new(), loose: Loose::default() })
     }
 }
 

@@ -47,7 +47,7 @@ impl<'a> Planner<'a, '_> {
         if let Some(since) = owned.since(related.is_in, rows) {
             return self.since(table, since, outcome);
         }
-        if !pass.tests.is_empty() || pass.rest.root != Node::Everyone {
+        if !pass.tests.is_empty() || pass.rest != Node::Everyone {
             return Ok(None);
         }
         let Some(tree) = self.tree(table, &owned.check, &owned.slots, rows, outcome)? else {
@@ -190,7 +190,7 @@ impl Owned<'_> {
             }
             _ => false,
         };
-        let alone = some && pass.rest.root == Node::Everyone && test.is_time && test.high == i64::MAX;
+        let alone = some && pass.rest == Node::Everyone && test.is_time && test.high == i64::MAX;
         alone.then_some(test.low)
     }
 }
