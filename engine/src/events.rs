@@ -97,14 +97,13 @@ impl Strays {
                         .for_each(|patch| kernel::set_members(&mut written, patch.rows, true));
                 }
                 let mut excluded = Box::new([0; BITSET_WORDS]);
-                for row in 0..rows {
-                    let (row, is_clustered) = (row as u16, row < clustered);
-                    let (lives, written) = (kernel::has(&lives, row), kernel::has(&written, row));
-                    if is_clustered && (written || !lives) {
-                        excluded[usize::from(row) / 64] |= 1 << (row % 64);
-                    }
-                    if lives && (written || !is_clustered) {
-                        unsettled.push(chunk << 16 | u32::from(row));
+                for (index, (word, lives)) in excluded.iter_mut().zip(&lives).enumerate() {
+                    let in_order = kernel::first_bits(clustered, index);
+                    *word = (written[index] | !lives) & in_order;
+                    let mut left = lives & (written[index] | !in_order) & kernel::first_bits(rows, index);
+                    while left != 0 {
+                        unsettled.push(chunk << 16 | (index * 64) as u32 | left.trailing_zeros());
+                        left &= left - 1;
                     }
                 }
                 if excluded.iter().any(|word| *word != 0) {

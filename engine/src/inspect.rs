@@ -10,7 +10,7 @@ use crate::schema::{ColumnId, DataType, TableId, TableSchema};
 use crate::table::TableState;
 use crate::writer::record;
 use crate::{Result, Snapshot};
-use muster_storage::format::SectionKind;
+use muster_storage::format::{RANGE_CHUNKS, SectionKind};
 use muster_storage::manifest::{PartId, PartRole, part_file_name};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub struct TableInspection {
     pub columns: Vec<ColumnInspection>,
     /// The members of its static audiences, each as the BOOLEAN column that it is stored as, under the audience's name.
     pub audiences: Vec<ColumnInspection>,
+    /// Of rows that belong to somebody: whose they are, and what is kept of each owner's.
+    pub derived: Vec<ColumnInspection>,
 }
 
 /// One column.
@@ -212,12 +214,14 @@ fn inspect_table(
             audiences.push(members);
         }
     }
+    let derived = table.derived().into_iter().map(|(id, name, data_type)| unseen(id, &name, data_type));
+    let mut derived: Vec<ColumnInspection> = derived.collect();
     let (mut bytes, mut patch_parts) = (0, 0);
     for part in manifest.parts.iter().filter(|part| part.table == schema.id.0) {
         bytes += part.bytes;
         patch_parts += usize::from(part.role == PartRole::Patch);
         for entry in snapshot.part(part.id).map_or(&[][..], |reader| reader.entries()) {
-            let mut all = columns.iter_mut().chain(&mut audiences);
+            let mut all = columns.iter_mut().chain(&mut audiences).chain(&mut derived);
             let (Some(column), Some(kind)) = (all.find(|column| column.id.0 == entry.column), entry.kind())
             else {
                 continue;
@@ -263,6 +267,7 @@ fn inspect_table(
         changes_bytes,
         columns,
         audiences,
+        derived,
         schema,
     })
 }
@@ -287,9 +292,13 @@ fn changed_rows(table: &TableState, column: ColumnId) -> Result<u64> {
 fn verify_forms(snapshot: &Snapshot, schema: &TableSchema, cancel: &Cancel) -> Result<()> {
     let table = snapshot.table(schema.id)?;
     let visible = schema.columns.iter().map(|column| column.id);
-    for column in std::iter::once(ColumnId::LIVE).chain(visible).chain(table.hidden().iter().copied()) {
+    let derived = table.derived().into_iter().map(|(id, ..)| id);
+    // What is kept of owners has as many chunks as these.
+    let chunks = table.chunks().max((table.ranges().len() * RANGE_CHUNKS) as u32);
+    let hidden = table.hidden().iter().copied().chain(derived);
+    for column in std::iter::once(ColumnId::LIVE).chain(visible).chain(hidden) {
         let reader = table.reader(column)?;
-        for chunk in 0..table.chunks() {
+        for chunk in 0..chunks {
             cancel.check()?;
             reader.nulls(chunk)?;
             if let Some(sets) = reader.sets(chunk)? {
@@ -303,6 +312,7 @@ fn verify_forms(snapshot: &Snapshot, schema: &TableSchema, cancel: &Cancel) -> R
             reader.fences(chunk)?;
             reader.strings(chunk)?;
             reader.lists(chunk)?;
+            reader.owners(chunk)?;
         }
         if let Some(dictionary) = table.dictionary(column) {
             dictionary.view()?;

@@ -144,6 +144,24 @@ impl TableState {
         self.schema.summaries.iter().find(|summary| summary.column == column).copied()
     }
 
+    /// The columns that are derived from others, in words: whose the rows are, and what is kept of each owner's.
+    pub fn derived(&self) -> Vec<(ColumnId, String, DataType)> {
+        let owner = self.schema.owner.map(|owner| (owner.ordinals, "(owners)".to_owned(), DataType::BigInt));
+        let kept = self.schema.summaries.iter().map(|summary| {
+            let name = match summary.kind {
+                SummaryKind::Count => "(rows of each)".to_owned(),
+                SummaryKind::First => "(first of each)".to_owned(),
+                SummaryKind::Last => "(last of each)".to_owned(),
+                SummaryKind::Sum(column) => {
+                    let name = self.schema.column(column).map_or("?", |column| &column.name);
+                    format!("(sum of {name} of each)")
+                }
+            };
+            (summary.column, name, self.type_of(*summary))
+        });
+        owner.into_iter().chain(kept).collect()
+    }
+
     /// The type of what is kept of each owner's rows.
     pub fn type_of(&self, summary: Summary) -> DataType {
         let of = |column: Option<ColumnId>| column.and_then(|column| self.schema.column(column));

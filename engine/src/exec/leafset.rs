@@ -21,8 +21,9 @@ const RESOLVED_INTERVALS_MAX: usize = 4;
 pub(super) const SCANNED_INTERVALS_MIN: usize = 256;
 /// More than this are looked up in a [`CodeSet`] for each of a list of members.
 const SEARCHED_CODES_MAX: usize = 32;
-/// The rows of up to so many owners are looked for one owner after another: a search in each run of their chunk.
-const OWNERS_ASKED_SINGLY: usize = 24;
+/// The rows of up to so many owners are looked for one owner after another: a search in each run of their chunk, all of whose lines are
+/// cold. Of more it is faster to go through all rows.
+const OWNERS_ASKED_SINGLY: usize = 16;
 /// A run of ranks up to this long is set row by row.
 const ROWS_SET_SINGLY: usize = 2_048;
 

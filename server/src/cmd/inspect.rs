@@ -112,7 +112,8 @@ fn columns(table: &TableInspection) -> Table {
         .audiences
         .iter()
         .map(|audience| (audience.name.clone(), "static audience".to_owned(), audience));
-    for (name, kind, column) in named.chain(audiences) {
+    let derived = table.derived.iter().map(|column| (column.name.clone(), "derived".to_owned(), column));
+    for (name, kind, column) in named.chain(audiences).chain(derived) {
         let total = total(column);
         let figures = [
             thousands(column.nulls),
@@ -187,6 +188,7 @@ fn as_json(inspection: &Inspection) -> serde_json::Value {
             "changes_bytes": table.changes_bytes,
             "columns": table.columns.iter().map(column).collect::<Vec<_>>(),
             "static_audiences": table.audiences.iter().map(column).collect::<Vec<_>>(),
+            "derived": table.derived.iter().map(column).collect::<Vec<_>>(),
         })
     };
     let segment = |(name, bytes): &(String, u64)| serde_json::json!({ "file": name, "bytes": bytes });
