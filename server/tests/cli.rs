@@ -401,3 +401,30 @@ fn what_is_exported_is_imported_again() {
     assert!(refused.contains("unknown column \"cty\"") && !people.path().join("x.csv").exists(), "{refused}");
     fails(people.path(), 1, &["export", "nowhere", "people", "x.csv"]);
 }
+
+/// Rows that belong to members: declared by options, shown, and those of nobody told.
+#[test]
+fn rows_of_members_are_imported_with_their_owners() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::write(path.join("members.csv"), "id,city\n1,Oslo\n2,Cusco\n").unwrap();
+    std::fs::write(
+        path.join("orders.csv"),
+        "member,day,cents\n1,2026-01-01,5\n2,2026-01-02,7\n9,2026-01-02,8\n",
+    )
+    .unwrap();
+    ok(path, &["import", "db", "members", "members.csv", "--key", "id", "--yes"]);
+    let import =
+        ["import", "db", "orders", "orders.csv", "--yes", "--references", "member=members", "--sum", "cents"];
+    let told = ok(path, &import);
+    assert!(told.contains("INTEGER REFERENCES members"), "{told}");
+    assert!(told.contains("WITH (owner = 'member', time = 'day', sums = 'cents')"), "{told}");
+    assert!(told.contains("1 of them belong to nobody yet"), "{told}");
+    let shown = ok(path, &["shell", "db", "--format", "csv", "-c", "DESCRIBE orders"]);
+    assert!(shown.contains("owner: members (id)") && shown.contains("sum kept"), "{shown}");
+    let question =
+        "SELECT id FROM members m WHERE (SELECT sum(cents) FROM orders o WHERE o.member = m.id) > 5";
+    assert_eq!(ok(path, &["shell", "db", "--format", "csv", "-c", question]), "id\n2\n");
+    let again = fails(path, 1, &["import", "db", "more", "orders.csv", "--yes", "--owner", "member"]);
+    assert!(again.contains("--references member=TABLE"), "{again}");
+}

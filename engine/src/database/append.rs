@@ -102,7 +102,7 @@ impl<'a> Append<'a> {
         cancel.check()?;
         draft.join();
         database.commit_seated(seated, draft)?;
-        Ok(ImportReport { rows: changed })
+        Ok(ImportReport { rows: changed, nobodys: 0 })
     }
 
     /// Rows of a batch as values.

@@ -101,6 +101,8 @@ pub(crate) struct State {
 pub struct ImportReport {
     /// Rows that are new, and those whose members got new values.
     pub rows: u64,
+    /// Rows of a table that belongs to another one that belong to nobody yet; 0 where they were inserted through the log.
+    pub nobodys: u64,
 }
 
 impl Database {
@@ -206,9 +208,9 @@ impl Database {
         let owners = state.owners_of(&record.schema);
         let imported = import(&self.store, &record.schema, owners, columns, source, cancel, progress)?;
         *record = imported.record;
-        let rows = record.rows;
+        let (rows, nobodys) = (record.rows, imported.nobodys);
         self.publish(&state, &catalog, with(&state, imported.parts), unchecked)?;
-        Ok(ImportReport { rows })
+        Ok(ImportReport { rows, nobodys })
     }
 
     /// [`Self::create_table`] and its rows in one step, one LSN: where it fails there is no table either.
@@ -226,10 +228,10 @@ impl Database {
         let ids: Vec<ColumnId> = schema.columns.iter().map(|c| c.id).collect();
         let owners = state.owners_of(&schema);
         let imported = import(&self.store, &schema, owners, &ids, source, cancel, progress)?;
-        let rows = imported.record.rows;
+        let (rows, nobodys) = (imported.record.rows, imported.nobodys);
         catalog.tables.push(imported.record);
         self.publish(&state, &catalog, with(&state, imported.parts), unchecked)?;
-        Ok(ImportReport { rows })
+        Ok(ImportReport { rows, nobodys })
     }
 
     /// Commits a catalog and its parts under one LSN and shows them to the next snapshot.

@@ -59,6 +59,14 @@ pub(super) struct Order {
     starts: Vec<usize>,
 }
 
+impl Order {
+    /// Rows that belong to nobody.
+    pub(super) fn nobodys(&self) -> u64 {
+        let last = self.starts.len().saturating_sub(2);
+        (self.rows.len() - self.starts.get(last).copied().unwrap_or(0)) as u64
+    }
+}
+
 /// How long the times of a run may be apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Span {

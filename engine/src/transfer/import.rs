@@ -44,6 +44,8 @@ pub struct Imported {
     pub parts: Vec<PartRef>,
     /// The table with its new row count.
     pub record: TableRecord,
+    /// Rows that belong to nobody, of a table that belongs to another one.
+    pub nobodys: u64,
 }
 
 /// Imports all rows of a source into a table without rows. `columns[i]` is the table's column of the source's column i.
@@ -131,7 +133,8 @@ impl<'a> Import<'a> {
         progress(Progress { rows: self.rows, rows_total: Some(self.rows), share: 1.0, phase: "sync" });
         parts.extend(dictionaries);
         self.cancel.check()?;
-        Ok(Imported { parts, record })
+        let nobodys = order.map_or(0, |order| order.nobodys());
+        Ok(Imported { parts, record, nobodys })
     }
 
     /// The rows of parts in the order of their owners, in new parts; the old ones go.

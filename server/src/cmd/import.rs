@@ -237,6 +237,15 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     };
     let took = duration(started.elapsed());
     writeln!(out, "{} rows imported into {} in {took}", thousands(report.rows), arguments.table)?;
+    if report.nobodys > 0 {
+        let (nobodys, all) = (thousands(report.nobodys), report.nobodys == report.rows);
+        let hint = if all {
+            "; import the members first, or look at the column that says whose they are"
+        } else {
+            ""
+        };
+        writeln!(out, "{nobodys} of them belong to nobody yet{hint}")?;
+    }
     if let (Some(skipped @ 1..), Some(rejects)) = (skipped, &options.rejects) {
         let rows = if skipped == 1 { "row" } else { "rows" };
         writeln!(out, "{} bad {rows} skipped, see {}", thousands(skipped), rejects.display())?;

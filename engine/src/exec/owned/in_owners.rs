@@ -1,0 +1,67 @@
+//! Rows whose owners are some members: the other way.
+
+use crate::Result;
+use crate::index::owners::NOBODYS;
+use crate::kernel;
+use crate::plan::InOwners;
+use muster_storage::chunk::Words;
+use muster_storage::format::BITSET_WORDS;
+use roaring::RoaringBitmap;
+
+/// Writes the rows of a chunk whose owners are some members, or those that have an owner's key and are not; `known` holds the
+/// members of the chunk of owners that was asked for last.
+pub(in crate::exec) fn write_in_owners(
+    asked: &InOwners<'_>,
+    (place, chunk): (usize, u32),
+    known: &mut Option<(usize, u32, Box<Words>)>,
+    out: &mut Words,
+) -> Result<()> {
+    out.fill(0);
+    if let Some(stored) = asked.ordinals.owners(chunk)? {
+        let mut runs = stored.runs.iter().peekable();
+        while let Some(run) = runs.next().filter(|run| run.owners != NOBODYS) {
+            let end = runs.peek().map_or(stored.halves.len(), |next| next.start as usize);
+            if known.as_ref().is_none_or(|known| (known.0, known.1) != (place, run.owners)) {
+                *known = Some((place, run.owners, members_in(&asked.members, run.owners)));
+            }
+            let Some((_, _, members)) = known else { continue };
+            let mut row = run.start as usize;
+            while row < end {
+                let next = end.min((row / 64 + 1) * 64);
+                let bits = (0..).zip(&stored.halves[row..next]);
+                let bits =
+                    bits.fold(0, |bits, (at, half)| bits | u64::from(kernel::has(members, *half)) << at);
+                out[row / 64] |= bits << (row % 64);
+                row = next;
+            }
+        }
+    }
+    if let Some(excluded) = asked.strays.excluded(chunk) {
+        out.iter_mut().zip(excluded).for_each(|(word, excluded)| *word &= !excluded);
+    }
+    let strays = asked.strays.owned();
+    let from = strays.partition_point(|(row, _)| row >> 16 < chunk);
+    for (row, owner) in strays[from..].iter().take_while(|(row, _)| row >> 16 == chunk) {
+        let bit = u64::from(asked.members.contains(*owner)) << (row % 64);
+        out[(row & 0xffff) as usize / 64] |= bit;
+    }
+    if !asked.wanted {
+        let mut nulls = crate::exec::words_of(asked.whose.nulls(chunk)?);
+        let mut marks = Vec::new();
+        for patch in asked.whose.changes(chunk)? {
+            patch.new.mark_nulls(false, &mut marks);
+            crate::exec::put(&mut nulls, patch.rows, &marks);
+        }
+        out.iter_mut().zip(&nulls).for_each(|(word, null)| *word = !(*word | null));
+    }
+    Ok(())
+}
+
+/// The members of one chunk.
+fn members_in(members: &RoaringBitmap, chunk: u32) -> Box<Words> {
+    let mut words = Box::new([0; BITSET_WORDS]);
+    for member in members.range(chunk << 16..=chunk << 16 | 0xffff) {
+        words[(member & 0xffff) as usize / 64] |= 1 << (member % 64);
+    }
+    words
+}

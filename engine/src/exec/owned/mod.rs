@@ -1,0 +1,273 @@
+//! Rows by their owners, one chunk of owners at a time: counted and summed in arrays that a cache holds.
+//!
+//! ```text
+//! runs of the chunk ─ those whose time can be asked for ─ tests by vector ─ rows ─ counts[owner], sums[owner] ─ check ─ owners
+//! ```
+//!
+//! Counts begin at 0 for each chunk. Sums do not: the first value of an owner takes the place of what was there.
+
+mod counter;
+mod in_owners;
+mod loose;
+mod pass;
+
+pub(in crate::exec) use in_owners::write_in_owners;
+pub(crate) use loose::Loose;
+
+use crate::Result;
+use crate::kernel;
+use crate::plan::{Aggregates, Check, Owned, Slot};
+use crate::predicate::Truth;
+use counter::Counter;
+use muster_storage::chunk::Words;
+use muster_storage::format::BITSET_WORDS;
+use pass::PassWorker;
+
+/// Below so many rows of a chunk of owners, those that have one are gone through rather than all owners.
+const FEW_ROWS: usize = 4_096;
+
+/// What one thread needs to ask the rows of owners.
+///
+/// Counts are bytes as long as nobody has more rows than a byte holds; the chunks of others are asked again with 32 bits.
+pub(in crate::exec) struct OwnedWorker<'p, 'a> {
+    owned: &'p Owned<'a>,
+    narrow: Gathered<'p, 'a, u8>,
+    wide: Option<Gathered<'p, 'a, u32>>,
+}
+
+impl<'p, 'a> OwnedWorker<'p, 'a> {
+    pub(in crate::exec) fn new(owned: &'p Owned<'a>) -> OwnedWorker<'p, 'a> {
+        OwnedWorker { owned, narrow: Gathered::of(owned), wide: None }
+    }
+
+    /// Writes the owners of a chunk that have the wanted outcome, also those that are gone; returns the bytes read. Where `only`
+    /// some are asked, ascending, what is written of others is nothing.
+    pub(in crate::exec) fn write(
+        &mut self,
+        owners: u32,
+        only: Option<&[u16]>,
+        out: &mut Words,
+    ) -> Result<u64> {
+        let mut bytes = self.narrow.gather(self.owned, owners, only)?;
+        if self.narrow.overflowed() {
+            self.narrow.reset();
+            let wide = self.wide.get_or_insert_with(|| Gathered::of(self.owned));
+            bytes += wide.gather(self.owned, owners, only)?;
+            wide.write(self.owned, out)?;
+            wide.reset();
+        } else {
+            self.narrow.write(self.owned, out)?;
+            self.narrow.reset();
+        }
+        Ok(bytes)
+    }
+}
+
+/// The aggregates of the owners of one chunk.
+struct Gathered<'p, 'a, C> {
+    passes: Vec<PassWorker<'p, 'a, C>>,
+}
+
+impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
+    fn of(owned: &'p Owned<'a>) -> Gathered<'p, 'a, C> {
+        Gathered { passes: owned.passes.iter().map(PassWorker::new).collect() }
+    }
+
+    fn gather(&mut self, owned: &'p Owned<'a>, owners: u32, only: Option<&[u16]>) -> Result<u64> {
+        let both = self.passes.iter_mut().zip(&owned.passes);
+        both.map(|(state, pass)| state.gather(pass, owners, only)).sum()
+    }
+
+    /// True where some count may be more than it says.
+    fn overflowed(&self) -> bool {
+        let most = |counts: &[C]| {
+            let mut words = [0; BITSET_WORDS];
+            C::within(counts, C::MAX, C::MAX, &mut words);
+            words.iter().any(|word| *word != 0)
+        };
+        // Lanes count no more than their pass does.
+        self.passes.iter().any(|state| state.found as u64 >= C::MAX && most(&state.counts))
+    }
+
+    fn reset(&mut self) {
+        self.passes.iter_mut().for_each(PassWorker::reset);
+    }
+
+    /// Writes the owners that have the wanted outcome.
+    fn write(&self, owned: &Owned<'_>, out: &mut Words) -> Result<()> {
+        let found: usize = self.passes.iter().map(|state| state.found).sum();
+        let by_vector = found >= FEW_ROWS && owned.check.by_vector(&owned.slots);
+        let mut some = [0; BITSET_WORDS];
+        let listed = match () {
+            // Who has no row is told by the check.
+            () if by_vector && !owned.of_nothing && !owned.check_of_nothing => &[],
+            () if owned.is_in => &self.passes[..1],
+            () => &self.passes[..],
+        };
+        for state in listed.iter().filter(|state| state.found > 0) {
+            let mut here = [0; BITSET_WORDS];
+            C::within(&state.counts, 1, C::MAX, &mut here);
+            kernel::union_into(&here, &mut some);
+        }
+        if found == 0 {
+            out.fill(0);
+        } else if let (false, Some(terms)) = (by_vector, self.terms(owned)) {
+            select_bits(&some, out, |owner| Ok(terms.iter().all(|term| term.holds(owner))))?;
+        } else if !by_vector {
+            select_bits(&some, out, |owner| owned.holds(&At { passes: &self.passes, owner }))?;
+        } else {
+            self.check(owned, &owned.check, owned.wanted, out);
+            if !listed.is_empty() {
+                out.iter_mut().zip(&some).for_each(|(word, some)| *word &= some);
+            }
+        }
+        if owned.not_in {
+            out.iter_mut().for_each(|word| *word = !*word);
+        } else if owned.of_nothing {
+            out.iter_mut().zip(&some).for_each(|(word, some)| *word |= !some);
+        }
+        Ok(())
+    }
+
+    /// The intervals that all aggregates have to be in, where that is all that is asked.
+    fn terms<'s>(&'s self, owned: &Owned<'_>) -> Option<Vec<Term<'s, C>>> {
+        let checks = match &owned.check {
+            Check::And(checks) => checks.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let term = |check: &Check| {
+            let Check::Within { slot, low, high } = check else { return None };
+            let slot = &owned.slots[*slot];
+            let lane = slot.lane.filter(|_| slot.makes_number());
+            let made = lane.map(|lane| self.passes[slot.pass].lanes[lane].made.as_slice());
+            let numbers = made.is_some() == slot.makes_number() && !slot.is_mean();
+            (owned.wanted && numbers).then(|| Term {
+                counts: self.counts(slot),
+                made,
+                low: *low,
+                high: *high,
+            })
+        };
+        checks.iter().map(term).collect()
+    }
+
+    /// Writes the owners whose check has an outcome, of those with rows.
+    fn check(&self, owned: &Owned<'_>, check: &Check, wanted: bool, out: &mut Words) {
+        match check {
+            Check::Const(truth) => {
+                let holds = *truth == if wanted { Truth::True } else { Truth::False };
+                out.fill(if holds { u64::MAX } else { 0 });
+            }
+            Check::Not(inner) => self.check(owned, inner, !wanted, out),
+            Check::And(terms) | Check::Or(terms) => {
+                // Where TRUE of AND is wanted, or FALSE of OR, all terms have to be so.
+                let all = matches!(check, Check::And(_)) == wanted;
+                out.fill(if all { u64::MAX } else { 0 });
+                let mut term_out = [0; BITSET_WORDS];
+                for term in terms {
+                    self.check(owned, term, wanted, &mut term_out);
+                    let both = out.iter_mut().zip(&term_out);
+                    both.for_each(|(word, term)| *word = if all { *word & term } else { *word | term });
+                }
+            }
+            Check::Within { slot, low, high } => self.within(&owned.slots[*slot], *low, *high, wanted, out),
+            Check::Null { slot } => {
+                self.present(&owned.slots[*slot], out);
+                if wanted {
+                    out.iter_mut().for_each(|word| *word = !*word);
+                }
+            }
+            Check::Computed(_) => out.fill(0),
+        }
+    }
+
+    /// How many values an aggregate was made of.
+    fn counts(&self, slot: &Slot) -> &[C] {
+        let state = &self.passes[slot.pass];
+        let lane = slot.lane.map(|lane| &state.lanes[lane].counts).filter(|counts| !counts.is_empty());
+        lane.unwrap_or(&state.counts)
+    }
+
+    /// Writes the owners of whom an aggregate is not NULL.
+    fn present(&self, slot: &Slot, out: &mut Words) {
+        if slot.makes_number() {
+            C::within(self.counts(slot), 1, C::MAX, out);
+        } else {
+            out.fill(u64::MAX);
+        }
+    }
+
+    fn within(&self, slot: &Slot, low: i64, high: i64, wanted: bool, out: &mut Words) {
+        if low > high {
+            out.fill(0);
+        } else if slot.makes_number() {
+            let Some(lane) = slot.lane.map(|lane| &self.passes[slot.pass].lanes[lane]) else {
+                return out.fill(0);
+            };
+            kernel::within_i64(&lane.made, low, high, out);
+        } else {
+            match u64::try_from(high) {
+                Ok(high) => C::within(self.counts(slot), low.max(0) as u64, high, out),
+                Err(_) => out.fill(0),
+            }
+        }
+        if !wanted {
+            out.iter_mut().for_each(|word| *word = !*word);
+        }
+        if slot.makes_number() {
+            let mut present = [0; BITSET_WORDS];
+            self.present(slot, &mut present);
+            out.iter_mut().zip(&present).for_each(|(word, present)| *word &= present);
+        }
+    }
+}
+
+/// An interval that an aggregate has to be in.
+struct Term<'s, C> {
+    counts: &'s [C],
+    /// The numbers; `None` where the count is asked.
+    made: Option<&'s [i64]>,
+    low: i64,
+    high: i64,
+}
+
+impl<C: Counter> Term<'_, C> {
+    #[inline(always)]
+    fn holds(&self, owner: usize) -> bool {
+        let count = self.counts[owner].number();
+        match self.made {
+            Some(made) => count > 0 && (self.low..=self.high).contains(&made[owner]),
+            None => (self.low..=self.high).contains(&(count as i64)),
+        }
+    }
+}
+
+/// Writes those of some bits for which `holds`.
+fn select_bits(some: &Words, out: &mut Words, mut holds: impl FnMut(usize) -> Result<bool>) -> Result<()> {
+    for (index, (word, out)) in some.iter().zip(out).enumerate() {
+        let (mut left, mut held) = (*word, 0);
+        while left != 0 {
+            let bit = left.trailing_zeros();
+            held |= u64::from(holds(index * 64 + bit as usize)?) << bit;
+            left &= left - 1;
+        }
+        *out = held;
+    }
+    Ok(())
+}
+
+/// The aggregates of one owner.
+struct At<'s, 'p, 'a, C> {
+    passes: &'s [PassWorker<'p, 'a, C>],
+    owner: usize,
+}
+
+impl<C: Counter> Aggregates for At<'_, '_, '_, C> {
+    fn get(&self, slot: &Slot) -> (u64, i64) {
+        let state = &self.passes[slot.pass];
+        let rows = state.counts[self.owner].number();
+        let Some(lane) = slot.lane.map(|lane| &state.lanes[lane]) else { return (rows, 0) };
+        let count = lane.counts.get(self.owner).map_or(rows, |count| count.number());
+        (count, lane.made.get(self.owner).copied().unwrap_or(0))
+    }
+}

@@ -1,0 +1,395 @@
+//! The rows of one condition, taken run by run: tested by vector, counted and summed by their owners.
+
+use super::counter::Counter;
+use crate::Result;
+use crate::exec::chunk::{Answer, Worker};
+use crate::index::owners::{OwnersRef, Run};
+use crate::index::values::{Frame, Residuals, ValuesRef};
+use crate::kernel;
+use crate::plan::{Lane, Makes, Node, Pass, RowTest};
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
+use std::ops::Range;
+
+/// How many rows ahead of its use a value is asked of the cache.
+const PREFETCH_AHEAD: usize = 16;
+
+/// With so many rows of 64, going through all is faster than finding those.
+const DENSE_ROWS: u32 = 24;
+
+/// What one thread makes of the rows of one condition.
+pub(super) struct PassWorker<'p, 'a, C> {
+    rest: Worker<'p, 'a>,
+    /// The last chunk of rows that `rest` was asked of, and its answer.
+    answered: Option<(u32, Answer)>,
+    /// Rows of each owner.
+    pub(super) counts: Vec<C>,
+    pub(super) lanes: Vec<LaneState<C>>,
+    /// Rows found for the present chunk of owners.
+    pub(super) found: usize,
+    /// Bits of the rows of a run, and the rows.
+    selected: Vec<u64>,
+    rows: Vec<u32>,
+}
+
+/// What is made of a column for each owner.
+pub(super) struct LaneState<C> {
+    /// Values that are not NULL; empty where no row is NULL there, so that the rows are as many.
+    pub(super) counts: Vec<C>,
+    /// The sum, the least or the greatest, where there is a value; empty where values are only counted.
+    pub(super) made: Vec<i64>,
+}
+
+impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
+    pub(super) fn new(pass: &'p Pass<'a>) -> PassWorker<'p, 'a, C> {
+        let array = |wanted: bool| vec![C::default(); if wanted { CHUNK_MEMBERS } else { 0 }];
+        let lanes = pass.lanes.iter().map(|lane| LaneState {
+            counts: array(!lane.total),
+            made: vec![0; if lane.makes == Makes::Count { 0 } else { CHUNK_MEMBERS }],
+        });
+        PassWorker {
+            rest: Worker::new(&pass.plan),
+            answered: None,
+            counts: array(true),
+            lanes: lanes.collect(),
+            found: 0,
+            selected: vec![0; BITSET_WORDS],
+            rows: Vec::new(),
+        }
+    }
+
+    /// Forgets the present chunk of owners.
+    pub(super) fn reset(&mut self) {
+        if self.found > 0 {
+            self.counts.fill(C::default());
+            self.lanes.iter_mut().for_each(|lane| lane.counts.fill(C::default()));
+            self.found = 0;
+        }
+    }
+
+    /// Takes the rows of a chunk of owners, or only of some.
+    pub(super) fn gather(&mut self, pass: &'p Pass<'a>, owners: u32, only: Option<&[u16]>) -> Result<u64> {
+        let mut bytes = 0;
+        for chunk in pass.strays.chunks_of(owners) {
+            let Some(stored) = pass.ordinals.owners(chunk)? else { continue };
+            let runs = stored.runs_of(owners).filter(|(run, _)| pass.can_have(run));
+            let asked: Vec<(Run, Range<usize>)> = match only {
+                None => runs.collect(),
+                Some(only) => runs
+                    .flat_map(|(run, rows)| stored.rows_of(rows, only).map(move |rows| (run, rows)))
+                    .collect(),
+            };
+            if !asked.is_empty() {
+                bytes += self.take_chunk(pass, chunk, &stored, &asked, only.is_some())?;
+            }
+        }
+        for (owner, place) in pass.loose.of_chunk(owners) {
+            let codes = pass.loose.codes.iter().map(|codes| codes[*place as usize]);
+            self.found += 1;
+            self.take_row((owner & 0xffff) as usize, pass.lanes.iter().zip(codes));
+        }
+        Ok(bytes)
+    }
+
+    /// Takes one row: the code of each lane, `None` where NULL.
+    #[inline(always)]
+    fn take_row<'l>(&mut self, owner: usize, codes: impl Iterator<Item = (&'l Lane<'a>, Option<i64>)>)
+    where
+        'a: 'l,
+    {
+        let rows = &mut self.counts[owner];
+        for (state, (lane, code)) in self.lanes.iter_mut().zip(codes) {
+            if let Some(code) = code {
+                state.add(owner, *rows, code, lane.makes);
+            }
+        }
+        *rows = rows.plus(1);
+    }
+
+    /// Takes the runs of one chunk of rows.
+    fn take_chunk(
+        &mut self,
+        pass: &'p Pass<'a>,
+        chunk: u32,
+        stored: &OwnersRef<'_>,
+        asked: &[(Run, Range<usize>)],
+        few: bool,
+    ) -> Result<u64> {
+        let mut bytes = 0;
+        let mut tests = Vec::with_capacity(pass.tests.len());
+        for test in &pass.tests {
+            // A column without values is NULL here.
+            let Some(values) = test.reader.values(chunk)? else { return Ok(bytes) };
+            tests.push((test, values, test.reader.nulls(chunk)?));
+        }
+        let mut lanes = Vec::with_capacity(pass.lanes.len());
+        for lane in &pass.lanes {
+            lanes.push((lane, lane.reader.values(chunk)?, lane.reader.nulls(chunk)?));
+        }
+        let excluded = pass.strays.excluded(chunk);
+        let asks_rest = pass.rest != Node::Everyone;
+        if asks_rest && self.answered.as_ref().is_none_or(|(answered, _)| few || *answered != chunk) {
+            if let Some((_, answer)) = self.answered.take() {
+                self.rest.recycle(answer);
+            }
+            let mut mask = [0; BITSET_WORDS];
+            if few {
+                let rows = asked.iter().filter(|(_, rows)| !rows.is_empty());
+                rows.for_each(|(_, rows)| {
+                    kernel::set_run(&mut mask, rows.start as u16, (rows.end - 1) as u16);
+                });
+            }
+            self.rest.begin(chunk..chunk + 1);
+            let before = self.rest.stats.bytes;
+            let answer = self.rest.members_under(&pass.rest, chunk, few.then_some(&mask))?;
+            bytes += self.rest.stats.bytes - before;
+            // What was asked of some rows says nothing of others.
+            self.answered = Some((if few { u32::MAX } else { chunk }, answer));
+        }
+        for (run, rows) in asked {
+            bytes += 2 * rows.len() as u64;
+            let tests: Vec<_> = tests.iter().filter(|(test, ..)| !test.holds_of(run)).collect();
+            if tests.is_empty() && !asks_rest && excluded.is_none() {
+                self.take_all(stored, rows.clone(), &lanes);
+                continue;
+            }
+            let words = rows.start / 64..rows.end.div_ceil(64);
+            let selected = &mut self.selected[words.clone()];
+            selected.fill(u64::MAX);
+            selected[0] &= u64::MAX << (rows.start % 64);
+            if !rows.end.is_multiple_of(64)
+                && let Some(last) = selected.last_mut()
+            {
+                *last &= u64::MAX >> (64 - rows.end % 64);
+            }
+            if let Some(excluded) = excluded {
+                selected.iter_mut().zip(&excluded[words.clone()]).for_each(|(word, out)| *word &= !out);
+            }
+            for (test, values, nulls) in &tests {
+                bytes += (rows.len() * values.residuals.width()) as u64;
+                values.retain_within(test.low, test.high, words.start, selected);
+                if nulls.cardinality() > 0 {
+                    let nulls = crate::exec::words_of(*nulls);
+                    selected.iter_mut().zip(&nulls[words.clone()]).for_each(|(word, null)| *word &= !null);
+                }
+            }
+            match self.answered.as_ref().filter(|_| asks_rest).map(|(_, answer)| answer) {
+                Some(Answer::Nobody) => selected.fill(0),
+                Some(Answer::Words(answer, _)) => {
+                    selected.iter_mut().zip(&answer[words.clone()]).for_each(|(word, some)| *word &= some);
+                }
+                Some(Answer::Members(members)) => {
+                    let mut some = [0; BITSET_WORDS];
+                    kernel::set_members(&mut some, members, true);
+                    selected.iter_mut().zip(&some[words.clone()]).for_each(|(word, some)| *word &= some);
+                }
+                Some(Answer::Everyone) | None => {}
+            }
+            self.take_selected(stored, words, &lanes);
+        }
+        Ok(bytes)
+    }
+
+    /// Takes all rows of a span.
+    fn take_all(&mut self, stored: &OwnersRef<'_>, rows: Range<usize>, lanes: &[OpenLane<'_, 'a>]) {
+        self.found += rows.len();
+        let halves = &stored.halves[rows.clone()];
+        match lanes {
+            [] => {
+                let counts = array(&mut self.counts);
+                halves
+                    .iter()
+                    .for_each(|half| counts[usize::from(*half)] = counts[usize::from(*half)].plus(1));
+            }
+            [(lane, Some(values), _)] if lane.total && values.frame.slope == 0 && values.rows >= rows.end => {
+                match (values.residuals, lane.makes) {
+                    (Residuals::U8(residuals), Makes::Sum) => {
+                        self.sum_all(halves, &residuals[rows], values.frame);
+                    }
+                    (Residuals::U16(residuals), Makes::Sum) => {
+                        self.sum_all(halves, &residuals[rows], values.frame);
+                    }
+                    (Residuals::U32(residuals), Makes::Sum) => {
+                        self.sum_all(halves, &residuals[rows], values.frame);
+                    }
+                    _ => rows.zip(halves).for_each(|(row, half)| {
+                        self.take_row(usize::from(*half), std::iter::once((*lane, Some(values.get(row)))));
+                    }),
+                }
+            }
+            lanes => rows.zip(halves).for_each(|(row, half)| {
+                self.take_row(usize::from(*half), lanes.iter().map(|open| (open.0, code_at(open, row))));
+            }),
+        }
+    }
+
+    /// Counts rows and sums a column of which none is NULL.
+    fn sum_all<R: Copy + Into<u64>>(&mut self, halves: &[u16], residuals: &[R], frame: Frame) {
+        let counts = array(&mut self.counts);
+        let Some(state) = self.lanes.first_mut() else { return };
+        let made = array(&mut state.made);
+        for (half, residual) in halves.iter().zip(residuals) {
+            let owner = usize::from(*half);
+            let code = frame.base.wrapping_add(frame.divisor.wrapping_mul((*residual).into()) as i64);
+            let before = if counts[owner] == C::default() { 0 } else { made[owner] };
+            made[owner] = before.wrapping_add(code);
+            counts[owner] = counts[owner].plus(1);
+        }
+    }
+
+    /// Takes the selected rows of some words.
+    fn take_selected(&mut self, stored: &OwnersRef<'_>, words: Range<usize>, lanes: &[OpenLane<'_, 'a>]) {
+        if lanes.is_empty() {
+            return self.count_selected(stored, words);
+        }
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.clear();
+        for_each_bit(&self.selected[words.clone()], words.start, |row| rows.push(row as u32));
+        self.found += rows.len();
+        if let [(lane, Some(values), _)] = lanes
+            && lane.total
+            && lane.makes == Makes::Sum
+        {
+            self.sum_listed(stored, &rows, values);
+            self.rows = rows;
+            return;
+        }
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
+                kernel::prefetch(stored.halves, *ahead as usize);
+                for (_, values, _) in lanes {
+                    values.iter().for_each(|values| values.residuals.prefetch(*ahead as usize));
+                }
+            }
+            if let Some(half) = stored.halves.get(*row as usize) {
+                let codes = lanes.iter().map(|open| (open.0, code_at(open, *row as usize)));
+                self.take_row(usize::from(*half), codes);
+            }
+        }
+        self.rows = rows;
+    }
+}
+
+impl<C: Counter> PassWorker<'_, '_, C> {
+    /// Counts the selected rows of some words: where they are most of a word, all are added, the others as 0.
+    fn count_selected(&mut self, stored: &OwnersRef<'_>, words: Range<usize>) {
+        let counts = array(&mut self.counts);
+        for (index, word) in words.clone().zip(&self.selected[words]) {
+            self.found += word.count_ones() as usize;
+            let rows = index * 64..(index * 64 + 64).min(stored.halves.len());
+            let halves = &stored.halves[rows];
+            if word.count_ones() < DENSE_ROWS {
+                let mut left = *word;
+                while left != 0 {
+                    if let Some(half) = halves.get(left.trailing_zeros() as usize) {
+                        let count = &mut counts[usize::from(*half)];
+                        *count = count.plus(1);
+                    }
+                    left &= left - 1;
+                }
+            } else {
+                for (row, half) in halves.iter().enumerate() {
+                    let count = &mut counts[usize::from(*half)];
+                    *count = count.plus((word >> row & 1) as u8);
+                }
+            }
+        }
+    }
+}
+
+impl<C: Counter> PassWorker<'_, '_, C> {
+    /// Counts some rows and sums a column of which none is NULL.
+    fn sum_listed(&mut self, stored: &OwnersRef<'_>, rows: &[u32], values: &ValuesRef<'_>) {
+        let counts = array(&mut self.counts);
+        let Some(state) = self.lanes.first_mut() else { return };
+        let made = array(&mut state.made);
+        let frame = values.frame;
+        macro_rules! each {
+            ($code:expr) => {
+                for (at, row) in rows.iter().enumerate() {
+                    if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
+                        kernel::prefetch(stored.halves, *ahead as usize);
+                        values.residuals.prefetch(*ahead as usize);
+                    }
+                    let row = *row as usize;
+                    let (Some(half), Some(code)) = (stored.halves.get(row), $code(row)) else { continue };
+                    let owner = usize::from(*half);
+                    let before = if counts[owner] == C::default() { 0 } else { made[owner] };
+                    made[owner] = before.wrapping_add(code);
+                    counts[owner] = counts[owner].plus(1);
+                }
+            };
+        }
+        let code = |residual: u64| frame.base.wrapping_add(frame.divisor.wrapping_mul(residual) as i64);
+        match values.residuals {
+            Residuals::U32(residuals) if frame.slope == 0 => {
+                each!(|row: usize| residuals.get(row).map(|residual| code(u64::from(*residual))));
+            }
+            Residuals::U16(residuals) if frame.slope == 0 => {
+                each!(|row: usize| residuals.get(row).map(|residual| code(u64::from(*residual))));
+            }
+            _ => each!(|row: usize| (row < values.rows).then(|| values.get(row))),
+        }
+    }
+}
+
+/// The code of a row; `None` where it is NULL.
+#[inline(always)]
+fn code_at((lane, values, nulls): &OpenLane<'_, '_>, row: usize) -> Option<i64> {
+    let values = values.as_ref().filter(|values| row < values.rows)?;
+    if !lane.total && nulls.contains(row as u16) { None } else { Some(values.get(row)) }
+}
+
+type OpenLane<'l, 'a> = (&'l Lane<'a>, Option<ValuesRef<'a>>, muster_storage::chunk::ChunkRef<'a>);
+
+/// A number for each owner of a chunk: no half of an ordinal is beyond it.
+fn array<T>(numbers: &mut [T]) -> &mut [T; CHUNK_MEMBERS] {
+    match numbers.try_into() {
+        Ok(array) => array,
+        Err(_) => unreachable!("arrays of owners have a place for each of a chunk"),
+    }
+}
+
+fn for_each_bit(words: &[u64], first: usize, mut hear: impl FnMut(usize)) {
+    for (index, word) in words.iter().enumerate() {
+        let mut left = *word;
+        while left != 0 {
+            hear((first + index) * 64 + left.trailing_zeros() as usize);
+            left &= left - 1;
+        }
+    }
+}
+
+impl<C: Counter> LaneState<C> {
+    /// Adds the value of a row of an owner who had so many before.
+    #[inline(always)]
+    fn add(&mut self, owner: usize, rows: C, code: i64, makes: Makes) {
+        let mut first = rows == C::default();
+        if let Some(count) = self.counts.get_mut(owner) {
+            first = *count == C::default();
+            *count = count.plus(1);
+        }
+        let Some(made) = self.made.get_mut(owner) else { return };
+        *made = match makes {
+            _ if first => code,
+            Makes::Sum => made.wrapping_add(code),
+            Makes::Min => code.min(*made),
+            Makes::Max => code.max(*made),
+            Makes::Count => 0,
+        };
+    }
+}
+
+impl RowTest<'_> {
+    /// True where every row of a run satisfies it.
+    fn holds_of(&self, run: &Run) -> bool {
+        self.is_time && run.low <= run.high && self.low <= run.low && run.high <= self.high
+    }
+}
+
+impl Pass<'_> {
+    /// False where no row of a run can satisfy the tests.
+    fn can_have(&self, run: &Run) -> bool {
+        let mut times = self.tests.iter().filter(|test| test.is_time);
+        times.all(|test| run.low <= run.high && run.low <= test.high && test.low <= run.high)
+    }
+}
