@@ -13,7 +13,7 @@
 //!
 //! The strays of two tables as they are at one LSN are found once, by whoever asks first.
 
-use crate::exec::{value_at, words_of};
+use crate::exec::{trues_of, value_at, words_of};
 use crate::index::owners::NOBODYS;
 use crate::kernel;
 use crate::member::{self, Key};
@@ -88,7 +88,7 @@ impl Strays {
             let changed = std::iter::once(&live).chain(&columns).any(|reader| reader.is_changed(chunk));
             let folded = ordinals.nulls(chunk)?;
             if changed || clustered < rows || folded.cardinality() > 0 {
-                let lives = living(&live, chunk)?;
+                let lives = trues_of(&live, chunk)?;
                 let mut written = words_of(folded);
                 for reader in &columns {
                     reader
@@ -114,7 +114,7 @@ impl Strays {
                 .is_none_or(|entry| (entry.cardinality as usize) < rows)
             {
                 let mut excluded = Box::new([0; BITSET_WORDS]);
-                kernel::complement_into(&living(&live, chunk)?, &mut excluded);
+                kernel::complement_into(&trues_of(&live, chunk)?, &mut excluded);
                 strays.excluded.insert(chunk, excluded);
             }
             if grown && let Some(stored) = stored {
@@ -209,17 +209,6 @@ impl Strays {
         }
         Ok(())
     }
-}
-
-/// The rows of a chunk that live.
-fn living(live: &ColumnReader<'_>, chunk: u32) -> Result<Words> {
-    let mut words = words_of(live.set(chunk, 0)?);
-    let mut marks = Vec::new();
-    for patch in live.changes(chunk)? {
-        patch.new.mark_truth(true, &mut marks);
-        crate::exec::put(&mut words, patch.rows, &marks);
-    }
-    Ok(words)
 }
 
 /// What is known of strays, by the tables as they were when it was found.

@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod asking;
+
+use asking::{ids, null_or};
 use musterdb::{Database, Session};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -56,10 +59,6 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn text<T: ToString>(value: Option<T>) -> String {
-    value.map_or_else(|| "NULL".to_owned(), |value| value.to_string())
-}
-
 /// A time as SQL: so many days after the first.
 fn time(day: i64) -> String {
     format!("TIMESTAMP '2024-01-01 00:00:00' + INTERVAL '{day}' DAY")
@@ -67,17 +66,11 @@ fn time(day: i64) -> String {
 
 fn values(number: usize, row: &Row) -> String {
     let day = row.day.map_or_else(|| "NULL".to_owned(), time);
-    format!("({number}, {}, {day}, {}, {})", text(row.whose), row.kind, text(row.amount))
+    format!("({number}, {}, {day}, {}, {})", null_or(row.whose), row.kind, null_or(row.amount))
 }
 
 fn run(session: &mut Session, sql: &str) {
     session.execute(sql).map_err(|error| error.render(sql)).unwrap();
-}
-
-fn ids(session: &mut Session, condition: &str) -> Vec<i64> {
-    let sql = format!("SELECT id FROM members m WHERE {condition} ORDER BY id");
-    let outcome = session.execute(&sql).map_err(|error| error.render(&sql)).unwrap();
-    outcome.rows().map(|row| row.get(0).unwrap()).collect()
 }
 
 type Truth = Option<bool>;
@@ -291,9 +284,9 @@ fn apply(change: &Change, session: &mut Session, model: &mut Model) {
             let day = row.day.map_or_else(|| "NULL".to_owned(), time);
             let set = format!(
                 "whose = {}, at = {day}, kind = {}, amount = {}",
-                text(row.whose),
+                null_or(row.whose),
                 row.kind,
-                text(row.amount)
+                null_or(row.amount)
             );
             run(session, &format!("UPDATE rows SET {set} WHERE n = {number}"));
             if let Some(known) = model.rows.get_mut(number) {

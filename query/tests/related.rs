@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use musterdb::{Database, Session};
+mod asking;
+
+use asking::{ids, null_or};
+use musterdb::Database;
 use proptest::prelude::*;
 
 /// Of a row: whose, its kind, its amount.
@@ -11,16 +14,6 @@ type Row = (Option<i64>, i64, Option<i64>);
 
 /// A condition, and the loop's answer for a member: one of SQL's three truths.
 type Asked<'r> = (String, Box<dyn Fn(usize) -> Option<bool> + 'r>);
-
-fn ids(session: &mut Session, condition: &str) -> Vec<i64> {
-    let sql = format!("SELECT id FROM members m WHERE {condition} ORDER BY id");
-    let outcome = session.execute(&sql).map_err(|error| error.render(&sql)).unwrap();
-    outcome.rows().map(|row| row.get(0).unwrap()).collect()
-}
-
-fn null_or<T: ToString>(value: Option<T>) -> String {
-    value.map_or_else(|| "NULL".to_owned(), |value| value.to_string())
-}
 
 fn sum(rows: &[&Row]) -> Option<i64> {
     rows.iter().filter_map(|row| row.2).reduce(|a, b| a + b)

@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use musterdb::{Database, Session};
+mod asking;
+
+use asking::{ids, null_or};
+use musterdb::Database;
 use proptest::prelude::*;
 
 /// Whose, an article, when (in hours), how much.
@@ -13,16 +16,6 @@ type Row = (Option<i64>, i64, Option<i64>, Option<i64>);
 type Asked<'r> = (String, Box<dyn Fn(i64) -> bool + 'r>);
 
 const MEMBERS: i64 = 6;
-
-fn ids(session: &mut Session, condition: &str) -> Vec<i64> {
-    let sql = format!("SELECT id FROM members m WHERE {condition} ORDER BY id");
-    let outcome = session.execute(&sql).map_err(|error| error.render(&sql)).unwrap();
-    outcome.rows().map(|row| row.get(0).unwrap()).collect()
-}
-
-fn null_or<T: ToString>(value: Option<T>) -> String {
-    value.map_or_else(|| "NULL".to_owned(), |value| value.to_string())
-}
 
 fn time(hours: Option<i64>) -> String {
     hours.map_or_else(|| "NULL".to_owned(), |hours| format!("TIMESTAMP '2026-01-01 {hours:02}:00:00'"))

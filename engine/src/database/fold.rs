@@ -10,7 +10,7 @@ use super::checkpoint::Outcome;
 use crate::Result;
 use crate::control::Cancel;
 use crate::delta::{Cell, CellRef};
-use crate::exec::{put, words_of};
+use crate::exec::{nulls_of, trues_of, words_of};
 use crate::index::encode::{EncodedSection, encode_cells, encode_codes, set_section};
 use crate::kernel;
 use crate::schema::{Column, ColumnId, DataType, TableId};
@@ -104,12 +104,7 @@ struct Chunk {
 
 impl Chunk {
     fn of(table: &TableState, live: &ColumnReader<'_>, number: u32) -> Result<Chunk> {
-        let mut words = Box::new(words_of(live.set(number, 0)?));
-        let mut marks = Vec::new();
-        for patch in live.changes(number)? {
-            patch.new.mark_truth(true, &mut marks);
-            put(&mut words, patch.rows, &marks);
-        }
+        let words = Box::new(trues_of(live, number)?);
         Ok(Chunk { number, rows: table.chunk_rows(number), live: words })
     }
 
@@ -159,15 +154,8 @@ impl<'t> FoldedColumn<'t> {
     }
 
     fn truths(&self, chunk: &Chunk) -> Result<Vec<EncodedSection>> {
-        let mut trues = Box::new(words_of(self.reader.set(chunk.number, 0)?));
-        let mut nulls = Box::new(words_of(self.reader.nulls(chunk.number)?));
-        let mut marks = Vec::new();
-        for patch in self.reader.changes(chunk.number)? {
-            patch.new.mark_truth(true, &mut marks);
-            put(&mut trues, patch.rows, &marks);
-            patch.new.mark_nulls(false, &mut marks);
-            put(&mut nulls, patch.rows, &marks);
-        }
+        let mut trues = Box::new(trues_of(&self.reader, chunk.number)?);
+        let mut nulls = Box::new(nulls_of(&self.reader, chunk.number)?);
         let mut there = Box::new([0; BITSET_WORDS]);
         if chunk.rows > 0 {
             kernel::set_run(&mut there, 0, (chunk.rows - 1) as u16);

@@ -1,7 +1,9 @@
 //! A clause on one chunk as bitsets, and the conjunction of some.
 
 use super::chunk::{Answer, Worker};
+use crate::Result;
 use crate::kernel::{self, Operand};
+use crate::table::ColumnReader;
 use muster_storage::chunk::{ChunkRef, Words};
 use muster_storage::format::BITSET_WORDS;
 
@@ -33,6 +35,28 @@ pub(crate) fn put(words: &mut Words, rows: &[u16], truths: &[bool]) {
         let (word, bit) = (&mut words[usize::from(*row) / 64], row % 64);
         *word = *word & !(1 << bit) | u64::from(*truth) << bit;
     }
+}
+
+/// The rows of a chunk whose BOOLEAN is TRUE, or who live, changes included.
+pub(crate) fn trues_of(reader: &ColumnReader<'_>, chunk: u32) -> Result<Words> {
+    let mut words = words_of(reader.set(chunk, 0)?);
+    let mut marks = Vec::new();
+    for patch in reader.changes(chunk)? {
+        patch.new.mark_truth(true, &mut marks);
+        put(&mut words, patch.rows, &marks);
+    }
+    Ok(words)
+}
+
+/// The rows of a chunk that are NULL, changes included.
+pub(crate) fn nulls_of(reader: &ColumnReader<'_>, chunk: u32) -> Result<Words> {
+    let mut words = words_of(reader.nulls(chunk)?);
+    let mut marks = Vec::new();
+    for patch in reader.changes(chunk)? {
+        patch.new.mark_nulls(false, &mut marks);
+        put(&mut words, patch.rows, &marks);
+    }
+    Ok(words)
 }
 
 /// The union of some bitsets: stored ones, and one that was made of everything else.

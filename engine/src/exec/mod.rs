@@ -22,7 +22,7 @@ mod relation;
 mod share;
 mod sink;
 
-pub(crate) use clause::{put, words_of};
+pub(crate) use clause::{nulls_of, trues_of, words_of};
 pub use grouping::Grouping;
 pub use overlap::{OVERLAP_SETS_MAX, Overlap, overlap};
 pub(crate) use owned::Loose;

@@ -2,7 +2,7 @@
 
 use super::cut::cut;
 use super::holds::ComputedTest;
-use super::{Node, Others, Plan, Planner, asks_owners, combine, constant, takes};
+use super::{Node, Others, Plan, Planner, asks_owners, combine, constant};
 use crate::expr::clock::{self, Beside};
 use crate::index::fences;
 use crate::member::{self, Key};
@@ -177,7 +177,8 @@ impl Planner<'_, '_> {
                 self.in_owners.push(rows);
                 self.leaf(ColumnId::LIVE, Test::InOwners(self.in_owners.len() - 1), negated)
             }
-            Others::Of(asking, table) if takes(asking.snapshot, *table, related) => {
+            // What is resolved beforehand leaves none but those that are taken.
+            Others::Of(asking, table) => {
                 // Where an outcome is asked for certain, all others are its NOT.
                 let (wanted, negated) = match related.certainly {
                     Some(truth) => (truth, negated),
@@ -207,7 +208,7 @@ impl Planner<'_, '_> {
                     false,
                 ))
             }
-            _ => Err(Error::Invalid(
+            Others::Unasked => Err(Error::Invalid(
                 "what rows of other tables say is not planned, but resolved before".into(),
             )),
         }

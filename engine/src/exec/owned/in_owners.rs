@@ -46,12 +46,7 @@ pub(in crate::exec) fn write_in_owners(
         out[(row & 0xffff) as usize / 64] |= bit;
     }
     if !asked.wanted {
-        let mut nulls = crate::exec::words_of(asked.whose.nulls(chunk)?);
-        let mut marks = Vec::new();
-        for patch in asked.whose.changes(chunk)? {
-            patch.new.mark_nulls(false, &mut marks);
-            crate::exec::put(&mut nulls, patch.rows, &marks);
-        }
+        let nulls = crate::exec::nulls_of(&asked.whose, chunk)?;
         out.iter_mut().zip(&nulls).for_each(|(word, null)| *word = !(*word | null));
     }
     Ok(())
