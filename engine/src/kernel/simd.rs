@@ -334,6 +334,34 @@ mod tests {
 
     proptest! {
         #[test]
+        fn values_within_bounds_are_marked_at_every_level(values in proptest::collection::vec(any::<i64>(), 0..300), shift in 0u32..64, a in any::<i64>(), b in any::<i64>(), words in 0usize..7) {
+            // Small numbers too, so that some lie within.
+            let values: Vec<i64> = values.into_iter().map(|value| value >> shift).collect();
+            let ends = [a >> shift, b >> shift];
+            macro_rules! check {
+                ($kernel:ident, $type:ty) => {{
+                    let narrow: Vec<$type> = values.iter().map(|value| *value as $type).collect();
+                    let (a, b) = (ends[0] as $type, ends[1] as $type);
+                    let (low, high) = (a.min(b), a.max(b));
+                    let mut out = vec![u64::MAX; words];
+                    $kernel(&narrow, low, high, &mut out);
+                    for bit in 0..words * 64 {
+                        let expected = narrow.get(bit).is_some_and(|value| (low..=high).contains(value));
+                        prop_assert_eq!(out[bit / 64] >> (bit % 64) & 1 == 1, expected, "{} at {}", stringify!($kernel), bit);
+                    }
+                }};
+            }
+            for level in LEVELS.into_iter().filter(|level| *level <= available()) {
+                FORCED.set(Some(level));
+                check!(within_u8, u8);
+                check!(within_u16, u16);
+                check!(within_u32, u32);
+                check!(within_i64, i64);
+            }
+            FORCED.set(None);
+        }
+
+        #[test]
         fn kernels_of_every_level_equal_the_definition(sets in proptest::collection::vec(words(), 1..7), ends in proptest::collection::vec((1usize..4, any::<bool>()), 1..4), members in proptest::collection::vec(any::<u16>(), 0..300)) {
             let sets: Vec<&Words> = sets.iter().map(|words| &**words).collect();
             let operands: Vec<Operand<'_>> = ends.iter().scan(0, |start, (length, negated)| {
