@@ -9,6 +9,7 @@ use super::leafset::SCANNED_INTERVALS_MIN;
 use super::overlay::Scratch;
 use super::owned::OwnedWorker;
 use super::ranks::Ranks;
+use super::relation::ByOwnerWorker;
 use super::{Found, Stats};
 use crate::Result;
 use crate::kernel;
@@ -40,6 +41,8 @@ pub(super) struct Worker<'p, 'a> {
     pub(super) scratch: Scratch,
     /// For leaves that ask rows of other tables, once they were asked.
     pub(super) owned: HashMap<usize, OwnedWorker<'p, 'a>>,
+    /// For leaves that ask rows made of the members' rows.
+    pub(super) by_owner: HashMap<usize, ByOwnerWorker<'p, 'a>>,
     /// The leaf and the chunk of owners that were asked for last, and the owners.
     pub(super) owners: Option<(usize, u32, Box<Words>)>,
     pool: Vec<Box<Words>>,
@@ -75,6 +78,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             code_sets: HashMap::new(),
             scratch: Scratch::default(),
             owned: HashMap::new(),
+            by_owner: HashMap::new(),
             owners: None,
             pool: Vec::new(),
         }
@@ -417,9 +421,12 @@ impl<'p, 'a> Worker<'p, 'a> {
         match &self.plan.leaves[*leaf].test {
             Test::True | Test::Null | Test::Never => true,
             Test::Tags(codes) | Test::Text { codes, .. } => codes.len() <= 1,
-            Test::Codes(_) | Test::Ordinals(_) | Test::Computed(_) | Test::Rows(_) | Test::InOwners(_) => {
-                false
-            }
+            Test::Codes(_)
+            | Test::Ordinals(_)
+            | Test::Computed(_)
+            | Test::Rows(_)
+            | Test::InOwners(_)
+            | Test::ByOwner(_) => false,
         }
     }
 

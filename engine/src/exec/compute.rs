@@ -4,7 +4,11 @@
 //! a number does not fit, its values are computed one by one by [`crate::expr`], whose meaning is the only one. A batch that
 //! makes an error is computed again one by one: SQL's AND, OR and CASE do not compute what they need not.
 
+mod gather;
 mod lanes;
+
+pub(in crate::exec) use gather::NONE;
+pub(in crate::exec) use lanes::{Kind, Lane};
 
 use crate::Result;
 use crate::code;
@@ -17,6 +21,7 @@ use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
 use lanes::Batch;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Computed at once: some columns of numbers stay in the first cache.
 const BATCH: usize = 1_024;
@@ -34,6 +39,8 @@ pub(crate) enum Inputs<'r, 'a> {
     Entries(DictionaryRef<'a>),
     /// The codes of the only column, counted from the first.
     Codes(DataType, i64),
+    /// Rows made before: their values in the order of the expression's columns.
+    Lanes(&'r [Arc<Lane<'a>>]),
 }
 
 impl<'r, 'a> Inputs<'r, 'a> {
@@ -71,6 +78,7 @@ impl<'r, 'a> Inputs<'r, 'a> {
                 .collect(),
             Inputs::Entries(view) => Ok(vec![Value::Text(text_of(view.get(row)).into_owned())]),
             Inputs::Codes(data_type, first) => Ok(vec![code::decode(*data_type, first + i64::from(row))]),
+            Inputs::Lanes(lanes) => Ok(lanes.iter().map(|lane| lane.value(row as usize)).collect()),
         }
     }
 }
@@ -166,4 +174,29 @@ pub(crate) fn values(
         }
     }
     Ok(())
+}
+
+/// The columns of some rows of a chunk, read side by side.
+pub(in crate::exec) fn columns<'a>(
+    inputs: &Inputs<'_, 'a>,
+    rows: Vec<u32>,
+    count: usize,
+) -> Result<Vec<Arc<Lane<'a>>>> {
+    let batch = Batch::new(inputs, rows);
+    (0..count).map(|number| batch.column(number)).collect()
+}
+
+/// The values of an expression for so many rows made before.
+pub(in crate::exec) fn lane<'a>(
+    compiled: &Compiled,
+    lanes: &[Arc<Lane<'a>>],
+    count: usize,
+) -> Result<Arc<Lane<'a>>> {
+    let inputs = Inputs::Lanes(lanes);
+    let batch = Batch::new(&inputs, (0..count as u32).collect());
+    if let Ok(lane) = batch.compute(compiled.root()) {
+        return Ok(lane);
+    }
+    let values = (0..count as u32).map(|row| compiled.eval(0, &inputs.values(row)?));
+    Ok(Arc::new(Lane::Values(values.collect::<Result<_>>()?)))
 }

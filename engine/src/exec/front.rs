@@ -110,7 +110,11 @@ pub(super) fn find(
     cancel: &Cancel,
 ) -> Result<Option<Front>> {
     // Rows of other tables are asked for a chunk of members at once.
-    if plan.leaves.iter().any(|leaf| matches!(leaf.test, Test::Rows(_) | Test::InOwners(_))) {
+    if plan
+        .leaves
+        .iter()
+        .any(|leaf| matches!(leaf.test, Test::Rows(_) | Test::InOwners(_) | Test::ByOwner(_)))
+    {
         return Ok(None);
     }
     let rows = plan.table.rows().min(u64::from(chunks.end.saturating_sub(chunks.start)) << 16) as f64;

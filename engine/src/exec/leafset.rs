@@ -5,6 +5,7 @@ use super::clause::{Clause, words_of};
 use super::codeset::CodeSet;
 use super::compute::{self, Inputs};
 use super::owned::{OwnedWorker, write_in_owners};
+use super::relation::ByOwnerWorker;
 use crate::Result;
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
@@ -61,7 +62,8 @@ impl<'a> Worker<'_, 'a> {
                 | Test::Never
                 | Test::Computed(_)
                 | Test::Rows(_)
-                | Test::InOwners(_) => continue,
+                | Test::InOwners(_)
+                | Test::ByOwner(_) => continue,
             };
             prefetch_rows(reader, codes, chunk + 2, chunk + 3);
             if let Some(sets) = reader.known_sets(chunk + 1) {
@@ -203,6 +205,21 @@ impl<'a> Worker<'_, 'a> {
                 let mut words = self.buffer();
                 let worker =
                     self.owned.entry(*owned).or_insert_with(|| OwnedWorker::new(&plan.owned[*owned]));
+                let bytes = worker.write(chunk, None, &mut words)?;
+                let rows = plan.table.chunk_rows(chunk);
+                words
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
+                self.stats.bytes += bytes;
+                let cardinality = kernel::cardinality(&words);
+                clause.add_answer(Answer::Words(words, cardinality), self);
+                Ok(cardinality)
+            }
+            Test::ByOwner(place) => {
+                let mut words = self.buffer();
+                let worker = self.by_owner.entry(*place);
+                let worker = worker.or_insert_with(|| ByOwnerWorker::new(&plan.by_owner[*place]));
                 let bytes = worker.write(chunk, None, &mut words)?;
                 let rows = plan.table.chunk_rows(chunk);
                 words
@@ -472,6 +489,15 @@ impl<'a> Worker<'_, 'a> {
                 let mut words = self.buffer();
                 let worker =
                     self.owned.entry(*owned).or_insert_with(|| OwnedWorker::new(&plan.owned[*owned]));
+                self.stats.bytes += worker.write(chunk, Some(members), &mut words)?;
+                members.retain(|member| kernel::has(&words, *member) != negated);
+                self.give_back(words);
+                return Ok(());
+            }
+            Test::ByOwner(place) => {
+                let mut words = self.buffer();
+                let worker = self.by_owner.entry(*place);
+                let worker = worker.or_insert_with(|| ByOwnerWorker::new(&plan.by_owner[*place]));
                 self.stats.bytes += worker.write(chunk, Some(members), &mut words)?;
                 members.retain(|member| kernel::has(&words, *member) != negated);
                 self.give_back(words);

@@ -100,8 +100,10 @@ impl<'a> Worker<'_, 'a> {
     #[inline]
     pub(super) fn is_overlaid(&self, leaf: usize, chunk: u32) -> bool {
         let leaf = &self.plan.leaves[leaf];
-        !matches!(leaf.test, Test::Ordinals(_) | Test::Computed(_) | Test::Rows(_) | Test::InOwners(_))
-            && self.plan.reader(leaf).is_changed(chunk)
+        !matches!(
+            leaf.test,
+            Test::Ordinals(_) | Test::Computed(_) | Test::Rows(_) | Test::InOwners(_) | Test::ByOwner(_)
+        ) && self.plan.reader(leaf).is_changed(chunk)
     }
 
     /// What changes add to the number of members that a leaf of the base has, and take from it.

@@ -4,7 +4,7 @@
 //! that of no rows. Definitions of audiences that ask other tables are put in the place of their names on the way.
 
 use super::grouping::Grouping;
-use super::relation::{narrowed, rows_at};
+use super::relation::{narrowed, rows_at, takes_derived};
 use super::{Stats, key_bytes};
 use crate::audience::expand::{too_deep, unknown, with_leaves};
 use crate::audience::truth::certainly;
@@ -82,6 +82,9 @@ fn resolve_with<'p>(
             Predicate::Related(related)
                 if !naively && (takes(snapshot, table, related) || asks_owners(snapshot, table, related)) =>
             {
+                return Ok(leaf.clone());
+            }
+            Predicate::Derived(derived) if !naively && takes_derived(snapshot, table, derived) => {
                 return Ok(leaf.clone());
             }
             Predicate::Related(related) => (resolver.related(related)?, related.certainly),

@@ -82,6 +82,7 @@ fn of_leaf(plan: &Plan<'_>, leaf: &Leaf) -> String {
         }
         Test::Computed(_) => "computed, member by member".to_owned(),
         Test::Rows(owned) => of_rows(&plan.owned[*owned]),
+        Test::ByOwner(place) => plan.by_owner[*place].way(),
         Test::InOwners(place) => format!("rows of {} owners", plan.in_owners[*place].members.len()),
     }
 }

@@ -2,7 +2,9 @@
 
 use super::cut::cut;
 use super::holds::ComputedTest;
+use super::owned::Asking;
 use super::{Node, Others, Plan, Planner, asks_owners, combine, constant};
+use crate::exec::ByOwner;
 use crate::expr::clock::{self, Beside};
 use crate::index::fences;
 use crate::member::{self, Key};
@@ -53,6 +55,8 @@ pub enum Test {
     Rows(usize),
     /// The owner of the row is one of some members: the place in [`Plan::in_owners`]. Never unknown, likewise.
     InOwners(usize),
+    /// What rows made of the members' rows say of them: a place in [`Plan::by_owner`].
+    ByOwner(usize),
 }
 
 /// What text matches, byte by byte.
@@ -145,6 +149,18 @@ impl Planner<'_, '_> {
                 }
                 Tie::Truth { .. } => Ok(constant(negated)),
             },
+            Predicate::Derived(derived) if let Others::Of(asking, table) = &self.others => {
+                let (wanted, negated) = match derived.certainly {
+                    Some(truth) => (truth, negated),
+                    None => (!negated, false),
+                };
+                let Asking { snapshot, cancel, tables } = *asking;
+                let Some(rows) = ByOwner::new(snapshot, *table, derived, cancel, tables, wanted)? else {
+                    return Ok(constant(negated));
+                };
+                self.by_owner.push(rows);
+                self.leaf(ColumnId::LIVE, Test::ByOwner(self.by_owner.len() - 1), negated)
+            }
             Predicate::Derived(_) => Err(Error::Invalid(
                 "what rows of other tables say is not planned, but resolved before".into(),
             )),
@@ -474,6 +490,7 @@ impl Leaf {
                 let passes = &plan.owned[*owned].passes;
                 (rows * 0.1, passes.iter().map(|pass| 8.0 * pass.rows_a_chunk(table.chunks())).sum())
             }
+            Test::ByOwner(place) => (rows * 0.1, 200.0 * plan.by_owner[*place].rows_a_chunk() as f64),
             Test::InOwners(place) => (rows * plan.in_owners[*place].share, rows * 8.0),
             // Every member is computed, at a cost far above its bytes: it is asked last.
             Test::Computed(test) => (rows * 0.3, rows * 40.0 * (test.count() + test.readers.len()) as f64),
@@ -491,7 +508,7 @@ impl Leaf {
                 }
             }
         };
-        let slow = self.computed().is_some() || matches!(self.test, Test::Rows(_));
+        let slow = self.computed().is_some() || matches!(self.test, Test::Rows(_) | Test::ByOwner(_));
         let most = if slow { f64::INFINITY } else { 8.0 * CHUNK_MEMBERS as f64 };
         Ok(((members / rows).min(1.0), bytes.min(most)))
     }

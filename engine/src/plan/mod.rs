@@ -23,6 +23,7 @@ pub use owned::{InOwners, Owned};
 use crate::Result;
 use crate::Snapshot;
 use crate::control::Cancel;
+use crate::exec::ByOwner;
 use crate::expr::Expr;
 use crate::predicate::{Predicate, Truth};
 use crate::schema::{ColumnId, TableId};
@@ -74,6 +75,8 @@ pub struct Plan<'a> {
     pub owned: Vec<Owned<'a>>,
     /// What leaves ask of the owners of this table's rows.
     pub in_owners: Vec<InOwners<'a>>,
+    /// What leaves ask of rows that are made of the members' rows.
+    pub(crate) by_owner: Vec<ByOwner<'a>>,
     /// The tree.
     pub root: Node,
     /// The share of members expected to satisfy it.
@@ -132,6 +135,7 @@ impl<'a> Plan<'a> {
             others,
             owned: Vec::new(),
             in_owners: Vec::new(),
+            by_owner: Vec::new(),
             foreign: Vec::new(),
             audiences: 0,
             columns: Vec::new(),
@@ -141,7 +145,7 @@ impl<'a> Plan<'a> {
         };
         let mut root = planner.lower(predicate, false, 0)?;
         planner.prune(&mut root);
-        let Planner { readers, leaves, owned, in_owners, .. } = planner;
+        let Planner { readers, leaves, owned, in_owners, by_owner, .. } = planner;
         let mut plan = Plan {
             table,
             live,
@@ -149,6 +153,7 @@ impl<'a> Plan<'a> {
             leaves,
             owned,
             in_owners,
+            by_owner,
             root: Node::Nobody,
             share: 0.0,
             chunk_bytes: 0.0,
@@ -235,6 +240,7 @@ struct Planner<'a, 'c> {
     others: Others<'a, 'c>,
     owned: Vec<Owned<'a>>,
     in_owners: Vec<InOwners<'a>>,
+    by_owner: Vec<ByOwner<'a>>,
     /// Columns of other tables among `columns`.
     foreign: summary::Foreign,
     /// Audiences resolved so far.
@@ -324,7 +330,7 @@ fn fingerprint(leaf: &Leaf) -> u64 {
             }
         }
         Test::Computed(test) => format!("{test:?}").hash(&mut hasher),
-        Test::Rows(place) | Test::InOwners(place) => place.hash(&mut hasher),
+        Test::Rows(place) | Test::InOwners(place) | Test::ByOwner(place) => place.hash(&mut hasher),
     }
     hasher.finish()
 }

@@ -14,11 +14,11 @@ use crate::{Result, code};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What the numbers of a lane are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Integer,
     Decimal(u8),
     Date,
@@ -41,7 +41,8 @@ impl Kind {
 }
 
 /// The values of a batch.
-pub(super) enum Lane<'b> {
+#[derive(Clone)]
+pub(crate) enum Lane<'b> {
     /// The same for all.
     Same(Value),
     /// Integers, unscaled decimals, days, microseconds.
@@ -64,7 +65,7 @@ enum Operand<'l, T: Copy> {
 
 impl Lane<'_> {
     /// The value of the batch's row `i`.
-    pub(super) fn value(&self, i: usize) -> Value {
+    pub(in crate::exec) fn value(&self, i: usize) -> Value {
         match self {
             Lane::Same(value) => value.clone(),
             Lane::Exact(kind, numbers) => numbers[i].map_or(Value::Null, |number| match kind {
@@ -84,12 +85,12 @@ impl Lane<'_> {
     }
 
     /// The truth of each row of a batch of so many; `None` is unknown.
-    pub(super) fn of_each(&self, count: usize) -> Cow<'_, [Option<bool>]> {
+    pub(in crate::exec) fn of_each(&self, count: usize) -> Cow<'_, [Option<bool>]> {
         let truth = |i| if let Value::Boolean(truth) = self.value(i) { Some(truth) } else { None };
         self.truths(count).unwrap_or_else(|| (0..count).map(truth).collect())
     }
 
-    fn is_null(&self, i: usize) -> bool {
+    pub(in crate::exec) fn is_null(&self, i: usize) -> bool {
         match self {
             Lane::Same(value) => *value == Value::Null,
             Lane::Exact(_, numbers) => numbers[i].is_none(),
@@ -138,17 +139,17 @@ impl Lane<'_> {
 }
 
 /// Some rows, and what is known of them.
-pub(super) struct Batch<'b, 'r, 'a> {
-    inputs: &'b Inputs<'r, 'a>,
+pub(super) struct Batch<'i, 'r, 'a> {
+    inputs: &'i Inputs<'r, 'a>,
     rows: Vec<u32>,
     /// The columns' values, read once however many expressions use them.
-    read: RefCell<Vec<Option<Rc<Lane<'b>>>>>,
+    read: RefCell<Vec<Option<Arc<Lane<'a>>>>>,
     /// What several terms compute.
-    shared: RefCell<Vec<Option<Rc<Lane<'b>>>>>,
+    shared: RefCell<Vec<Option<Arc<Lane<'a>>>>>,
 }
 
-impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
-    pub(super) fn new(inputs: &'b Inputs<'r, 'a>, rows: Vec<u32>) -> Batch<'b, 'r, 'a> {
+impl<'i, 'r, 'a> Batch<'i, 'r, 'a> {
+    pub(super) fn new(inputs: &'i Inputs<'r, 'a>, rows: Vec<u32>) -> Batch<'i, 'r, 'a> {
         Batch { inputs, rows, read: RefCell::default(), shared: RefCell::default() }
     }
 
@@ -157,15 +158,15 @@ impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
     }
 
     /// Computes a node.
-    pub(super) fn compute(&self, node: &Node) -> Result<Rc<Lane<'b>>> {
+    pub(super) fn compute(&self, node: &Node) -> Result<Arc<Lane<'a>>> {
         let count = self.rows.len();
-        Ok(Rc::new(match node {
+        Ok(Arc::new(match node {
             Node::Value(value) => Lane::Same(value.clone()),
             Node::Ordinal => {
                 let ordinals = self.rows.iter().map(|row| Some(i64::from(self.inputs.ordinal(*row))));
                 Lane::Exact(Kind::Integer, ordinals.collect())
             }
-            Node::Input(number) => return once(&self.read, *number, || self.read(*number).map(Rc::new)),
+            Node::Input(number) => return self.column(*number),
             Node::Shared(number, node) => return once(&self.shared, *number, || self.compute(node)),
             Node::Match(text, matcher) => {
                 let lane = self.compute(text)?;
@@ -198,13 +199,13 @@ impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
                 for argument in arguments {
                     lanes.push(self.compute(argument)?);
                 }
-                let lanes: Vec<&Lane<'b>> = lanes.iter().map(|lane| &**lane).collect();
+                let lanes: Vec<&Lane<'a>> = lanes.iter().map(|lane| &**lane).collect();
                 let is_null = |lane: &&Lane<'_>| matches!(lane, Lane::Same(Value::Null));
                 if crate::expr::keeps_null(function) && lanes.iter().any(is_null) {
-                    return Ok(Rc::new(Lane::Same(Value::Null)));
+                    return Ok(Arc::new(Lane::Same(Value::Null)));
                 }
                 if let Some(lane) = looped(function, &lanes, count) {
-                    return Ok(Rc::new(lane));
+                    return Ok(Arc::new(lane));
                 }
                 let mut values = Vec::with_capacity(count);
                 let mut of_one = Vec::with_capacity(lanes.len());
@@ -218,8 +219,15 @@ impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
         }))
     }
 
-    /// The values of a column.
-    fn read(&self, number: usize) -> Result<Lane<'b>> {
+    /// The values of a column, by its number.
+    pub(super) fn column(&self, number: usize) -> Result<Arc<Lane<'a>>> {
+        match self.inputs {
+            Inputs::Lanes(lanes) => Ok(Arc::clone(&lanes[number])),
+            _ => once(&self.read, number, || self.read(number).map(Arc::new)),
+        }
+    }
+
+    fn read(&self, number: usize) -> Result<Lane<'a>> {
         let (columns, chunk) = match self.inputs {
             Inputs::Entries(view) => {
                 return Ok(Lane::Text(self.rows.iter().map(|code| Some(text_of(view.get(*code)))).collect()));
@@ -234,6 +242,7 @@ impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
                 });
             }
             Inputs::Members { columns, chunk } => (columns, *chunk),
+            Inputs::Lanes(_) => return Ok(Lane::Same(Value::Null)),
         };
         let (reader, dictionary) = &columns[number];
         let base = self.read_base(reader, *dictionary, chunk)?;
@@ -243,11 +252,11 @@ impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
     /// The values of a column with its changes over what the base holds.
     fn overlay(
         &self,
-        base: Lane<'b>,
-        reader: &'b ColumnReader<'_>,
-        dictionary: Option<&'b Dictionary>,
+        base: Lane<'a>,
+        reader: &ColumnReader<'a>,
+        dictionary: Option<&'a Dictionary>,
         chunk: u32,
-    ) -> Result<Lane<'b>> {
+    ) -> Result<Lane<'a>> {
         let (count, data_type) = (self.rows.len(), reader.data_type());
         let rows: Vec<u16> = self.rows.iter().map(|row| *row as u16).collect();
         let mut lane = match (base, Kind::of(data_type)) {
@@ -280,10 +289,10 @@ impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
     /// The values of a column as the base holds them.
     fn read_base(
         &self,
-        reader: &'b ColumnReader<'_>,
-        dictionary: Option<&'b Dictionary>,
+        reader: &ColumnReader<'a>,
+        dictionary: Option<&'a Dictionary>,
         chunk: u32,
-    ) -> Result<Lane<'b>> {
+    ) -> Result<Lane<'a>> {
         let nulls = reader.nulls(chunk)?;
         let complete = nulls.cardinality() == 0;
         let known = |row: &u32| complete || !nulls.contains(*row as u16);
@@ -324,19 +333,19 @@ impl<'b, 'r, 'a> Batch<'b, 'r, 'a> {
 
 /// What is known under a number, or is made now.
 fn once<'b>(
-    known: &RefCell<Vec<Option<Rc<Lane<'b>>>>>,
+    known: &RefCell<Vec<Option<Arc<Lane<'b>>>>>,
     number: usize,
-    make: impl FnOnce() -> Result<Rc<Lane<'b>>>,
-) -> Result<Rc<Lane<'b>>> {
+    make: impl FnOnce() -> Result<Arc<Lane<'b>>>,
+) -> Result<Arc<Lane<'b>>> {
     if let Some(Some(lane)) = known.borrow().get(number) {
-        return Ok(Rc::clone(lane));
+        return Ok(Arc::clone(lane));
     }
     let lane = make()?;
     let mut known = known.borrow_mut();
     if known.len() <= number {
         known.resize(number + 1, None);
     }
-    known[number] = Some(Rc::clone(&lane));
+    known[number] = Some(Arc::clone(&lane));
     Ok(lane)
 }
 

@@ -146,7 +146,7 @@ fn median(mut numbers: Vec<f64>) -> Value {
 /// Of all ways to have come to a step, the one that began last is as good as any other: what it allows to follow is more. So one
 /// pass in order of time is enough, with the last beginning for each step. A row takes one step only, so a row's later steps are
 /// looked at first; where steps are to be later than those before, rows of one time see only what was before it.
-fn funnel(mut rows: Vec<(i64, u32)>, steps: usize, micros: i64, strict: bool) -> i64 {
+pub(super) fn funnel(mut rows: Vec<(i64, u32)>, steps: usize, micros: i64, strict: bool) -> i64 {
     rows.sort_by_key(|(time, _)| *time);
     let mut began: Vec<Option<i64>> = vec![None; steps];
     let mut start = 0;

@@ -140,7 +140,7 @@ impl Right<'_> {
     }
 }
 
-fn several() -> Error {
+pub(super) fn several() -> Error {
     Error::Invalid(
         "a SELECT that is a value has more than one row; write an aggregate, or ORDER BY … LIMIT 1".into(),
     )

@@ -6,12 +6,15 @@
 //! an error.
 
 mod aggregate;
+mod by_owner;
 mod group;
 mod join;
 mod narrow;
 mod window;
 
 pub use aggregate::FUNNEL_STEPS_MAX;
+pub(in crate::exec) use by_owner::ByOwnerWorker;
+pub(crate) use by_owner::{ByOwner, takes_derived};
 pub(super) use narrow::narrowed;
 
 use super::related::resolve_at;
@@ -23,6 +26,7 @@ use crate::predicate::{ROWS_DEPTH_MAX, Relation, Scan, SortKey};
 use crate::schema::ColumnId;
 use crate::value::Value;
 use crate::{Error, Result, Snapshot};
+use by_owner::Nobodys;
 use std::cmp::Ordering;
 
 /// The most values that rows made of rows may hold at once, some 32 bytes each.
@@ -49,7 +53,7 @@ pub(super) fn rows_at(
     cancel: &Cancel,
     tables: usize,
 ) -> Result<(RowSet, Stats)> {
-    let mut run = Run { snapshot, cancel, tables, depth: 0, stats: Stats::default() };
+    let mut run = Run::new(snapshot, cancel, tables);
     let rows = run.rows(relation)?;
     Ok((rows, run.stats))
 }
@@ -97,14 +101,22 @@ impl RowSet {
         self.values.extend(row);
         self.len += 1;
         debug_assert_eq!(self.values.len(), self.len * self.columns.len());
-        if self.values.len() > ROWS_VALUES_MAX {
-            return Err(Error::Invalid(format!(
-                "a SELECT within a condition makes more than {ROWS_VALUES_MAX} values of its rows; \
-                 narrow it by WHERE, or keep a part of it as an audience"
-            )));
-        }
-        Ok(())
+        if self.values.len() > ROWS_VALUES_MAX { Err(too_many()) } else { Ok(()) }
     }
+
+    /// Appends rows of the same columns.
+    fn append(&mut self, other: RowSet) -> Result<()> {
+        self.len += other.len;
+        self.values.extend(other.values);
+        if self.values.len() > ROWS_VALUES_MAX { Err(too_many()) } else { Ok(()) }
+    }
+}
+
+fn too_many() -> Error {
+    Error::Invalid(format!(
+        "a SELECT within a condition makes more than {ROWS_VALUES_MAX} values of its rows; \
+         narrow it by WHERE, or keep a part of it as an audience"
+    ))
 }
 
 fn place(columns: &[ColumnId], column: ColumnId) -> Result<usize> {
@@ -207,16 +219,25 @@ struct Run<'a> {
     /// Steps above this one.
     depth: usize,
     stats: Stats,
+    /// Where only the rows of nobody are asked.
+    nobodys: Option<Nobodys>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(snapshot: &'a Snapshot, cancel: &'a Cancel, tables: usize) -> Run<'a> {
+        Run { snapshot, cancel, tables, depth: 0, stats: Stats::default(), nobodys: None }
+    }
+
     fn rows(&mut self, relation: &Relation) -> Result<RowSet> {
         self.cancel.check()?;
         self.depth += 1;
         if self.depth > ROWS_DEPTH_MAX {
             return Err(Error::Invalid(format!("rows are made in at most {ROWS_DEPTH_MAX} steps")));
         }
-        let rows = self.step(relation)?;
+        let rows = match self.by_owner(relation)? {
+            Some(rows) => rows,
+            None => self.step(relation)?,
+        };
         self.depth -= 1;
         Ok(rows)
     }
@@ -273,7 +294,8 @@ impl Run<'_> {
     fn scan(&mut self, scan: &Scan) -> Result<RowSet> {
         let Scan { table, condition, columns } = scan;
         let resolved = resolve_at(self.snapshot, *table, condition, self.cancel, self.tables + 1)?;
-        let scope = Scope::default();
+        let mask = self.nobodys.as_ref().and_then(|nobodys| nobodys.of(*table));
+        let scope = Scope { mask, ..Scope::default() };
         let (members, cost) = evaluate_resolved(
             self.snapshot,
             *table,

@@ -383,6 +383,11 @@ impl Folding {
         if value == Value::Null { Ok(()) } else { self.state.take(&self.aggregate, value) }
     }
 
+    /// Takes what another was made of.
+    pub(crate) fn merge(&mut self, other: Folding) -> Result<()> {
+        self.state.merge(&self.aggregate, other.state)
+    }
+
     pub(crate) fn value(self) -> Result<Value> {
         self.state.value(&self.aggregate)
     }

@@ -1,0 +1,101 @@
+//! Rows of some owners side by side: a lane a value, owner after owner.
+
+use super::super::RowSet;
+use crate::Result;
+use crate::exec::compute::Lane;
+use crate::exec::key_bytes;
+use crate::schema::ColumnId;
+use crate::value::Value;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows of some owners of one chunk, in the order of their owners.
+#[derive(Default)]
+pub(super) struct Batch<'a> {
+    /// The values, in the order of the columns.
+    pub(super) lanes: Vec<Arc<Lane<'a>>>,
+    pub(super) len: usize,
+    /// The owners that have rows, ascending.
+    pub(super) segments: Vec<Segment>,
+}
+
+/// The rows of one owner: from where those of the one before end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    /// The low half of the owner's ordinal.
+    pub(super) half: u16,
+    pub(super) end: u32,
+}
+
+impl<'a> Batch<'a> {
+    /// The owners, each with its rows.
+    pub(super) fn owners(&self) -> impl Iterator<Item = (u16, Range<usize>)> + '_ {
+        let mut start = 0;
+        self.segments.iter().map(move |segment| {
+            let rows = start..segment.end as usize;
+            start = rows.end;
+            (segment.half, rows)
+        })
+    }
+
+    /// Some of the rows, ascending.
+    pub(super) fn retained(&self, rows: &[u32]) -> Batch<'a> {
+        if rows.len() == self.len {
+            return Batch { lanes: self.lanes.clone(), len: self.len, segments: self.segments.clone() };
+        }
+        let lanes = self.lanes.iter().map(|lane| Arc::new(lane.select(rows))).collect();
+        Batch { lanes, len: rows.len(), segments: self.segments_of(rows) }
+    }
+
+    /// The owners of some rows, in ascending order of these.
+    pub(super) fn segments_of(&self, rows: &[u32]) -> Vec<Segment> {
+        let mut segments = Vec::with_capacity(self.segments.len().min(rows.len()));
+        let mut end = 0;
+        for segment in &self.segments {
+            let before = end;
+            while end < rows.len() && rows[end] < segment.end {
+                end += 1;
+            }
+            if end > before {
+                segments.push(Segment { half: segment.half, end: end as u32 });
+            }
+        }
+        segments
+    }
+
+    /// The values row by row.
+    pub(super) fn to_rows(&self, columns: &[ColumnId]) -> Result<RowSet> {
+        let mut rows = RowSet::new(columns.to_vec());
+        for at in 0..self.len {
+            rows.push(self.lanes.iter().map(|lane| lane.value(at)))?;
+        }
+        Ok(rows)
+    }
+}
+
+impl RowSet {
+    /// The values of each column.
+    pub(super) fn lanes(&self) -> Vec<Lane<'static>> {
+        let column = |place: usize| (0..self.len()).map(|at| self.row(at)[place].clone()).collect();
+        (0..self.columns.len()).map(|place| Lane::of_values(column(place))).collect()
+    }
+
+    /// The rows in the order of a value, equal ones together, each a segment: rows of nobody, who are whoever their key names.
+    pub(super) fn by_value(&self, place: Option<usize>) -> Batch<'static> {
+        let mut order: Vec<(Vec<u8>, u32)> = Vec::with_capacity(self.len());
+        for at in 0..self.len() {
+            let mut bytes = Vec::new();
+            key_bytes(place.map_or(&Value::Null, |place| &self.row(at)[place]), &mut bytes);
+            order.push((bytes, at as u32));
+        }
+        order.sort();
+        let rows: Vec<u32> = order.iter().map(|(_, at)| *at).collect();
+        let lanes = self.lanes().iter().map(|lane| Arc::new(lane.select(&rows))).collect();
+        let mut end = 0;
+        let segments = order.chunk_by(|a, b| a.0 == b.0).map(|same| {
+            end += same.len() as u32;
+            Segment { half: 0, end }
+        });
+        Batch { lanes, len: rows.len(), segments: segments.collect() }
+    }
+}

@@ -1,0 +1,246 @@
+//! Groups of the rows of owners, by lanes.
+
+use super::super::aggregate::funnel;
+use super::batch::{Batch, Segment};
+use super::tree::{Aggregating, Grouped};
+use crate::Result;
+use crate::calendar::MICROS_PER_DAY;
+use crate::exec::compute::{Kind, Lane, NONE};
+use crate::exec::{FoldFunction, key_bytes};
+use crate::predicate::RowFunction;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// In so many groups of one owner a row's is looked for one by one.
+const GROUPS_LOOKED_THROUGH: usize = 16;
+
+/// The group that each row is in, and the first row of each.
+struct Grouping {
+    of: Vec<u32>,
+    firsts: Vec<u32>,
+    segments: Vec<Segment>,
+}
+
+/// A row for each group; `None` where some aggregate has no loop.
+pub(super) fn grouped<'a>(rows: &Batch<'a>, asked: &Grouped) -> Result<Option<Batch<'a>>> {
+    let keys = asked.formulas.iter().map(|key| key.of(&rows.lanes, rows.len)).collect::<Result<Vec<_>>>()?;
+    let others = keys.iter().zip(&asked.named).filter(|(_, named)| !**named).map(|(key, _)| &**key);
+    let grouping = Grouping::of(rows, &others.collect::<Vec<_>>());
+    let mut lanes: Vec<Arc<Lane<'a>>> = Vec::with_capacity(keys.len() + asked.making.len());
+    lanes.extend(keys.iter().map(|key| Arc::new(key.select(&grouping.firsts))));
+    for aggregate in &asked.making {
+        match made(rows, &grouping, aggregate)? {
+            Some(lane) => lanes.push(Arc::new(lane)),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(Batch { lanes, len: grouping.firsts.len(), segments: grouping.segments }))
+}
+
+impl Grouping {
+    fn of(rows: &Batch<'_>, others: &[&Lane<'_>]) -> Grouping {
+        let mut of = Vec::with_capacity(rows.len);
+        let mut firsts: Vec<u32> = Vec::with_capacity(rows.segments.len());
+        let mut segments = Vec::with_capacity(rows.segments.len());
+        let mut bytes = Vec::new();
+        for (half, owned) in rows.owners() {
+            let first = firsts.len();
+            if others.is_empty() {
+                firsts.push(owned.start as u32);
+                of.resize(owned.end, first as u32);
+            } else {
+                let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
+                for row in owned {
+                    let here = &firsts[first..];
+                    let found = if here.len() <= GROUPS_LOOKED_THROUGH {
+                        let same = |known: &u32| others.iter().all(|lane| lane.is_same(*known as usize, row));
+                        here.iter().position(same).map(|at| (first + at) as u32)
+                    } else {
+                        if places.is_empty() {
+                            for (group, known) in (first as u32..).zip(here) {
+                                bytes.clear();
+                                others
+                                    .iter()
+                                    .for_each(|lane| key_bytes(&lane.value(*known as usize), &mut bytes));
+                                places.insert(bytes.clone(), group);
+                            }
+                        }
+                        bytes.clear();
+                        others.iter().for_each(|lane| key_bytes(&lane.value(row), &mut bytes));
+                        let new = firsts.len() as u32;
+                        let group = *places.entry_ref(bytes.as_slice()).or_insert(new);
+                        (group != new).then_some(group)
+                    };
+                    of.push(found.unwrap_or(firsts.len() as u32));
+                    if found.is_none() {
+                        firsts.push(row as u32);
+                    }
+                }
+            }
+            segments.push(Segment { half, end: firsts.len() as u32 });
+        }
+        Grouping { of, firsts, segments }
+    }
+
+    fn len(&self) -> usize {
+        self.firsts.len()
+    }
+}
+
+/// What is made of each group; `None` where there is no loop for it.
+fn made<'a>(rows: &Batch<'a>, groups: &Grouping, aggregating: &Aggregating) -> Result<Option<Lane<'a>>> {
+    let arguments = aggregating.arguments.iter().map(|argument| argument.of(&rows.lanes, rows.len));
+    let arguments = arguments.collect::<Result<Vec<_>>>()?;
+    let filter = aggregating.filter.as_ref().map(|filter| filter.of(&rows.lanes, rows.len)).transpose()?;
+    let filter = filter.as_ref().map(|filter| filter.of_each(rows.len));
+    let taken = |row: usize| filter.as_ref().is_none_or(|filter| filter[row] == Some(true));
+    let distinct = aggregating.distinct;
+    let arguments: Vec<&Lane<'a>> = arguments.iter().map(|lane| &**lane).collect();
+    Ok(match (aggregating.function, arguments.as_slice()) {
+        (RowFunction::Fold(FoldFunction::Count), []) => Some(counted(groups, taken)),
+        (RowFunction::Fold(FoldFunction::Count), [lane]) if !distinct => {
+            Some(counted(groups, |row| taken(row) && !lane.is_null(row)))
+        }
+        (RowFunction::Fold(FoldFunction::Count), [Lane::Exact(_, numbers)]) => {
+            Some(counted_distinct(groups, numbers, taken))
+        }
+        (RowFunction::Fold(function), [Lane::Exact(kind, numbers)])
+            if !distinct || matches!(function, FoldFunction::Min | FoldFunction::Max) =>
+        {
+            folded(groups, function, *kind, numbers, taken)
+        }
+        (RowFunction::ArgMin | RowFunction::ArgMax, [shown, Lane::Exact(_, by)]) => {
+            let least = aggregating.function == RowFunction::ArgMin;
+            let mut best: Vec<u32> = vec![NONE; groups.len()];
+            for (row, (group, by_value)) in groups.of.iter().zip(by).enumerate() {
+                let Some(value) = by_value.filter(|_| taken(row) && !shown.is_null(row)) else { continue };
+                let best = &mut best[*group as usize];
+                let known = by.get(*best as usize).copied().flatten();
+                if known.is_none_or(|known| if least { value < known } else { value > known }) {
+                    *best = row as u32;
+                }
+            }
+            Some(shown.select(&best))
+        }
+        (RowFunction::Funnel { micros, strict }, [Lane::Exact(kind, times), steps @ ..]) => {
+            let unit = match kind {
+                Kind::Date => MICROS_PER_DAY,
+                Kind::Timestamp | Kind::TimestampTz => 1,
+                Kind::Integer | Kind::Decimal(_) => return Ok(None),
+            };
+            let mut masks = vec![0u32; rows.len];
+            for (step, lane) in steps.iter().enumerate() {
+                for (mask, truth) in masks.iter_mut().zip(&*lane.of_each(rows.len)) {
+                    *mask |= u32::from(*truth == Some(true)) << step;
+                }
+            }
+            Some(funnels(groups, times, unit, &masks, taken, |taken| {
+                funnel(taken, steps.len(), micros, strict)
+            }))
+        }
+        _ => None,
+    })
+}
+
+fn counted<'a>(groups: &Grouping, counts: impl Fn(usize) -> bool) -> Lane<'a> {
+    let mut found = vec![0i64; groups.len()];
+    groups.of.iter().enumerate().for_each(|(row, group)| found[*group as usize] += i64::from(counts(row)));
+    Lane::Exact(Kind::Integer, found.into_iter().map(Some).collect())
+}
+
+fn counted_distinct<'a>(
+    groups: &Grouping,
+    numbers: &[Option<i64>],
+    taken: impl Fn(usize) -> bool,
+) -> Lane<'a> {
+    let rows = groups.of.iter().zip(numbers).enumerate().filter(|(row, _)| taken(*row));
+    let mut seen: Vec<(u32, i64)> =
+        rows.filter_map(|(_, (group, number))| Some((*group, (*number)?))).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    let mut found = vec![Some(0i64); groups.len()];
+    seen.iter().for_each(|(group, _)| {
+        found[*group as usize] = found[*group as usize].map(|count| count + 1);
+    });
+    Lane::Exact(Kind::Integer, found)
+}
+
+fn folded<'a>(
+    groups: &Grouping,
+    function: FoldFunction,
+    kind: Kind,
+    numbers: &[Option<i64>],
+    taken: impl Fn(usize) -> bool,
+) -> Option<Lane<'a>> {
+    let mut made: Vec<Option<i64>> = vec![None; groups.len()];
+    let mut counts = vec![0u32; if function == FoldFunction::Avg { groups.len() } else { 0 }];
+    let mut fits = true;
+    for (row, (group, number)) in groups.of.iter().zip(numbers).enumerate() {
+        let Some(number) = number.filter(|_| taken(row)) else { continue };
+        let made = &mut made[*group as usize];
+        *made = Some(match (*made, function) {
+            (None, _) => number,
+            (Some(known), FoldFunction::Min) => known.min(number),
+            (Some(known), FoldFunction::Max) => known.max(number),
+            (Some(known), _) => known.checked_add(number).unwrap_or_else(|| {
+                fits = false;
+                0
+            }),
+        });
+        if let Some(count) = counts.get_mut(*group as usize) {
+            *count += 1;
+        }
+    }
+    let scale = match kind {
+        Kind::Integer => 0,
+        Kind::Decimal(scale) => scale,
+        _ if matches!(function, FoldFunction::Min | FoldFunction::Max) => 0,
+        _ => return None,
+    };
+    if !fits {
+        return None;
+    }
+    Some(match function {
+        FoldFunction::Min | FoldFunction::Max => Lane::Exact(kind, made),
+        FoldFunction::Sum => Lane::Exact(Kind::Decimal(scale), made),
+        FoldFunction::Avg => {
+            let mean = |(sum, count): (Option<i64>, &u32)| {
+                sum.map(|sum| sum as f64 / f64::from(*count) / 10f64.powi(i32::from(scale)))
+            };
+            Lane::Double(made.into_iter().zip(&counts).map(mean).collect())
+        }
+        FoldFunction::Count => return None,
+    })
+}
+
+/// The level of each group: of the steps that its rows take at all, `level` says how far they go in time.
+fn funnels<'a>(
+    groups: &Grouping,
+    times: &[Option<i64>],
+    unit: i64,
+    masks: &[u32],
+    taken: impl Fn(usize) -> bool,
+    level: impl Fn(Vec<(i64, u32)>) -> i64,
+) -> Lane<'a> {
+    let mut levels: Vec<Option<i64>> = vec![Some(0); groups.len()];
+    let mask_of = |row: usize| if taken(row) && times[row].is_some() { masks[row] } else { 0 };
+    let mut steps = vec![0u32; groups.len()];
+    groups.of.iter().enumerate().for_each(|(row, group)| steps[*group as usize] |= mask_of(row));
+    // Who takes the first step, and the second never, needs no look at times.
+    let far: Vec<bool> = steps.iter().map(|steps| steps.trailing_ones() > 1).collect();
+    for (found, steps) in levels.iter_mut().zip(&steps) {
+        *found = Some(i64::from(steps.trailing_ones().min(1)));
+    }
+    let rows =
+        groups.of.iter().enumerate().filter(|(row, group)| far[**group as usize] && mask_of(*row) != 0);
+    let mut events: Vec<(u32, u32)> = rows.map(|(row, group)| (*group, row as u32)).collect();
+    events.sort_by_key(|(group, _)| *group);
+    for of_group in events.chunk_by(|a, b| a.0 == b.0) {
+        let event = |(_, row): &(u32, u32)| {
+            let time = times[*row as usize]?.checked_mul(unit)?;
+            Some((time, masks[*row as usize]))
+        };
+        levels[of_group[0].0 as usize] = Some(level(of_group.iter().filter_map(event).collect()));
+    }
+    Lane::Exact(Kind::Integer, levels)
+}

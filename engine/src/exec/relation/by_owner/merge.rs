@@ -1,0 +1,323 @@
+//! Groups of the rows of many owners: each thread has its own, and they are put together at the end.
+
+use super::super::RowSet;
+use super::batch::Batch;
+use super::tree::{Aggregating, Formula, Node};
+use crate::Result;
+use crate::exec::compute::{Kind, Lane};
+use crate::exec::sink::Folding;
+use crate::exec::{FoldFunction, key_bytes};
+use crate::expr::Expr;
+use crate::predicate::{RowAggregate, RowFunction};
+use crate::schema::ColumnId;
+use crate::value::Value;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+/// So many keys are numbers side by side; more are bytes.
+const PACKED_KEYS: usize = 4;
+
+/// A grouping that may be made in parts.
+pub(super) struct Merging {
+    columns: Vec<ColumnId>,
+    keys: Vec<Formula>,
+    making: Vec<Aggregating>,
+}
+
+/// Groups so far.
+#[derive(Default)]
+pub(super) struct Groups {
+    packed: HashMap<Packed, u32, FixedState>,
+    bytes: HashMap<Vec<u8>, u32, FixedState>,
+    keys: Vec<Vec<Value>>,
+    /// Where the first row of each came from: groups come in this order.
+    firsts: Vec<u64>,
+    /// What is made, aggregate by aggregate.
+    totals: Vec<Totals>,
+    /// Rows of the present chunk, and owners of all.
+    rows: u64,
+    owners: u64,
+    chunk: u32,
+    /// The group of each row of a batch.
+    of: Vec<u32>,
+}
+
+/// The keys of a group where they are numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Packed {
+    numbers: [i64; PACKED_KEYS],
+    kinds: u64,
+}
+
+/// What is made of each group.
+enum Totals {
+    Counts(Vec<i64>),
+    /// Owners, and the last one that was counted.
+    Owners(Vec<i64>, Vec<u64>),
+    Folded(Vec<Folding>),
+}
+
+impl Merging {
+    /// `None` where what is made of two parts cannot be put together.
+    pub(super) fn new(
+        keys: &[(ColumnId, Expr)],
+        aggregates: &[(ColumnId, RowAggregate)],
+        input: &Node,
+        now_micros: i64,
+    ) -> Result<Option<Merging>> {
+        let merges = |aggregate: &RowAggregate| matches!(aggregate.function, RowFunction::Fold(_));
+        if !aggregates.iter().all(|(_, aggregate)| merges(aggregate)) {
+            return Ok(None);
+        }
+        let columns = keys.iter().map(|(id, _)| *id).chain(aggregates.iter().map(|(id, _)| *id)).collect();
+        let keys = keys.iter().map(|(_, key)| Formula::new(key, &input.columns, now_micros));
+        let making = aggregates.iter().map(|(_, aggregate)| Aggregating::new(aggregate, input, now_micros));
+        Ok(Some(Merging {
+            columns,
+            keys: keys.collect::<Result<_>>()?,
+            making: making.collect::<Result<_>>()?,
+        }))
+    }
+
+    pub(super) fn begin(&self) -> Groups {
+        let totals = self.making.iter().map(|making| match counts(making) {
+            true if making.distinct && !making.arguments.is_empty() => Totals::Owners(Vec::new(), Vec::new()),
+            true => Totals::Counts(Vec::new()),
+            false => Totals::Folded(Vec::new()),
+        });
+        Groups { totals: totals.collect(), ..Groups::default() }
+    }
+
+    /// Takes the rows of some owners of a chunk, each owner's all at once.
+    pub(super) fn take(&self, groups: &mut Groups, chunk: u32, rows: &Batch<'_>) -> Result<()> {
+        if chunk != groups.chunk {
+            (groups.chunk, groups.rows) = (chunk, 0);
+        }
+        let keys = self.keys.iter().map(|key| key.of(&rows.lanes, rows.len)).collect::<Result<Vec<_>>>()?;
+        let keys: Vec<&Lane<'_>> = keys.iter().map(|key| &**key).collect();
+        groups.find(&keys, rows.len);
+        groups.rows += rows.len as u64;
+        let count = groups.keys.len();
+        for (making, totals) in self.making.iter().zip(&mut groups.totals) {
+            let argument =
+                making.arguments.first().map(|argument| argument.of(&rows.lanes, rows.len)).transpose()?;
+            let filter = making.filter.as_ref().map(|filter| filter.of(&rows.lanes, rows.len)).transpose()?;
+            let filter = filter.as_ref().map(|filter| filter.of_each(rows.len));
+            let taken = |row: usize| {
+                filter.as_ref().is_none_or(|filter| filter[row] == Some(true))
+                    && argument.as_ref().is_none_or(|argument| !argument.is_null(row))
+            };
+            match totals {
+                Totals::Owners(counts, last) => {
+                    counts.resize(count, 0);
+                    last.resize(count, u64::MAX);
+                    for (owner, (_, owned)) in (groups.owners..).zip(rows.owners()) {
+                        for row in owned.filter(|row| taken(*row)) {
+                            let group = groups.of[row] as usize;
+                            counts[group] += i64::from(last[group] != owner);
+                            last[group] = owner;
+                        }
+                    }
+                }
+                Totals::Counts(counts) => {
+                    counts.resize(count, 0);
+                    for (row, group) in groups.of.iter().enumerate() {
+                        counts[*group as usize] += i64::from(taken(row));
+                    }
+                }
+                Totals::Folded(folded) => {
+                    let RowFunction::Fold(function) = making.function else { continue };
+                    folded.resize_with(count, || Folding::new(function, making.distinct));
+                    for (row, group) in groups.of.iter().enumerate().filter(|(row, _)| taken(*row)) {
+                        let value = argument.as_ref().map_or(Value::Null, |argument| argument.value(row));
+                        folded[*group as usize].take(value)?;
+                    }
+                }
+            }
+        }
+        groups.owners += rows.segments.len() as u64;
+        Ok(())
+    }
+
+    /// The groups of all parts, in the order of their first rows.
+    pub(super) fn finish(&self, parts: Vec<Groups>) -> Result<RowSet> {
+        let mut all: HashMap<Vec<u8>, Whole, FixedState> = HashMap::default();
+        for part in parts {
+            let mut columns: Vec<_> = part.totals.into_iter().map(Totals::into_iter).collect();
+            for (key, first) in part.keys.into_iter().zip(part.firsts) {
+                let mut bytes = Vec::new();
+                key.iter().for_each(|value| key_bytes(value, &mut bytes));
+                let totals: Vec<Total> = columns.iter_mut().filter_map(Iterator::next).collect();
+                match all.entry(bytes) {
+                    Entry::Vacant(place) => {
+                        place.insert(Whole { first, key, totals });
+                    }
+                    Entry::Occupied(mut known) => {
+                        let known = known.get_mut();
+                        known.first = known.first.min(first);
+                        for (known, more) in known.totals.iter_mut().zip(totals) {
+                            known.merge(more)?;
+                        }
+                    }
+                }
+            }
+        }
+        if self.keys.is_empty() && all.is_empty() {
+            let totals = self.making.iter().map(|making| match making.function {
+                RowFunction::Fold(function) if !counts(making) => {
+                    Total::Folded(Folding::new(function, making.distinct))
+                }
+                _ => Total::Count(0),
+            });
+            all.insert(Vec::new(), Whole { first: 0, key: Vec::new(), totals: totals.collect() });
+        }
+        let mut groups: Vec<Whole> = all.into_values().collect();
+        groups.sort_by_key(|group| group.first);
+        let mut rows = RowSet::new(self.columns.clone());
+        for group in groups {
+            let totals = group.totals.into_iter().map(Total::value).collect::<Result<Vec<_>>>()?;
+            rows.push(group.key.into_iter().chain(totals))?;
+        }
+        Ok(rows)
+    }
+}
+
+/// True of what is counted by adding: rows, values, owners.
+fn counts(making: &Aggregating) -> bool {
+    making.function == RowFunction::Fold(FoldFunction::Count)
+        && (!making.distinct || making.arguments.is_empty() || making.of_owner)
+}
+
+/// A group with all that was made of it.
+struct Whole {
+    first: u64,
+    key: Vec<Value>,
+    totals: Vec<Total>,
+}
+
+enum Total {
+    Count(i64),
+    Folded(Folding),
+}
+
+impl Totals {
+    fn into_iter(self) -> Box<dyn Iterator<Item = Total>> {
+        match self {
+            Totals::Counts(counts) | Totals::Owners(counts, _) => {
+                Box::new(counts.into_iter().map(Total::Count))
+            }
+            Totals::Folded(folded) => Box::new(folded.into_iter().map(Total::Folded)),
+        }
+    }
+}
+
+impl Total {
+    fn merge(&mut self, other: Total) -> Result<()> {
+        match (self, other) {
+            (Total::Count(count), Total::Count(more)) => *count += more,
+            (Total::Folded(folded), Total::Folded(more)) => folded.merge(more)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn value(self) -> Result<Value> {
+        match self {
+            Total::Count(count) => Ok(Value::Integer(count)),
+            Total::Folded(folded) => folded.value(),
+        }
+    }
+}
+
+impl Groups {
+    /// Finds the group of each row.
+    fn find(&mut self, keys: &[&Lane<'_>], rows: usize) {
+        self.of.clear();
+        let numbers: Option<Vec<Numbers<'_>>> = keys.iter().map(|lane| Numbers::of(lane)).collect();
+        match numbers {
+            Some(numbers) if keys.len() <= PACKED_KEYS => {
+                let mut before: Option<(Packed, u32)> = None;
+                for row in 0..rows {
+                    let mut packed = Packed::default();
+                    for (at, key) in numbers.iter().enumerate() {
+                        let (kind, number) = key.at(row);
+                        packed.numbers[at] = number;
+                        packed.kinds |= u64::from(kind) << (8 * at);
+                    }
+                    let group = match before {
+                        Some((known, group)) if known == packed => group,
+                        _ => match self.packed.get(&packed) {
+                            Some(group) => *group,
+                            None => {
+                                let group = self.add(keys, row);
+                                self.packed.insert(packed, group);
+                                group
+                            }
+                        },
+                    };
+                    before = Some((packed, group));
+                    self.of.push(group);
+                }
+            }
+            _ => {
+                let mut bytes = Vec::new();
+                for row in 0..rows {
+                    bytes.clear();
+                    keys.iter().for_each(|key| key_bytes(&key.value(row), &mut bytes));
+                    let group = match self.bytes.get(&bytes) {
+                        Some(group) => *group,
+                        None => {
+                            let group = self.add(keys, row);
+                            self.bytes.insert(bytes.clone(), group);
+                            group
+                        }
+                    };
+                    self.of.push(group);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, keys: &[&Lane<'_>], row: usize) -> u32 {
+        self.keys.push(keys.iter().map(|key| key.value(row)).collect());
+        self.firsts.push(u64::from(self.chunk) << 32 | (self.rows + row as u64));
+        (self.keys.len() - 1) as u32
+    }
+}
+
+/// A key that is a number, a truth or NULL.
+enum Numbers<'l> {
+    Exact(u8, &'l [Option<i64>]),
+    Truth(&'l [Option<bool>]),
+    Null,
+}
+
+impl<'l> Numbers<'l> {
+    fn of(lane: &'l Lane<'_>) -> Option<Numbers<'l>> {
+        Some(match lane {
+            Lane::Exact(kind, numbers) => {
+                let kind = match kind {
+                    Kind::Integer => 1,
+                    Kind::Date => 2,
+                    Kind::Timestamp => 3,
+                    Kind::TimestampTz => 4,
+                    Kind::Decimal(scale) => 8 + scale,
+                };
+                Numbers::Exact(kind, numbers)
+            }
+            Lane::Truth(truths) => Numbers::Truth(truths),
+            Lane::Same(Value::Null) => Numbers::Null,
+            _ => return None,
+        })
+    }
+
+    #[inline(always)]
+    fn at(&self, row: usize) -> (u8, i64) {
+        match self {
+            Numbers::Exact(kind, numbers) => numbers[row].map_or((0, 0), |number| (*kind, number)),
+            Numbers::Truth(truths) => truths[row].map_or((0, 0), |truth| (5, i64::from(truth))),
+            Numbers::Null => (0, 0),
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Relations evaluated one chunk of owners at a time: rows that belong to members never meet those of others where every step
+//! keeps to one owner.
+//!
+//! ```text
+//! Relation ─ shape: does every step keep to one owner? ─ Tree: the steps, the tables, prepared
+//!    for each chunk of owners, some owners at a time:
+//!      source ─ rows of these owners, owner after owner ─ filter, compute, group, window, join ─ Batch
+//!    ─▶ ByOwner: a leaf of the owners' plan (their truths, beside other clauses)
+//!    ─▶ rows, or groups of the rows of all owners (each thread its own, put together at the end)
+//! ```
+//!
+//! Rows are lanes, so that a step is a loop; what has no loop is done row by row as in whole relations, of a few thousand rows at a
+//! time. The rows of nobody are a relation of their own, evaluated as a whole.
+
+mod batch;
+mod group;
+mod join;
+mod merge;
+mod source;
+mod steps;
+mod tree;
+mod window;
+
+use super::{ROWS_VALUES_MAX, RowSet, Run};
+use crate::control::Cancel;
+use crate::exec::chunk::Worker;
+use crate::exec::share::share;
+use crate::exec::{check_depth, trues_of};
+use crate::kernel;
+use crate::predicate::{Derived, Relation, Tie};
+use crate::schema::{ColumnId, TableId};
+use crate::table::ColumnReader;
+use crate::value::Value;
+use crate::{Error, Result, Snapshot};
+use batch::Batch;
+use hashbrown::HashMap;
+use merge::Merging;
+use muster_storage::chunk::Words;
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
+use roaring::RoaringBitmap;
+use source::Source;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use steps::Chunk;
+use tree::{Builder, Name, Node, Shape, shape};
+
+/// Rows that are taken at once on average: a dozen lanes of them stay in a second-level cache.
+const ROWS_AT_ONCE: u64 = 8_192;
+
+/// The fewest owners that are taken at once.
+const OWNERS_AT_ONCE_MIN: u64 = 64;
+
+/// What a row is expected to take.
+const ROW_NANOS: f64 = 20.0;
+
+/// Steps over the rows of the members of a table.
+struct Tree<'a> {
+    snapshot: &'a Snapshot,
+    cancel: Cancel,
+    tables: usize,
+    sources: Vec<Source<'a>>,
+    root: Node,
+    owners: TableId,
+    /// Who lives, where some of the owners do not.
+    live: Option<ColumnReader<'a>>,
+    owner_chunks: u32,
+}
+
+impl<'a> Tree<'a> {
+    /// Prepares a relation whose shape is split.
+    fn new(
+        snapshot: &'a Snapshot,
+        run: &mut Run<'_>,
+        owners: TableId,
+        relation: &Relation,
+    ) -> Result<Tree<'a>> {
+        let (cancel, tables) = (run.cancel.clone(), run.tables);
+        let mut builder = Builder { snapshot, owners, run, sources: Vec::new() };
+        let root = builder.node(relation)?;
+        let (sources, table) = (builder.sources, snapshot.table(owners)?);
+        let live = table.has_dead().then(|| table.reader(ColumnId::LIVE)).transpose()?;
+        Ok(Tree { snapshot, cancel, tables, sources, root, owners, live, owner_chunks: table.chunks() })
+    }
+
+    fn workers<'s>(&'s self) -> Vec<Worker<'s, 'a>> {
+        self.sources.iter().map(Source::worker).collect()
+    }
+
+    fn rows_a_chunk(&self) -> u64 {
+        self.sources.iter().map(|source| source.rows_a_chunk(self.owner_chunks)).sum()
+    }
+
+    /// Hears of the rows of a chunk of owners, some owners at a time, of `only` those where not all are asked.
+    fn chunk<'s>(
+        &'s self,
+        workers: &mut [Worker<'s, 'a>],
+        owners: u32,
+        only: Option<&Words>,
+        mut hear: impl FnMut(&Batch<'a>) -> Result<()>,
+    ) -> Result<()> {
+        self.cancel.check()?;
+        let mut asked = only.copied();
+        if let Some(live) = &self.live {
+            let lives = trues_of(live, owners)?;
+            match &mut asked {
+                Some(asked) => asked.iter_mut().zip(&lives).for_each(|(word, lives)| *word &= lives),
+                None => asked = Some(lives),
+            }
+        }
+        if asked.as_ref().is_some_and(|asked| asked.iter().all(|word| *word == 0)) {
+            return Ok(());
+        }
+        let chunk = Chunk::open(self, workers, owners)?;
+        let at_once = ROWS_AT_ONCE * CHUNK_MEMBERS as u64 / self.rows_a_chunk().max(1);
+        let at_once = at_once.clamp(OWNERS_AT_ONCE_MIN, CHUNK_MEMBERS as u64).next_power_of_two() as u32;
+        for first in (0..CHUNK_MEMBERS as u32).step_by(at_once as usize) {
+            let span = first..first + at_once;
+            let words = first as usize / 64..(first + at_once) as usize / 64;
+            if asked.as_ref().is_some_and(|asked| asked[words].iter().all(|word| *word == 0)) {
+                continue;
+            }
+            self.cancel.check()?;
+            let rows = chunk.rows(&self.root, &span, asked.as_ref())?;
+            if rows.len > 0 {
+                hear(&rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hears of the rows of all owners, on all cores; what each thread made comes back.
+    fn each<P: Send>(
+        &self,
+        begin: impl Fn() -> P + Sync,
+        take: impl Fn(&mut P, u32, &Batch<'a>) -> Result<()> + Sync,
+    ) -> Result<Vec<P>> {
+        let tasks: Vec<Range<u32>> = (0..self.owner_chunks).map(|chunk| chunk..chunk + 1).collect();
+        let nanos = self.rows_a_chunk() as f64 * f64::from(self.owner_chunks) * ROW_NANOS;
+        let states = share(
+            &tasks,
+            nanos,
+            || (self.workers(), begin()),
+            |(workers, made), task| {
+                self.chunk(workers, task.start, None, |rows| take(made, task.start, rows))?;
+                Ok(true)
+            },
+        )?;
+        Ok(states.into_iter().map(|(_, made)| made).collect())
+    }
+
+    /// The rows that are nobody's, those of equal names together.
+    fn nobodys(&self, relation: &Relation) -> Result<Option<Batch<'static>>> {
+        let mut tables = HashMap::new();
+        let mut scanned = Vec::new();
+        relation.for_each_scan(&mut |scan| scanned.push(scan.table));
+        for table in scanned {
+            let state = self.snapshot.table(table)?;
+            let owner = state.schema().owner.filter(|owner| owner.table == self.owners);
+            if let (Some(owner), false) = (owner, tables.contains_key(&table)) {
+                let rows = source::nobodys(self.snapshot, state, &owner, &self.cancel)?;
+                tables.insert(table, rows);
+            }
+        }
+        if tables.values().all(RoaringBitmap::is_empty) {
+            return Ok(None);
+        }
+        let mut run = Run::new(self.snapshot, &self.cancel, self.tables);
+        run.nobodys = Some(Nobodys { owners: self.owners, tables });
+        let rows = run.rows(relation)?;
+        let place = self.root.names.first().map(|(id, _)| rows.place(*id)).transpose()?;
+        Ok(Some(rows.by_value(place)))
+    }
+}
+
+/// The rows of some tables that belong to none of the members of one.
+pub(super) struct Nobodys {
+    owners: TableId,
+    tables: HashMap<TableId, RoaringBitmap>,
+}
+
+impl Nobodys {
+    /// The rows of a table that are asked; `None` is all.
+    pub(super) fn of(&self, table: TableId) -> Option<RoaringBitmap> {
+        if table == self.owners {
+            return Some(RoaringBitmap::new());
+        }
+        self.tables.get(&table).cloned()
+    }
+}
+
+/// The table whose members own rows that a relation reads, where every step keeps to one of them; of groups, the steps below.
+fn split_by(snapshot: &Snapshot, relation: &Relation) -> Result<Option<TableId>> {
+    let mut owners: Vec<TableId> = Vec::new();
+    let mut hear = |table| {
+        let owner = snapshot.schema(table).ok().and_then(|schema| schema.owner);
+        owners.extend(owner.map(|owner| owner.table));
+    };
+    relation.for_each_scan(&mut |scan| hear(scan.table));
+    owners.dedup();
+    for owner in owners {
+        if let Shape::Split(_) = shape(snapshot, owner, relation)? {
+            return Ok(Some(owner));
+        }
+    }
+    Ok(None)
+}
+
+impl<'a> Run<'a> {
+    /// The rows of a relation, if every step keeps to one owner, or every step but a grouping above.
+    pub(super) fn by_owner(&mut self, relation: &Relation) -> Result<Option<RowSet>> {
+        if self.nobodys.is_some() {
+            return Ok(None);
+        }
+        if let Some(owners) = split_by(self.snapshot, relation)? {
+            let tree = Tree::new(self.snapshot, self, owners, relation)?;
+            return self.gathered(&tree, relation).map(Some);
+        }
+        let Relation::Group { input, keys, aggregates } = relation else { return Ok(None) };
+        let Some(owners) = split_by(self.snapshot, input)? else { return Ok(None) };
+        let tree = Tree::new(self.snapshot, self, owners, input)?;
+        let Some(merging) = Merging::new(keys, aggregates, &tree.root, self.snapshot.now_micros())? else {
+            return Ok(None);
+        };
+        let mut groups =
+            tree.each(|| merging.begin(), |groups, chunk, rows| merging.take(groups, chunk, rows))?;
+        if let Some(rows) = tree.nobodys(input)? {
+            let mut more = merging.begin();
+            merging.take(&mut more, u32::MAX, &rows)?;
+            groups.push(more);
+        }
+        merging.finish(groups).map(Some)
+    }
+
+    fn gathered(&mut self, tree: &Tree<'a>, relation: &Relation) -> Result<RowSet> {
+        let (values, columns) = (AtomicUsize::new(0), &tree.root.columns);
+        let mut parts = tree.each(Vec::new, |parts: &mut Vec<(u32, RowSet)>, chunk, rows| {
+            let more = rows.len * columns.len();
+            if values.fetch_add(more, Ordering::Relaxed) + more > ROWS_VALUES_MAX {
+                return Err(super::too_many());
+            }
+            parts.push((chunk, rows.to_rows(columns)?));
+            Ok(())
+        })?;
+        let mut parts: Vec<(u32, RowSet)> = parts.drain(..).flatten().collect();
+        parts.sort_by_key(|(chunk, _)| *chunk);
+        if let Some(rows) = tree.nobodys(relation)? {
+            parts.push((u32::MAX, rows.to_rows(columns)?));
+        }
+        let mut all = RowSet::new(columns.clone());
+        for (_, part) in parts {
+            all.append(part)?;
+        }
+        Ok(all)
+    }
+}
+
+/// What rows made of rows say of each owner, as a leaf of the owners' plan.
+pub(crate) struct ByOwner<'a> {
+    tree: Tree<'a>,
+    says: Says,
+    /// Whether those are wanted for whom it is TRUE, or those for whom it is FALSE.
+    wanted: bool,
+}
+
+/// What tells the truth.
+#[derive(Clone, Copy)]
+enum Says {
+    /// That there is a row.
+    Rows,
+    /// A value: its place.
+    Truth(usize),
+}
+
+/// True of a condition that [`ByOwner`] answers.
+pub(crate) fn takes_derived(snapshot: &Snapshot, table: TableId, derived: &Derived) -> bool {
+    let split =
+        || Ok::<_, Error>((shape(snapshot, table, &derived.rows)?, split_by(snapshot, &derived.rows)?));
+    let Ok((Shape::Split(names), Some(owners))) = split() else { return false };
+    let key = snapshot.schema(table).ok().and_then(|schema| schema.key);
+    let named = match derived.tie {
+        Tie::In { column, value } => names.contains(&(value, Name::Key)) && key == Some(column),
+        Tie::Truth { ordinal, .. } => names.contains(&(ordinal, Name::Ordinal)),
+    };
+    owners == table && named
+}
+
+impl<'a> ByOwner<'a> {
+    /// The plan of a condition that [`takes_derived`] says is taken; `None` where it is so of nobody.
+    pub(crate) fn new(
+        snapshot: &'a Snapshot,
+        table: TableId,
+        derived: &Derived,
+        cancel: &Cancel,
+        tables: usize,
+        wanted: bool,
+    ) -> Result<Option<ByOwner<'a>>> {
+        check_depth(tables)?;
+        let tree = Tree::new(snapshot, &mut Run::new(snapshot, cancel, tables), table, &derived.rows)?;
+        let says = match derived.tie {
+            Tie::In { value, .. } => {
+                // Whoever is not in a list for certain: everybody else, unless some row is nobody's.
+                if !wanted && let Some(rows) = tree.nobodys(&derived.rows)? {
+                    let place = super::place(&tree.root.columns, value)?;
+                    if (0..rows.len).any(|row| rows.lanes[place].value(row) == Value::Null) {
+                        return Ok(None);
+                    }
+                }
+                Says::Rows
+            }
+            Tie::Truth { truth, .. } => Says::Truth(super::place(&tree.root.columns, truth)?),
+        };
+        Ok(Some(ByOwner { tree, says, wanted }))
+    }
+
+    /// How rows are taken, for EXPLAIN.
+    pub(crate) fn way(&self) -> String {
+        let mut ways: Vec<String> = self.tree.sources.iter().map(Source::way).collect();
+        ways.dedup();
+        format!("steps over {}", ways.join(" + "))
+    }
+
+    /// Rows of a chunk of owners on average.
+    pub(crate) fn rows_a_chunk(&self) -> u64 {
+        self.tree.rows_a_chunk()
+    }
+}
+
+/// What one thread needs to ask a [`ByOwner`].
+pub(in crate::exec) struct ByOwnerWorker<'p, 'a> {
+    asked: &'p ByOwner<'a>,
+    workers: Vec<Worker<'p, 'a>>,
+}
+
+impl<'p, 'a> ByOwnerWorker<'p, 'a> {
+    pub(in crate::exec) fn new(asked: &'p ByOwner<'a>) -> ByOwnerWorker<'p, 'a> {
+        ByOwnerWorker { asked, workers: asked.tree.workers() }
+    }
+
+    /// Writes the owners of a chunk that have the wanted outcome, also those that are gone; of `only` those where not all are
+    /// asked, what is written of others is nothing.
+    pub(in crate::exec) fn write(
+        &mut self,
+        owners: u32,
+        only: Option<&[u16]>,
+        out: &mut Words,
+    ) -> Result<u64> {
+        let (asked, mut bytes) = (self.asked, 0);
+        let mask = only.map(|members| {
+            let mut words = [0; BITSET_WORDS];
+            kernel::set_members(&mut words, members, true);
+            words
+        });
+        out.fill(0);
+        // Where FALSE is wanted, who has it is who has neither TRUE nor NULL.
+        let not_false = |truth: &Value| *truth == Value::Boolean(true) || *truth == Value::Null;
+        asked.tree.chunk(&mut self.workers, owners, mask.as_ref(), |rows| {
+            bytes += 8 * (rows.len * rows.lanes.len()) as u64;
+            for (half, rows_of) in rows.owners() {
+                let says = match asked.says {
+                    Says::Rows => true,
+                    Says::Truth(place) => {
+                        let mut truths = rows_of.map(|row| rows.lanes[place].value(row));
+                        if asked.wanted {
+                            truths.any(|truth| truth == Value::Boolean(true))
+                        } else {
+                            truths.any(|t| not_false(&t))
+                        }
+                    }
+                };
+                out[usize::from(half) / 64] |= u64::from(says) << (half % 64);
+            }
+            Ok(())
+        })?;
+        if !asked.wanted {
+            out.iter_mut().for_each(|word| *word = !*word);
+        }
+        Ok(bytes)
+    }
+}

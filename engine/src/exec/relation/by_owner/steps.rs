@@ -1,0 +1,130 @@
+//! The steps over the rows of some owners: by lanes where there is a loop for it, else row by row, as whole relations are.
+
+use super::super::{RowSet, Run};
+use super::Tree;
+use super::batch::{Batch, Segment};
+use super::source::Opened;
+use super::tree::{Grouped, Node, Step, Windowed};
+use crate::control::Cancel;
+use crate::exec::chunk::Worker;
+use crate::exec::compute::Lane;
+use crate::predicate::JoinKind;
+use crate::{Result, Snapshot};
+use muster_storage::chunk::Words;
+use muster_storage::format::BITSET_WORDS;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Steps, with the tables that they read, open at one chunk of owners.
+pub(super) struct Chunk<'s, 'a> {
+    snapshot: &'a Snapshot,
+    cancel: &'s Cancel,
+    tables: usize,
+    opened: Vec<Opened<'s, 'a>>,
+}
+
+impl<'s, 'a> Chunk<'s, 'a> {
+    pub(super) fn open(
+        tree: &'s Tree<'a>,
+        workers: &mut [Worker<'s, 'a>],
+        owners: u32,
+    ) -> Result<Chunk<'s, 'a>> {
+        let opened = tree.sources.iter().zip(workers).map(|(source, worker)| source.open(worker, owners));
+        let opened = opened.collect::<Result<_>>()?;
+        Ok(Chunk { snapshot: tree.snapshot, cancel: &tree.cancel, tables: tree.tables, opened })
+    }
+
+    /// The rows of a node that belong to some owners, of `only` those where not all are asked.
+    pub(super) fn rows(&self, node: &Node, span: &Range<u32>, only: Option<&Words>) -> Result<Batch<'a>> {
+        match &node.step {
+            Step::Source(source) => self.opened[*source].gather(span.clone(), only),
+            Step::Filter(input, condition) => {
+                let rows = self.rows(input, span, only)?;
+                let truth = condition.of(&rows.lanes, rows.len)?;
+                let truths = truth.of_each(rows.len);
+                let kept: Vec<u32> = (0..)
+                    .zip(&*truths)
+                    .filter(|(_, truth)| **truth == Some(true))
+                    .map(|(at, _)| at)
+                    .collect();
+                Ok(rows.retained(&kept))
+            }
+            Step::Compute(input, formulas) => {
+                let rows = self.rows(input, span, only)?;
+                let lanes = formulas.iter().map(|formula| formula.of(&rows.lanes, rows.len));
+                Ok(Batch { lanes: lanes.collect::<Result<_>>()?, len: rows.len, segments: rows.segments })
+            }
+            Step::Group(input, grouped) => {
+                let rows = self.rows(input, span, only)?;
+                match super::group::grouped(&rows, grouped)? {
+                    Some(groups) => Ok(groups),
+                    None => self.group(grouped, input, &rows),
+                }
+            }
+            Step::Window(input, windowed) => {
+                let rows = self.rows(input, span, only)?;
+                match super::window::answered(&rows, windowed)? {
+                    Some(rows) => Ok(rows),
+                    None => self.window(windowed, input, &rows),
+                }
+            }
+            Step::Join { kind, left, right, others, condition } => {
+                // The side that reads owners themselves says who is asked of the other.
+                let right_first = matches!(right.step, Step::Source(_)) && *kind == JoinKind::Inner;
+                let (left, right) = if right_first {
+                    let right = self.rows(right, span, only)?;
+                    (self.rows(left, span, Some(&owners_of(&right)))?, right)
+                } else {
+                    let left = self.rows(left, span, only)?;
+                    let right = self.rows(right, span, Some(&owners_of(&left)))?;
+                    (left, right)
+                };
+                super::join::joined(&left, &right, *kind, others, condition.as_ref())
+            }
+            Step::Lookup { kind, left, keys, right, condition } => {
+                let left = self.rows(left, span, only)?;
+                super::join::looked_up(&left, right, *kind, keys, condition.as_ref())
+            }
+        }
+    }
+
+    fn run(&self) -> Run<'_> {
+        Run::new(self.snapshot, self.cancel, self.tables)
+    }
+
+    /// Groups, row by row. They come in the order of their owners: those of one have its name among their keys.
+    fn group(&self, grouped: &Grouped, input: &Node, rows: &Batch<'a>) -> Result<Batch<'a>> {
+        let made = self.run().group(&rows.to_rows(&input.columns)?, &grouped.keys, &grouped.aggregates)?;
+        let name = grouped.named.iter().position(|named| *named).unwrap_or(0);
+        let lane = grouped.formulas[name].of(&rows.lanes, rows.len)?;
+        let (mut segments, mut at) = (Vec::with_capacity(rows.segments.len()), 0);
+        for (half, of_owner) in rows.owners() {
+            let value = lane.value(of_owner.start);
+            while at < made.len() && made.row(at)[name] == value {
+                at += 1;
+            }
+            segments.push(Segment { half, end: at as u32 });
+        }
+        Ok(Batch { lanes: lanes_of(&made), len: made.len(), segments })
+    }
+
+    /// What neighbours say, row by row.
+    fn window(&self, windowed: &Windowed, input: &Node, rows: &Batch<'a>) -> Result<Batch<'a>> {
+        let Windowed { partition, order, outputs, .. } = windowed;
+        let made = self.run().window(&rows.to_rows(&input.columns)?, partition, order, outputs)?;
+        Ok(Batch { lanes: lanes_of(&made), len: made.len(), segments: rows.segments.clone() })
+    }
+}
+
+fn lanes_of<'a>(rows: &RowSet) -> Vec<Arc<Lane<'a>>> {
+    rows.lanes().into_iter().map(|lane| Arc::new(lane as Lane<'a>)).collect()
+}
+
+/// The owners that have rows.
+fn owners_of(rows: &Batch<'_>) -> Words {
+    let mut words = [0; BITSET_WORDS];
+    rows.segments
+        .iter()
+        .for_each(|segment| words[usize::from(segment.half) / 64] |= 1 << (segment.half % 64));
+    words
+}

@@ -1,0 +1,347 @@
+//! Which relations can be evaluated one chunk of owners at a time, prepared for that.
+//!
+//! Rows that say whose they are never meet those of others where every step keeps to one owner: a condition, a computed value,
+//! a join by the owner's key or ordinal, a group or neighbours of which the owner is a key. What has nothing to do with owners
+//! (products, a calendar) is made once, whole, and joined with the rows of each.
+
+use super::super::{RowSet, Run, bytes_of, place};
+use super::source::Source;
+use crate::exec::compute::Lane;
+use crate::expr::{Compiled, Expr};
+use crate::predicate::{Join, JoinKind, Relation, RowAggregate, RowFunction, SortKey, WindowCall};
+use crate::schema::{ColumnId, TableId};
+use crate::{Error, Result, Snapshot};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// What a value says of the owner of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    /// The owner's key.
+    Key,
+    /// The owner's ordinal.
+    Ordinal,
+}
+
+/// Values that say whose a row is.
+pub(super) type Names = Vec<(ColumnId, Name)>;
+
+/// What a relation comes to.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// Steps that keep to one owner each.
+    Split(Names),
+    /// Nothing to do with owners.
+    Whole,
+    /// Rows of several owners meet.
+    Mixed,
+}
+
+/// What an expression says of the owner.
+fn name_of(names: &Names, expr: &Expr) -> Option<Name> {
+    let Expr::Column(column) = expr else { return None };
+    names.iter().find(|(id, _)| id == column).map(|(_, name)| *name)
+}
+
+/// What a relation comes to where the owners are the members of a table. Cost: a look at every step.
+pub(super) fn shape(snapshot: &Snapshot, owners: TableId, relation: &Relation) -> Result<Shape> {
+    let input = |relation: &Relation| shape(snapshot, owners, relation);
+    Ok(match relation {
+        Relation::Scan(scan) => {
+            let schema = snapshot.schema(scan.table)?;
+            let owner = schema.owner.filter(|owner| owner.table == owners);
+            if owner.is_none() && scan.table != owners {
+                return Ok(Shape::Whole);
+            }
+            let name = |column: ColumnId| match owner {
+                Some(owner) => (column == owner.column).then_some(Name::Key),
+                None if column == ColumnId::LIVE => Some(Name::Ordinal),
+                None => (schema.key == Some(column)).then_some(Name::Key),
+            };
+            let names = scan.columns.iter().filter_map(|(column, id)| Some((*id, name(*column)?)));
+            Shape::Split(names.collect())
+        }
+        Relation::Filter { input: below, .. } => input(below)?,
+        Relation::Compute { input: below, outputs } => match input(below)? {
+            Shape::Split(names) => {
+                let kept = outputs.iter().filter_map(|(id, expr)| Some((*id, name_of(&names, expr)?)));
+                Shape::Split(kept.collect())
+            }
+            other => other,
+        },
+        Relation::Group { input: below, keys, .. } => match input(below)? {
+            Shape::Split(names) => {
+                let kept = keys.iter().filter_map(|(id, key)| Some((*id, name_of(&names, key)?)));
+                let kept: Names = kept.collect();
+                if kept.is_empty() { Shape::Mixed } else { Shape::Split(kept) }
+            }
+            other => other,
+        },
+        Relation::Window { input: below, partition, .. } => match input(below)? {
+            Shape::Split(names) if partition.iter().any(|expr| name_of(&names, expr).is_some()) => {
+                Shape::Split(names)
+            }
+            Shape::Whole => Shape::Whole,
+            _ => Shape::Mixed,
+        },
+        Relation::Sort { input: below, .. } => match input(below)? {
+            Shape::Whole => Shape::Whole,
+            _ => Shape::Mixed,
+        },
+        Relation::Join(join) => match (input(&join.left)?, input(&join.right)?) {
+            (Shape::Whole, Shape::Whole) => Shape::Whole,
+            (Shape::Split(left), Shape::Whole) => {
+                let fits =
+                    !matches!(join.kind, JoinKind::In(_)) || join.keys.len() == 1 && join.condition.is_none();
+                if fits { Shape::Split(left) } else { Shape::Mixed }
+            }
+            (Shape::Split(mut left), Shape::Split(right)) => {
+                // A miss of IN may be unknown for a NULL that is somebody else's.
+                if !join.keys.iter().any(|keys| same_owner(&left, &right, keys))
+                    || matches!(join.kind, JoinKind::In(_))
+                {
+                    return Ok(Shape::Mixed);
+                }
+                if join.kind == JoinKind::Inner {
+                    left.extend(right);
+                }
+                Shape::Split(left)
+            }
+            _ => Shape::Mixed,
+        },
+    })
+}
+
+/// True of keys that are equal where both sides' rows are of one owner.
+fn same_owner(left: &Names, right: &Names, (a, b): &(Expr, Expr)) -> bool {
+    name_of(left, a).is_some_and(|name| name_of(right, b) == Some(name))
+}
+
+/// A step over the rows of one chunk of owners.
+pub(super) struct Node {
+    /// The values of its rows.
+    pub(super) columns: Vec<ColumnId>,
+    /// Values that say whose a row is.
+    pub(super) names: Names,
+    pub(super) step: Step,
+}
+
+pub(super) enum Step {
+    /// Rows of a table: the number of the source.
+    Source(usize),
+    Filter(Box<Node>, Formula),
+    Compute(Box<Node>, Vec<Formula>),
+    Group(Box<Node>, Grouped),
+    Window(Box<Node>, Windowed),
+    /// Rows of one owner on both sides; of other keys, these are equal.
+    Join {
+        kind: JoinKind,
+        left: Box<Node>,
+        right: Box<Node>,
+        others: Vec<(Formula, Formula)>,
+        condition: Option<Formula>,
+    },
+    /// The right side is the same for all owners.
+    Lookup {
+        kind: JoinKind,
+        left: Box<Node>,
+        keys: Vec<Formula>,
+        right: Whole,
+        condition: Option<Formula>,
+    },
+}
+
+/// Groups of one owner's rows.
+pub(super) struct Grouped {
+    pub(super) keys: Vec<(ColumnId, Expr)>,
+    pub(super) aggregates: Vec<(ColumnId, RowAggregate)>,
+    pub(super) formulas: Vec<Formula>,
+    /// Keys that say whose a row is.
+    pub(super) named: Vec<bool>,
+    pub(super) making: Vec<Aggregating>,
+}
+
+/// Neighbours among one owner's rows.
+pub(super) struct Windowed {
+    pub(super) partition: Vec<Expr>,
+    pub(super) order: Vec<SortKey>,
+    pub(super) outputs: Vec<(ColumnId, WindowCall)>,
+    /// True where nothing but the owner tells neighbours apart.
+    pub(super) by_owner: bool,
+    pub(super) keys: Vec<Formula>,
+    pub(super) arguments: Vec<Vec<Formula>>,
+}
+
+/// What is made of the rows of a group.
+pub(super) struct Aggregating {
+    pub(super) function: RowFunction,
+    pub(super) distinct: bool,
+    pub(super) arguments: Vec<Formula>,
+    pub(super) filter: Option<Formula>,
+    /// The argument says whose the row is.
+    pub(super) of_owner: bool,
+}
+
+impl Aggregating {
+    pub(super) fn new(aggregate: &RowAggregate, input: &Node, now_micros: i64) -> Result<Aggregating> {
+        let formula = |expr| Formula::new(expr, &input.columns, now_micros);
+        Ok(Aggregating {
+            function: aggregate.function,
+            distinct: aggregate.distinct,
+            arguments: aggregate.arguments.iter().map(formula).collect::<Result<_>>()?,
+            filter: aggregate.filter.as_ref().map(formula).transpose()?,
+            of_owner: aggregate
+                .arguments
+                .first()
+                .is_some_and(|argument| name_of(&input.names, argument).is_some()),
+        })
+    }
+}
+
+/// An expression over the rows of a node.
+pub(super) struct Formula {
+    compiled: Compiled,
+    inputs: Vec<usize>,
+    /// The column that it is.
+    column: Option<usize>,
+}
+
+impl Formula {
+    pub(super) fn new(expr: &Expr, columns: &[ColumnId], now_micros: i64) -> Result<Formula> {
+        let compiled = Compiled::new(expr, now_micros)?;
+        let inputs =
+            compiled.columns().iter().map(|column| place(columns, *column)).collect::<Result<_>>()?;
+        let column = if let Expr::Column(column) = expr { Some(place(columns, *column)?) } else { None };
+        Ok(Formula { compiled, inputs, column })
+    }
+
+    /// Of rows with these values.
+    pub(super) fn of<'a>(&self, lanes: &[Arc<Lane<'a>>], count: usize) -> Result<Arc<Lane<'a>>> {
+        if let Some(column) = self.column {
+            return Ok(Arc::clone(&lanes[column]));
+        }
+        let inputs: Vec<Arc<Lane<'a>>> = self.inputs.iter().map(|at| Arc::clone(&lanes[*at])).collect();
+        crate::exec::compute::lane(&self.compiled, &inputs, count)
+    }
+
+    /// The columns that it is of.
+    pub(super) fn inputs(&self) -> &[usize] {
+        &self.inputs
+    }
+}
+
+/// Rows that have nothing to do with owners.
+pub(super) struct Whole {
+    pub(super) lanes: Vec<Arc<Lane<'static>>>,
+    /// Where they are by the bytes of their keys.
+    pub(super) places: HashMap<Vec<u8>, Vec<u32>>,
+    pub(super) rows: usize,
+    /// True where a key of some row is NULL.
+    pub(super) has_null: bool,
+}
+
+/// Prepares a relation of which [`shape`] says that it is split.
+pub(super) struct Builder<'b, 'r, 'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) owners: TableId,
+    pub(super) run: &'b mut Run<'r>,
+    pub(super) sources: Vec<Source<'a>>,
+}
+
+impl Builder<'_, '_, '_> {
+    pub(super) fn node(&mut self, relation: &Relation) -> Result<Node> {
+        let now = self.snapshot.now_micros();
+        let Shape::Split(names) = shape(self.snapshot, self.owners, relation)? else {
+            return Err(Error::Invalid("rows of several owners were asked for owner by owner".into()));
+        };
+        let step = match relation {
+            Relation::Scan(scan) => {
+                let source =
+                    Source::new(self.snapshot, scan, self.owners, self.run.cancel, self.run.tables + 1)?;
+                self.sources.push(source);
+                Step::Source(self.sources.len() - 1)
+            }
+            Relation::Filter { input, condition } => {
+                let input = Box::new(self.node(input)?);
+                let condition = Formula::new(condition, &input.columns, now)?;
+                Step::Filter(input, condition)
+            }
+            Relation::Compute { input, outputs } => {
+                let input = Box::new(self.node(input)?);
+                let formulas = outputs.iter().map(|(_, expr)| Formula::new(expr, &input.columns, now));
+                let formulas = formulas.collect::<Result<_>>()?;
+                Step::Compute(input, formulas)
+            }
+            Relation::Group { input, keys, aggregates } => {
+                let input = Box::new(self.node(input)?);
+                let formulas = keys.iter().map(|(_, key)| Formula::new(key, &input.columns, now));
+                let making = aggregates.iter().map(|(_, aggregate)| Aggregating::new(aggregate, &input, now));
+                let grouped = Grouped {
+                    keys: keys.clone(),
+                    aggregates: aggregates.clone(),
+                    formulas: formulas.collect::<Result<_>>()?,
+                    named: keys.iter().map(|(_, key)| name_of(&input.names, key).is_some()).collect(),
+                    making: making.collect::<Result<_>>()?,
+                };
+                Step::Group(input, grouped)
+            }
+            Relation::Window { input, partition, order, outputs } => {
+                let input = Box::new(self.node(input)?);
+                let formula = |expr: &Expr| Formula::new(expr, &input.columns, now);
+                let arguments = outputs.iter().map(|(_, call)| call.arguments.iter().map(formula).collect());
+                let windowed = Windowed {
+                    partition: partition.clone(),
+                    order: order.clone(),
+                    outputs: outputs.clone(),
+                    by_owner: partition.iter().all(|expr| name_of(&input.names, expr).is_some()),
+                    keys: order.iter().map(|key| formula(&key.value)).collect::<Result<_>>()?,
+                    arguments: arguments.collect::<Result<_>>()?,
+                };
+                Step::Window(input, windowed)
+            }
+            Relation::Join(join) => self.join(join)?,
+            Relation::Sort { .. } => {
+                return Err(Error::Invalid("rows of several owners were to be in one order".into()));
+            }
+        };
+        Ok(Node { columns: relation.columns(), names, step })
+    }
+
+    fn join(&mut self, join: &Join) -> Result<Step> {
+        let now = self.snapshot.now_micros();
+        let (left, kind) = (Box::new(self.node(&join.left)?), join.kind);
+        let both: Vec<ColumnId> = left.columns.iter().copied().chain(join.right.columns()).collect();
+        let condition =
+            join.condition.as_ref().map(|condition| Formula::new(condition, &both, now)).transpose()?;
+        if let Shape::Whole = shape(self.snapshot, self.owners, &join.right)? {
+            let keys = join.keys.iter().map(|(key, _)| Formula::new(key, &left.columns, now));
+            let (keys, right) = (keys.collect::<Result<_>>()?, self.whole(join)?);
+            return Ok(Step::Lookup { kind, left, keys, right, condition });
+        }
+        let right = Box::new(self.node(&join.right)?);
+        let others = join.keys.iter().filter(|keys| !same_owner(&left.names, &right.names, keys));
+        let others = others
+            .map(|(a, b)| Ok((Formula::new(a, &left.columns, now)?, Formula::new(b, &right.columns, now)?)));
+        let others = others.collect::<Result<_>>()?;
+        Ok(Step::Join { kind, left, right, others, condition })
+    }
+
+    /// The rows of the right side of a join, by their keys.
+    fn whole(&mut self, join: &Join) -> Result<Whole> {
+        let rows: RowSet = self.run.rows(&join.right)?;
+        let keys: Vec<Expr> = join.keys.iter().map(|(_, right)| right.clone()).collect();
+        let computed = self.run.all_computed(&keys, &rows)?;
+        let (mut places, mut has_null) = (HashMap::<Vec<u8>, Vec<u32>>::new(), false);
+        let mut bytes = Vec::new();
+        for at in 0..rows.len() {
+            self.run.look(at)?;
+            if bytes_of(&computed, rows.row(at), &mut bytes)?.is_none() {
+                has_null = true;
+            } else {
+                places.entry_ref(bytes.as_slice()).or_default().push(at as u32);
+            }
+        }
+        let lanes = rows.lanes().into_iter().map(Arc::new).collect();
+        Ok(Whole { lanes, rows: rows.len(), places, has_null })
+    }
+}
