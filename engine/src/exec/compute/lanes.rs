@@ -28,7 +28,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Of a column's codes, where they are exact numbers.
-    fn of(data_type: DataType) -> Option<Kind> {
+    pub(in crate::exec) fn of(data_type: DataType) -> Option<Kind> {
         match data_type {
             DataType::SmallInt | DataType::Integer | DataType::BigInt => Some(Kind::Integer),
             DataType::Decimal { scale, .. } => Some(Kind::Decimal(scale)),

@@ -38,12 +38,12 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Some of the rows, ascending.
-    pub(super) fn retained(&self, rows: &[u32]) -> Batch<'a> {
+    /// Some of the rows, ascending; values that are not wanted are left out.
+    pub(super) fn retained(self, rows: &[u32], wanted: &[bool]) -> Batch<'a> {
         if rows.len() == self.len {
-            return Batch { lanes: self.lanes.clone(), len: self.len, segments: self.segments.clone() };
+            return self;
         }
-        let lanes = self.lanes.iter().map(|lane| Arc::new(lane.select(rows))).collect();
+        let lanes = selected(&self.lanes, rows, wanted);
         Batch { lanes, len: rows.len(), segments: self.segments_of(rows) }
     }
 
@@ -71,6 +71,14 @@ impl<'a> Batch<'a> {
         }
         Ok(rows)
     }
+}
+
+/// The values of some rows; those that are not wanted are NULL.
+pub(super) fn selected<'a>(lanes: &[Arc<Lane<'a>>], rows: &[u32], wanted: &[bool]) -> Vec<Arc<Lane<'a>>> {
+    let lane = |(lane, wanted): (&Arc<Lane<'a>>, &bool)| {
+        Arc::new(if *wanted { lane.select(rows) } else { Lane::Same(Value::Null) })
+    };
+    lanes.iter().zip(wanted).map(lane).collect()
 }
 
 impl RowSet {

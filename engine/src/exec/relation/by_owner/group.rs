@@ -1,7 +1,7 @@
 //! Groups of the rows of owners, by lanes.
 
 use super::super::aggregate::funnel;
-use super::batch::{Batch, Segment};
+use super::batch::{Batch, Segment, selected};
 use super::tree::{Aggregating, Grouped};
 use crate::Result;
 use crate::calendar::MICROS_PER_DAY;
@@ -22,12 +22,12 @@ struct Grouping {
 }
 
 /// A row for each group; `None` where some aggregate has no loop.
-pub(super) fn grouped<'a>(rows: &Batch<'a>, asked: &Grouped) -> Result<Option<Batch<'a>>> {
+pub(super) fn grouped<'a>(rows: &Batch<'a>, asked: &Grouped, wanted: &[bool]) -> Result<Option<Batch<'a>>> {
     let keys = asked.formulas.iter().map(|key| key.of(&rows.lanes, rows.len)).collect::<Result<Vec<_>>>()?;
     let others = keys.iter().zip(&asked.named).filter(|(_, named)| !**named).map(|(key, _)| &**key);
     let grouping = Grouping::of(rows, &others.collect::<Vec<_>>());
     let mut lanes: Vec<Arc<Lane<'a>>> = Vec::with_capacity(keys.len() + asked.making.len());
-    lanes.extend(keys.iter().map(|key| Arc::new(key.select(&grouping.firsts))));
+    lanes.extend(selected(&keys, &grouping.firsts, &wanted[..keys.len()]));
     for aggregate in &asked.making {
         match made(rows, &grouping, aggregate)? {
             Some(lane) => lanes.push(Arc::new(lane)),

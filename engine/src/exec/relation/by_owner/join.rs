@@ -1,6 +1,6 @@
 //! Joins of the rows of owners: with others of the same owner, or with rows that are the same for all.
 
-use super::batch::Batch;
+use super::batch::{Batch, selected};
 use super::tree::{Formula, Whole};
 use crate::exec::compute::{Lane, NONE};
 use crate::exec::key_bytes;
@@ -18,8 +18,8 @@ pub(super) fn joined<'a>(
     left: &Batch<'a>,
     right: &Batch<'a>,
     kind: JoinKind,
-    others: &[(Formula, Formula)],
-    condition: Option<&Formula>,
+    (others, condition): (&[(Formula, Formula)], Option<&Formula>),
+    wanted: &[bool],
 ) -> Result<Batch<'a>> {
     let keys = others.iter().map(|(a, b)| Ok((a.of(&left.lanes, left.len)?, b.of(&right.lanes, right.len)?)));
     let keys = keys.collect::<Result<Vec<_>>>()?;
@@ -37,7 +37,7 @@ pub(super) fn joined<'a>(
         }
         check_pairs(lefts.len())?;
     }
-    finish(left, &right.lanes, (lefts, rights), kind, condition, None)
+    finish(left, &right.lanes, (lefts, rights), (kind, condition), None, wanted)
 }
 
 /// Rows with those of the same keys among some that are the same for all owners.
@@ -45,8 +45,8 @@ pub(super) fn looked_up<'a>(
     left: &Batch<'a>,
     right: &Whole,
     kind: JoinKind,
-    keys: &[Formula],
-    condition: Option<&Formula>,
+    (keys, condition): (&[Formula], Option<&Formula>),
+    wanted: &[bool],
 ) -> Result<Batch<'a>> {
     let keys = keys.iter().map(|key| key.of(&left.lanes, left.len)).collect::<Result<Vec<_>>>()?;
     let (mut lefts, mut rights): Pairs = (Vec::new(), Vec::new());
@@ -69,7 +69,7 @@ pub(super) fn looked_up<'a>(
         let unknown = right.rows > 0 && (right.has_null || keys.iter().any(|key| key.is_null(row)));
         if unknown { None } else { Some(false) }
     };
-    finish(left, &lanes, (lefts, rights), kind, condition, Some(&miss))
+    finish(left, &lanes, (lefts, rights), (kind, condition), Some(&miss), wanted)
 }
 
 fn check_pairs(pairs: usize) -> Result<()> {
@@ -86,9 +86,9 @@ fn finish<'a>(
     left: &Batch<'a>,
     right: &[Arc<Lane<'a>>],
     (mut lefts, mut rights): Pairs,
-    kind: JoinKind,
-    condition: Option<&Formula>,
+    (kind, condition): (JoinKind, Option<&Formula>),
     miss: Option<&dyn Fn(usize) -> Option<bool>>,
+    wanted: &[bool],
 ) -> Result<Batch<'a>> {
     if let Some(condition) = condition {
         // Only what the condition is of is put side by side.
@@ -149,7 +149,7 @@ fn finish<'a>(
         }
         JoinKind::Inner => {}
     }
-    let mut lanes: Vec<_> = left.lanes.iter().map(|lane| Arc::new(lane.select(&lefts))).collect();
-    lanes.extend(right.iter().map(|lane| Arc::new(lane.select(&rights))));
+    let mut lanes = selected(&left.lanes, &lefts, wanted);
+    lanes.extend(selected(right, &rights, &wanted[left.lanes.len()..]));
     Ok(Batch { lanes, len: lefts.len(), segments: left.segments_of(&lefts) })
 }

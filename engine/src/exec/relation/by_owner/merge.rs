@@ -8,6 +8,7 @@ use crate::exec::compute::{Kind, Lane};
 use crate::exec::sink::Folding;
 use crate::exec::{FoldFunction, key_bytes};
 use crate::expr::Expr;
+use crate::index::owners::NOBODYS;
 use crate::predicate::{RowAggregate, RowFunction};
 use crate::schema::ColumnId;
 use crate::value::Value;
@@ -80,6 +81,17 @@ impl Merging {
         }))
     }
 
+    /// The values that it reads.
+    pub(super) fn needs(&self, input: &Node) -> Vec<bool> {
+        let mut needed = vec![false; input.columns.len()];
+        let making = self.making.iter().flat_map(|making| {
+            let arguments = making.arguments.iter().filter(|_| !(making.of_owner && counts(making)));
+            arguments.chain(&making.filter)
+        });
+        self.keys.iter().chain(making).flat_map(Formula::inputs).for_each(|at| needed[*at] = true);
+        needed
+    }
+
     pub(super) fn begin(&self) -> Groups {
         let totals = self.making.iter().map(|making| match counts(making) {
             true if making.distinct && !making.arguments.is_empty() => Totals::Owners(Vec::new(), Vec::new()),
@@ -104,9 +116,11 @@ impl Merging {
                 making.arguments.first().map(|argument| argument.of(&rows.lanes, rows.len)).transpose()?;
             let filter = making.filter.as_ref().map(|filter| filter.of(&rows.lanes, rows.len)).transpose()?;
             let filter = filter.as_ref().map(|filter| filter.of_each(rows.len));
+            // Whose a row is was not read of those that are somebody's.
+            let is_known = making.of_owner && counts(making) && chunk != NOBODYS;
             let taken = |row: usize| {
                 filter.as_ref().is_none_or(|filter| filter[row] == Some(true))
-                    && argument.as_ref().is_none_or(|argument| !argument.is_null(row))
+                    && (is_known || argument.as_ref().is_none_or(|argument| !argument.is_null(row)))
             };
             match totals {
                 Totals::Owners(counts, last) => {

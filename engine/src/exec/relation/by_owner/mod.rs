@@ -26,6 +26,7 @@ use crate::control::Cancel;
 use crate::exec::chunk::Worker;
 use crate::exec::share::share;
 use crate::exec::{check_depth, trues_of};
+use crate::index::owners::NOBODYS;
 use crate::kernel;
 use crate::predicate::{Derived, Relation, Tie};
 use crate::schema::{ColumnId, TableId};
@@ -45,7 +46,7 @@ use steps::Chunk;
 use tree::{Builder, Name, Node, Shape, shape};
 
 /// Rows that are taken at once on average: a dozen lanes of them stay in a second-level cache.
-const ROWS_AT_ONCE: u64 = 8_192;
+const ROWS_AT_ONCE: u64 = 4_096;
 
 /// The fewest owners that are taken at once.
 const OWNERS_AT_ONCE_MIN: u64 = 64;
@@ -76,7 +77,8 @@ impl<'a> Tree<'a> {
     ) -> Result<Tree<'a>> {
         let (cancel, tables) = (run.cancel.clone(), run.tables);
         let mut builder = Builder { snapshot, owners, run, sources: Vec::new() };
-        let root = builder.node(relation)?;
+        let mut root = builder.node(relation)?;
+        root.want(vec![true; root.columns.len()]);
         let (sources, table) = (builder.sources, snapshot.table(owners)?);
         let live = table.has_dead().then(|| table.reader(ColumnId::LIVE)).transpose()?;
         Ok(Tree { snapshot, cancel, tables, sources, root, owners, live, owner_chunks: table.chunks() })
@@ -110,7 +112,7 @@ impl<'a> Tree<'a> {
         if asked.as_ref().is_some_and(|asked| asked.iter().all(|word| *word == 0)) {
             return Ok(());
         }
-        let chunk = Chunk::open(self, workers, owners)?;
+        let chunk = Chunk::open(self, workers, owners, asked.as_ref())?;
         let at_once = ROWS_AT_ONCE * CHUNK_MEMBERS as u64 / self.rows_a_chunk().max(1);
         let at_once = at_once.clamp(OWNERS_AT_ONCE_MIN, CHUNK_MEMBERS as u64).next_power_of_two() as u32;
         for first in (0..CHUNK_MEMBERS as u32).step_by(at_once as usize) {
@@ -217,15 +219,16 @@ impl<'a> Run<'a> {
         }
         let Relation::Group { input, keys, aggregates } = relation else { return Ok(None) };
         let Some(owners) = split_by(self.snapshot, input)? else { return Ok(None) };
-        let tree = Tree::new(self.snapshot, self, owners, input)?;
+        let mut tree = Tree::new(self.snapshot, self, owners, input)?;
         let Some(merging) = Merging::new(keys, aggregates, &tree.root, self.snapshot.now_micros())? else {
             return Ok(None);
         };
+        tree.root.want(merging.needs(&tree.root));
         let mut groups =
             tree.each(|| merging.begin(), |groups, chunk, rows| merging.take(groups, chunk, rows))?;
         if let Some(rows) = tree.nobodys(input)? {
             let mut more = merging.begin();
-            merging.take(&mut more, u32::MAX, &rows)?;
+            merging.take(&mut more, NOBODYS, &rows)?;
             groups.push(more);
         }
         merging.finish(groups).map(Some)
@@ -295,7 +298,7 @@ impl<'a> ByOwner<'a> {
         wanted: bool,
     ) -> Result<Option<ByOwner<'a>>> {
         check_depth(tables)?;
-        let tree = Tree::new(snapshot, &mut Run::new(snapshot, cancel, tables), table, &derived.rows)?;
+        let mut tree = Tree::new(snapshot, &mut Run::new(snapshot, cancel, tables), table, &derived.rows)?;
         let says = match derived.tie {
             Tie::In { value, .. } => {
                 // Whoever is not in a list for certain: everybody else, unless some row is nobody's.
@@ -309,6 +312,8 @@ impl<'a> ByOwner<'a> {
             }
             Tie::Truth { truth, .. } => Says::Truth(super::place(&tree.root.columns, truth)?),
         };
+        let needed = |at| matches!(says, Says::Truth(place) if place == at);
+        tree.root.want((0..tree.root.columns.len()).map(needed).collect());
         Ok(Some(ByOwner { tree, says, wanted }))
     }
 

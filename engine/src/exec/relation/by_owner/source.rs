@@ -6,19 +6,28 @@ use crate::dictionary::Dictionary;
 use crate::events::Strays;
 use crate::exec::chunk::{Answer, Worker};
 use crate::exec::compute::{self, Inputs, Kind, Lane};
+use crate::exec::words_of;
 use crate::exec::{resolve_at, trues_of};
 use crate::index::owners::NOBODYS;
+use crate::index::values::ValuesRef;
 use crate::kernel;
 use crate::plan::{Node, Plan, Test};
 use crate::predicate::Scan;
 use crate::schema::{ColumnId, Owner, TableId};
 use crate::table::{ColumnReader, TableState};
+use crate::value::Value;
 use crate::{Result, Snapshot};
 use muster_storage::chunk::Words;
-use muster_storage::format::BITSET_WORDS;
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
 use roaring::RoaringBitmap;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// So many owners of a chunk are looked up in each run; of more, all rows are gone through.
+const OWNERS_LOOKED_UP: u32 = 256;
+
+/// Chunks of rows that are open at once; rows that were written since are far from the others.
+const CHUNKS_OPEN: u32 = 64;
 
 /// A table that is read.
 pub(super) struct Source<'a> {
@@ -82,65 +91,95 @@ impl<'a> Source<'a> {
         self.table.rows() / u64::from(owner_chunks.max(1))
     }
 
-    /// Opens a chunk of owners.
-    pub(super) fn open<'s>(&'s self, worker: &mut Worker<'s, 'a>, owners: u32) -> Result<Opened<'s, 'a>> {
-        let mut parts = Vec::new();
+    /// Opens a chunk of owners, for `only` some where not all are asked.
+    pub(super) fn open<'s>(
+        &'s self,
+        worker: &mut Worker<'s, 'a>,
+        owners: u32,
+        only: Option<&Words>,
+    ) -> Result<Opened<'s, 'a>> {
+        let mut found = Found::default();
         match &self.owned {
             None if owners < self.table.chunks() => {
                 worker.begin(owners..owners + 1);
-                let answer = worker.members(owners, None)?;
+                let answer = worker.members(owners, only)?;
                 let selected = selected_of(&answer, self.table.chunk_rows(owners));
                 worker.recycle(answer);
-                parts.push(Part { chunk: owners, halves: None, selected: Some(selected) });
+                let mut members = Vec::new();
+                kernel::decode_members(&selected, kernel::cardinality(&selected), &mut members);
+                found.rows.extend(members.iter().map(|member| owners << 16 | u32::from(*member)));
+                found.halves = members;
             }
             None => {}
             Some(owned) => {
+                let few =
+                    only.map(|only| kernel::cardinality(only)).filter(|asked| *asked <= OWNERS_LOOKED_UP);
+                let mut members = Vec::new();
+                if let (Some(only), Some(asked)) = (only, few) {
+                    kernel::decode_members(only, asked, &mut members);
+                }
                 for chunk in owned.strays.chunks_of(owners) {
-                    parts.extend(self.part(owned, worker, owners, chunk)?);
+                    self.find(owned, worker, (owners, chunk), few.map(|_| members.as_slice()), &mut found)?;
+                }
+                let from = owned.loose.partition_point(|(owner, _)| owner >> 16 < owners);
+                let to = owned.loose.partition_point(|(owner, _)| owner >> 16 <= owners);
+                for (owner, row) in &owned.loose[from..to] {
+                    found.halves.push(*owner as u16);
+                    found.rows.push(*row);
                 }
             }
         }
-        let loose = self.owned.as_ref().map_or(&[][..], |owned| {
-            let from = owned.loose.partition_point(|(owner, _)| owner >> 16 < owners);
-            let to = owned.loose.partition_point(|(owner, _)| owner >> 16 <= owners);
-            &owned.loose[from..to]
-        });
-        Ok(Opened { source: self, parts, loose })
+        let ascending = found.rows.is_sorted();
+        let starts = found.put_in_order(ascending);
+        let columns = self.readers.iter().map(|(reader, _)| Column::open(reader, &found.rows));
+        let columns = columns.collect::<Result<_>>()?;
+        Ok(Opened { source: self, rows: found.rows, starts, columns })
     }
 
     /// The rows of a chunk of owners that are in one chunk of rows.
-    fn part<'s>(
+    fn find<'s>(
         &'s self,
         owned: &Owned<'a>,
         worker: &mut Worker<'s, 'a>,
-        owners: u32,
-        chunk: u32,
-    ) -> Result<Option<Part<'a>>> {
-        let Some(stored) = owned.ordinals.owners(chunk)? else { return Ok(None) };
+        (owners, chunk): (u32, u32),
+        few: Option<&[u16]>,
+        found: &mut Found,
+    ) -> Result<()> {
+        let Some(stored) = owned.ordinals.owners(chunk)? else { return Ok(()) };
         let can_have = |low: i64, high: i64| {
             owned.times.iter().all(|(from, to)| low <= high && low <= *to && *from <= high)
         };
-        let runs = stored.runs_of(owners).filter(|(run, _)| can_have(run.low, run.high));
-        let runs: Vec<Range<usize>> = runs.map(|(_, rows)| rows).collect();
-        if runs.is_empty() {
-            return Ok(None);
-        }
-        let excluded = owned.strays.excluded(chunk);
-        let selected = if excluded.is_none() && self.plan.root == Node::Everyone {
-            None
-        } else {
-            let mut mask = Box::new([0; BITSET_WORDS]);
-            runs.iter().for_each(|rows| kernel::set_run(&mut mask, rows.start as u16, (rows.end - 1) as u16));
-            if let Some(excluded) = excluded {
-                mask.iter_mut().zip(excluded).for_each(|(word, out)| *word &= !out);
-            }
-            worker.begin(chunk..chunk + 1);
-            let answer = worker.members(chunk, Some(&mask))?;
-            let selected = selected_of(&answer, self.table.chunk_rows(chunk));
-            worker.recycle(answer);
-            Some(selected)
+        let runs =
+            stored.runs_of(owners).filter(|(run, _)| can_have(run.low, run.high)).map(|(_, rows)| rows);
+        let runs: Vec<Range<usize>> = match few {
+            None => runs.collect(),
+            Some(few) => runs.flat_map(|rows| stored.rows_of(rows, few)).collect(),
         };
-        Ok(Some(Part { chunk, halves: Some((stored.halves, runs)), selected }))
+        let (excluded, first) = (owned.strays.excluded(chunk), chunk << 16);
+        if runs.is_empty() {
+            return Ok(());
+        }
+        if excluded.is_none() && self.plan.root == Node::Everyone {
+            for rows in runs {
+                found.halves.extend_from_slice(&stored.halves[rows.clone()]);
+                found.rows.extend(rows.map(|row| first | row as u32));
+            }
+            return Ok(());
+        }
+        let mut mask = Box::new([0; BITSET_WORDS]);
+        runs.iter().for_each(|rows| kernel::set_run(&mut mask, rows.start as u16, (rows.end - 1) as u16));
+        if let Some(excluded) = excluded {
+            mask.iter_mut().zip(excluded).for_each(|(word, out)| *word &= !out);
+        }
+        worker.begin(chunk..chunk + 1);
+        let answer = worker.members(chunk, Some(&mask))?;
+        let mut buffer = Vec::new();
+        let answered = answer.found(self.table.chunk_rows(chunk));
+        let rows = answered.rows(&mut buffer);
+        found.halves.extend(rows.iter().map(|row| stored.halves[usize::from(*row)]));
+        found.rows.extend(rows.iter().map(|row| first | u32::from(*row)));
+        worker.recycle(answer);
+        Ok(())
     }
 
     pub(super) fn worker(&self) -> Worker<'_, 'a> {
@@ -197,102 +236,149 @@ fn selected_of(answer: &Answer, rows: usize) -> Box<Words> {
     words
 }
 
+/// Rows of a chunk of owners, and the low halves of their owners' ordinals.
+#[derive(Default)]
+struct Found {
+    halves: Vec<u16>,
+    rows: Vec<u32>,
+}
+
+impl Found {
+    /// Puts the rows in the order of their owners, those of one as they are stored; where each owner's begin comes back.
+    fn put_in_order(&mut self, ascending: bool) -> Vec<u32> {
+        let mut starts = vec![0u32; CHUNK_MEMBERS + 1];
+        self.halves.iter().for_each(|half| starts[usize::from(*half) + 1] += 1);
+        (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
+        if self.halves.is_sorted() && ascending {
+            return starts;
+        }
+        let mut next = starts.clone();
+        let mut rows = vec![0u32; self.rows.len()];
+        for (half, row) in self.halves.iter().zip(&self.rows) {
+            let place = &mut next[usize::from(*half)];
+            rows[*place as usize] = *row;
+            *place += 1;
+        }
+        if !ascending {
+            let owners = starts.windows(2).filter(|bounds| bounds[1] > bounds[0] + 1);
+            owners.for_each(|bounds| rows[bounds[0] as usize..bounds[1] as usize].sort_unstable());
+        }
+        self.rows = rows;
+        starts
+    }
+}
+
 /// A table, open at a chunk of owners.
 pub(super) struct Opened<'s, 'a> {
     source: &'s Source<'a>,
-    parts: Vec<Part<'a>>,
-    loose: &'s [(u32, u32)],
+    /// Rows in the order of their owners, those of one as they are stored.
+    rows: Vec<u32>,
+    /// Where the rows of each owner begin, and the end.
+    starts: Vec<u32>,
+    columns: Vec<Column<'a>>,
 }
 
-/// Rows of one chunk.
-struct Part<'a> {
-    chunk: u32,
-    /// The halves of the owners' ordinals, and the runs; owners themselves have none.
-    halves: Option<(&'a [u16], Vec<Range<usize>>)>,
-    /// Rows that satisfy the condition, where that is not all.
-    selected: Option<Box<Words>>,
+/// A column, open where rows were found.
+enum Column<'a> {
+    /// Numbers, as they were imported: by chunk, from the first that has rows.
+    Stored(Kind, u32, Vec<Option<(ValuesRef<'a>, Option<Box<Words>>)>>),
+    /// Anything else is read as expressions read it.
+    Read,
+}
+
+impl<'a> Column<'a> {
+    fn open(reader: &ColumnReader<'a>, rows: &[u32]) -> Result<Column<'a>> {
+        let chunks = rows.iter().map(|row| row >> 16);
+        let (first, last) =
+            chunks.fold((u32::MAX, 0), |(low, high), chunk| (low.min(chunk), high.max(chunk)));
+        let Some(kind) = Kind::of(reader.data_type()).filter(|_| last.wrapping_sub(first) < CHUNKS_OPEN)
+        else {
+            return Ok(Column::Read);
+        };
+        let mut open = Vec::new();
+        for chunk in first..=last {
+            if reader.is_changed(chunk) {
+                return Ok(Column::Read);
+            }
+            let nulls = reader.nulls(chunk)?;
+            let nulls = (nulls.cardinality() > 0).then(|| Box::new(words_of(nulls)));
+            open.push(reader.values(chunk)?.map(|values| (values, nulls)));
+        }
+        Ok(Column::Stored(kind, first, open))
+    }
 }
 
 impl<'a> Opened<'_, 'a> {
-    /// The rows of some owners, of `only` those where not all are asked.
-    pub(super) fn gather(&self, span: Range<u32>, only: Option<&Words>) -> Result<Batch<'a>> {
-        let mut found: Vec<(u16, u32)> = Vec::new();
-        let asked = |half: u16| only.is_none_or(|only| kernel::has(only, half));
-        for part in &self.parts {
-            let first = part.chunk << 16;
-            let selected =
-                |row: usize| part.selected.as_ref().is_none_or(|words| kernel::has(words, row as u16));
-            match &part.halves {
-                None => {
-                    let rows = span.clone().filter(|row| selected(*row as usize) && asked(*row as u16));
-                    found.extend(rows.map(|row| (row as u16, first | row)));
-                }
-                Some((halves, runs)) => {
-                    for run in runs {
-                        let here = &halves[run.clone()];
-                        let from = here.partition_point(|half| u32::from(*half) < span.start);
-                        let to = here.partition_point(|half| u32::from(*half) < span.end);
-                        let rows = (run.start + from..).zip(&here[from..to]);
-                        if part.selected.is_none() && only.is_none() {
-                            found.extend(rows.map(|(row, half)| (*half, first | row as u32)));
-                        } else {
-                            let rows = rows.filter(|(row, half)| selected(*row) && asked(**half));
-                            found.extend(rows.map(|(row, half)| (*half, first | row as u32)));
-                        }
-                    }
+    /// The rows of some owners, of `only` those where not all are asked; columns that are not `wanted` are NULL.
+    pub(super) fn gather(
+        &self,
+        span: Range<u32>,
+        only: Option<&Words>,
+        wanted: &[bool],
+    ) -> Result<Batch<'a>> {
+        let bounds = &self.starts[span.start as usize..=span.end as usize];
+        let (mut segments, mut some, mut end) = (Vec::new(), Vec::new(), 0);
+        for (half, bounds) in span.zip(bounds.windows(2)) {
+            let (from, to) = (bounds[0] as usize, bounds[1] as usize);
+            if from < to && only.is_none_or(|only| kernel::has(only, half as u16)) {
+                end += (to - from) as u32;
+                segments.push(Segment { half: half as u16, end });
+                if only.is_some() {
+                    some.extend_from_slice(&self.rows[from..to]);
                 }
             }
         }
-        let from = self.loose.partition_point(|(owner, _)| owner & 0xffff < span.start);
-        let to = self.loose.partition_point(|(owner, _)| owner & 0xffff < span.end);
-        if from < to {
-            let here = self.loose[from..to].iter().map(|(owner, row)| (*owner as u16, *row));
-            found.extend(here.filter(|(half, _)| asked(*half)));
-            found.sort_unstable_by_key(|(_, row)| *row);
+        let all = &self.rows[bounds[0] as usize..bounds[bounds.len() - 1] as usize];
+        let rows = if only.is_some() { some.as_slice() } else { all };
+        let mut lanes = Vec::with_capacity(self.source.values.len());
+        for (value, wanted) in self.source.values.iter().zip(wanted) {
+            lanes.push(Arc::new(match value {
+                _ if !wanted || rows.is_empty() => Lane::Same(Value::Null),
+                None => Lane::Exact(Kind::Integer, rows.iter().map(|row| Some(i64::from(*row))).collect()),
+                Some(column) => match &self.columns[*column] {
+                    Column::Stored(kind, first, open) => Lane::Exact(*kind, stored(rows, *first, open)),
+                    Column::Read => {
+                        lanes.push(self.read(*column, rows)?);
+                        continue;
+                    }
+                },
+            }));
         }
-        self.batch(found, span)
+        Ok(Batch { lanes, len: rows.len(), segments })
     }
 
-    /// The rows, which ascend, in the order of their owners.
-    fn batch(&self, found: Vec<(u16, u32)>, span: Range<u32>) -> Result<Batch<'a>> {
-        let mut starts = vec![0u32; span.len() + 1];
-        found.iter().for_each(|(half, _)| starts[(u32::from(*half) - span.start) as usize + 1] += 1);
-        let mut segments = Vec::new();
-        for (at, half) in (1..).zip(span.clone()) {
-            if starts[at] > 0 {
-                starts[at] += starts[at - 1];
-                segments.push(Segment { half: half as u16, end: starts[at] });
-            } else {
-                starts[at] = starts[at - 1];
-            }
+    /// A column of some rows, read chunk by chunk.
+    fn read(&self, column: usize, rows: &[u32]) -> Result<Arc<Lane<'a>>> {
+        let (reader, dictionary) = &self.source.readers[column];
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        order.sort_unstable_by_key(|at| rows[*at as usize]);
+        let mut parts = Vec::new();
+        for some in order.chunk_by(|a, b| rows[*a as usize] >> 16 == rows[*b as usize] >> 16) {
+            let inputs =
+                Inputs::Members { columns: vec![(reader, *dictionary)], chunk: rows[some[0] as usize] >> 16 };
+            let here = some.iter().map(|at| rows[*at as usize] & 0xffff).collect();
+            let mut lanes = compute::columns(&inputs, here, 1)?;
+            parts.extend(lanes.pop().map(|lane| (lane, some.len())));
         }
-        let mut order = vec![0u32; found.len()];
-        for (at, (half, _)) in (0..).zip(&found) {
-            let next = &mut starts[(u32::from(*half) - span.start) as usize];
-            order[*next as usize] = at;
-            *next += 1;
-        }
-        let (mut read, count) = (Vec::new(), self.source.readers.len());
-        for some in found.chunk_by(|a, b| a.1 >> 16 == b.1 >> 16) {
-            let columns = self.source.readers.iter().map(|(reader, dictionary)| (reader, *dictionary));
-            let inputs = Inputs::Members { columns: columns.collect(), chunk: some[0].1 >> 16 };
-            let rows = some.iter().map(|(_, row)| row & 0xffff).collect();
-            read.push((compute::columns(&inputs, rows, count)?, some.len()));
-        }
-        let in_order = order.is_sorted();
-        let mut lanes = Vec::with_capacity(self.source.values.len());
-        for value in &self.source.values {
-            let Some(column) = value else {
-                let ordinals = order.iter().map(|at| Some(i64::from(found[*at as usize].1)));
-                lanes.push(Arc::new(Lane::Exact(Kind::Integer, ordinals.collect())));
-                continue;
-            };
-            let parts = read.iter().map(|(lanes, rows)| (Arc::clone(&lanes[*column]), *rows));
-            let whole = Lane::concat(parts.collect());
-            lanes.push(if in_order { whole } else { Arc::new(whole.select(&order)) });
-        }
-        Ok(Batch { lanes, len: found.len(), segments })
+        let mut place = vec![0u32; rows.len()];
+        (0..).zip(&order).for_each(|(at, row)| place[*row as usize] = at);
+        Ok(Arc::new(Lane::concat(parts).select(&place)))
     }
+}
+
+/// The numbers of some rows.
+fn stored(
+    rows: &[u32],
+    first: u32,
+    open: &[Option<(ValuesRef<'_>, Option<Box<Words>>)>],
+) -> Vec<Option<i64>> {
+    let number = |row: &u32| {
+        let (values, nulls) = open[((row >> 16) - first) as usize].as_ref()?;
+        let row = (row & 0xffff) as usize;
+        let known = row < values.rows && nulls.as_ref().is_none_or(|nulls| !kernel::has(nulls, row as u16));
+        known.then(|| values.get(row))
+    };
+    rows.iter().map(number).collect()
 }
 
 /// The live rows of a table that belong to none of its owners.

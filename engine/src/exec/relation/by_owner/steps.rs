@@ -7,8 +7,9 @@ use super::source::Opened;
 use super::tree::{Grouped, Node, Step, Windowed};
 use crate::control::Cancel;
 use crate::exec::chunk::Worker;
-use crate::exec::compute::Lane;
+use crate::exec::compute::{Kind, Lane};
 use crate::predicate::JoinKind;
+use crate::value::Value;
 use crate::{Result, Snapshot};
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
@@ -28,8 +29,10 @@ impl<'s, 'a> Chunk<'s, 'a> {
         tree: &'s Tree<'a>,
         workers: &mut [Worker<'s, 'a>],
         owners: u32,
+        only: Option<&Words>,
     ) -> Result<Chunk<'s, 'a>> {
-        let opened = tree.sources.iter().zip(workers).map(|(source, worker)| source.open(worker, owners));
+        let opened = tree.sources.iter().zip(workers);
+        let opened = opened.map(|(source, worker)| source.open(worker, owners, only));
         let opened = opened.collect::<Result<_>>()?;
         Ok(Chunk { snapshot: tree.snapshot, cancel: &tree.cancel, tables: tree.tables, opened })
     }
@@ -37,7 +40,7 @@ impl<'s, 'a> Chunk<'s, 'a> {
     /// The rows of a node that belong to some owners, of `only` those where not all are asked.
     pub(super) fn rows(&self, node: &Node, span: &Range<u32>, only: Option<&Words>) -> Result<Batch<'a>> {
         match &node.step {
-            Step::Source(source) => self.opened[*source].gather(span.clone(), only),
+            Step::Source(source) => self.opened[*source].gather(span.clone(), only, &node.wanted),
             Step::Filter(input, condition) => {
                 let rows = self.rows(input, span, only)?;
                 let truth = condition.of(&rows.lanes, rows.len)?;
@@ -47,16 +50,19 @@ impl<'s, 'a> Chunk<'s, 'a> {
                     .filter(|(_, truth)| **truth == Some(true))
                     .map(|(at, _)| at)
                     .collect();
-                Ok(rows.retained(&kept))
+                Ok(rows.retained(&kept, &node.wanted))
             }
             Step::Compute(input, formulas) => {
                 let rows = self.rows(input, span, only)?;
-                let lanes = formulas.iter().map(|formula| formula.of(&rows.lanes, rows.len));
+                let lanes = formulas.iter().zip(&node.wanted).map(|(formula, wanted)| match wanted {
+                    true => formula.of(&rows.lanes, rows.len),
+                    false => Ok(Arc::new(Lane::Same(Value::Null))),
+                });
                 Ok(Batch { lanes: lanes.collect::<Result<_>>()?, len: rows.len, segments: rows.segments })
             }
             Step::Group(input, grouped) => {
                 let rows = self.rows(input, span, only)?;
-                match super::group::grouped(&rows, grouped)? {
+                match super::group::grouped(&rows, grouped, &node.wanted)? {
                     Some(groups) => Ok(groups),
                     None => self.group(grouped, input, &rows),
                 }
@@ -79,11 +85,11 @@ impl<'s, 'a> Chunk<'s, 'a> {
                     let right = self.rows(right, span, Some(&owners_of(&left)))?;
                     (left, right)
                 };
-                super::join::joined(&left, &right, *kind, others, condition.as_ref())
+                super::join::joined(&left, &right, *kind, (others, condition.as_ref()), &node.wanted)
             }
             Step::Lookup { kind, left, keys, right, condition } => {
                 let left = self.rows(left, span, only)?;
-                super::join::looked_up(&left, right, *kind, keys, condition.as_ref())
+                super::join::looked_up(&left, right, *kind, (keys, condition.as_ref()), &node.wanted)
             }
         }
     }
@@ -94,9 +100,10 @@ impl<'s, 'a> Chunk<'s, 'a> {
 
     /// Groups, row by row. They come in the order of their owners: those of one have its name among their keys.
     fn group(&self, grouped: &Grouped, input: &Node, rows: &Batch<'a>) -> Result<Batch<'a>> {
-        let made = self.run().group(&rows.to_rows(&input.columns)?, &grouped.keys, &grouped.aggregates)?;
+        let named = told_apart(input, rows);
+        let made = self.run().group(&named.to_rows(&input.columns)?, &grouped.keys, &grouped.aggregates)?;
         let name = grouped.named.iter().position(|named| *named).unwrap_or(0);
-        let lane = grouped.formulas[name].of(&rows.lanes, rows.len)?;
+        let lane = grouped.formulas[name].of(&named.lanes, rows.len)?;
         let (mut segments, mut at) = (Vec::with_capacity(rows.segments.len()), 0);
         for (half, of_owner) in rows.owners() {
             let value = lane.value(of_owner.start);
@@ -111,9 +118,23 @@ impl<'s, 'a> Chunk<'s, 'a> {
     /// What neighbours say, row by row.
     fn window(&self, windowed: &Windowed, input: &Node, rows: &Batch<'a>) -> Result<Batch<'a>> {
         let Windowed { partition, order, outputs, .. } = windowed;
-        let made = self.run().window(&rows.to_rows(&input.columns)?, partition, order, outputs)?;
+        let named = told_apart(input, rows);
+        let made = self.run().window(&named.to_rows(&input.columns)?, partition, order, outputs)?;
         Ok(Batch { lanes: lanes_of(&made), len: made.len(), segments: rows.segments.clone() })
     }
+}
+
+/// The rows with something else that tells owners apart in the place of names that were left out.
+fn told_apart<'a>(input: &Node, rows: &Batch<'a>) -> Batch<'a> {
+    let mut lanes = rows.lanes.clone();
+    for ((lane, wanted), column) in lanes.iter_mut().zip(&input.wanted).zip(&input.columns) {
+        if !wanted && input.names.iter().any(|(name, _)| name == column) {
+            let mut halves = Vec::with_capacity(rows.len);
+            rows.owners().for_each(|(half, owned)| halves.resize(owned.end, Some(i64::from(half))));
+            *lane = Arc::new(Lane::Exact(Kind::Integer, halves));
+        }
+    }
+    Batch { lanes, len: rows.len, segments: rows.segments.clone() }
 }
 
 fn lanes_of<'a>(rows: &RowSet) -> Vec<Arc<Lane<'a>>> {

@@ -123,6 +123,8 @@ pub(super) struct Node {
     pub(super) columns: Vec<ColumnId>,
     /// Values that say whose a row is.
     pub(super) names: Names,
+    /// Which of them a step above needs; others are NULL.
+    pub(super) wanted: Vec<bool>,
     pub(super) step: Step,
 }
 
@@ -166,8 +168,8 @@ pub(super) struct Windowed {
     pub(super) partition: Vec<Expr>,
     pub(super) order: Vec<SortKey>,
     pub(super) outputs: Vec<(ColumnId, WindowCall)>,
-    /// True where nothing but the owner tells neighbours apart.
-    pub(super) by_owner: bool,
+    /// What beside the owner tells neighbours apart.
+    pub(super) others: Vec<Formula>,
     pub(super) keys: Vec<Formula>,
     pub(super) arguments: Vec<Vec<Formula>>,
 }
@@ -293,7 +295,11 @@ impl Builder<'_, '_, '_> {
                     partition: partition.clone(),
                     order: order.clone(),
                     outputs: outputs.clone(),
-                    by_owner: partition.iter().all(|expr| name_of(&input.names, expr).is_some()),
+                    others: partition
+                        .iter()
+                        .filter(|expr| name_of(&input.names, expr).is_none())
+                        .map(formula)
+                        .collect::<Result<_>>()?,
                     keys: order.iter().map(|key| formula(&key.value)).collect::<Result<_>>()?,
                     arguments: arguments.collect::<Result<_>>()?,
                 };
@@ -304,7 +310,9 @@ impl Builder<'_, '_, '_> {
                 return Err(Error::Invalid("rows of several owners were to be in one order".into()));
             }
         };
-        Ok(Node { columns: relation.columns(), names, step })
+        let columns = relation.columns();
+        let wanted = vec![true; columns.len()];
+        Ok(Node { columns, names, wanted, step })
     }
 
     fn join(&mut self, join: &Join) -> Result<Step> {
@@ -343,5 +351,62 @@ impl Builder<'_, '_, '_> {
         }
         let lanes = rows.lanes().into_iter().map(Arc::new).collect();
         Ok(Whole { lanes, rows: rows.len(), places, has_null })
+    }
+}
+
+impl Node {
+    /// Leaves out what no step above needs: of what says whose a row is, its place is enough.
+    pub(super) fn want(&mut self, wanted: Vec<bool>) {
+        fn below<'f>(node: &Node, formulas: impl Iterator<Item = &'f Formula>) -> Vec<bool> {
+            let mut wanted = vec![false; node.columns.len()];
+            formulas.flat_map(|formula| &formula.inputs).for_each(|at| wanted[*at] = true);
+            wanted
+        }
+        match &mut self.step {
+            Step::Source(_) => {}
+            Step::Filter(input, condition) => {
+                let of_condition = below(input, std::iter::once(&*condition));
+                input.want(of_condition.iter().zip(&wanted).map(|(a, b)| a | b).collect());
+            }
+            Step::Compute(input, formulas) => {
+                let needed =
+                    formulas.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(formula, _)| formula);
+                input.want(below(input, needed));
+            }
+            Step::Group(input, grouped) => {
+                let keys = grouped.formulas.iter().zip(&grouped.named).zip(&wanted);
+                let keys = keys.filter(|((_, named), wanted)| !**named || **wanted).map(|((key, _), _)| key);
+                let making =
+                    grouped.making.iter().flat_map(|making| making.arguments.iter().chain(&making.filter));
+                input.want(below(input, keys.chain(making)));
+            }
+            Step::Window(input, windowed) => {
+                let others = windowed.others.iter().chain(&windowed.keys);
+                let mut needed = below(input, others.chain(windowed.arguments.iter().flatten()));
+                needed.iter_mut().zip(&wanted).for_each(|(needed, wanted)| *needed |= wanted);
+                input.want(needed);
+            }
+            Step::Join { left, right, others, condition, .. } => {
+                let (of_left, of_right) =
+                    (below(left, others.iter().map(|(a, _)| a)), below(right, others.iter().map(|(_, b)| b)));
+                let mut both: Vec<bool> = of_left.into_iter().chain(of_right).collect();
+                condition.iter().flat_map(|condition| &condition.inputs).for_each(|at| both[*at] = true);
+                both.iter_mut()
+                    .zip(&wanted)
+                    .take(self.columns.len())
+                    .for_each(|(needed, wanted)| *needed |= wanted);
+                let of_right = both.split_off(left.columns.len());
+                left.want(both);
+                right.want(of_right);
+            }
+            Step::Lookup { left, keys, condition, .. } => {
+                let mut needed = below(left, keys.iter());
+                let some = condition.iter().flat_map(|condition| &condition.inputs);
+                some.filter(|at| **at < left.columns.len()).for_each(|at| needed[*at] = true);
+                needed.iter_mut().zip(&wanted).for_each(|(needed, wanted)| *needed |= wanted);
+                left.want(needed);
+            }
+        }
+        self.wanted = wanted;
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// The same rows with what their neighbours say; `None` where there is no loop for it.
 pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<Batch<'a>>> {
-    if !asked.by_owner {
+    if !asked.others.is_empty() {
         return Ok(None);
     }
     let keys = asked.keys.iter().map(|key| key.of(&rows.lanes, rows.len)).collect::<Result<Vec<_>>>()?;
@@ -30,8 +30,16 @@ pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<
     // Rows by owner, in the order of the keys; those that were so stay.
     let mut sorted: Vec<u32> = (0..rows.len as u32).collect();
     for (_, owned) in rows.owners() {
+        let in_order = match numbers.as_slice() {
+            // NULLs are less than numbers here, and last in SQL: with one of them it is looked at closely.
+            [(values, key)] if !key.descending => {
+                let values = &values[owned.clone()];
+                values.is_sorted() && (values.first().is_none_or(Option::is_some))
+            }
+            _ => false,
+        };
         let some = &mut sorted[owned];
-        if !some.is_sorted_by(|a, b| compare(*a, *b).is_le()) {
+        if !in_order && !some.is_sorted_by(|a, b| compare(*a, *b).is_le()) {
             some.sort_by(|a, b| compare(*a, *b));
         }
     }
