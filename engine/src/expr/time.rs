@@ -6,6 +6,36 @@ use crate::calendar::{
 };
 use crate::predicate::Interval;
 pub use jiff::tz::TimeZone;
+use std::sync::OnceLock;
+
+/// Days from 1970-01-01 of which the beginnings of their months, quarters and years are known: to the end of 2099.
+const DAYS_KNOWN: i64 = 47_482;
+
+/// The beginning of the unit of a day, by a look at a table: a civil date takes several divisions.
+fn known_beginning(unit: TimeUnit, day: i64) -> Option<i64> {
+    static BEGINNINGS: [OnceLock<Vec<i64>>; 3] = [const { OnceLock::new() }; 3];
+    let place = match unit {
+        TimeUnit::Month => 0,
+        TimeUnit::Quarter => 1,
+        TimeUnit::Year => 2,
+        _ => return None,
+    };
+    let day = usize::try_from(day).ok().filter(|day| *day < DAYS_KNOWN as usize)?;
+    let known = BEGINNINGS[place]
+        .get_or_init(|| (0..DAYS_KNOWN).map(|day| beginning(unit, day) * MICROS_PER_DAY).collect());
+    known.get(day).copied()
+}
+
+/// The first day of the month, quarter or year of a day.
+fn beginning(unit: TimeUnit, day: i64) -> i64 {
+    let (year, month, _) = civil_from_days(day);
+    let first = match unit {
+        TimeUnit::Month => month,
+        TimeUnit::Quarter => (month - 1) / 3 * 3 + 1,
+        _ => 1,
+    };
+    days_from_civil(year, first, 1)
+}
 
 /// The beginning of the unit that an instant lies in; `None` where it lies before the first instant.
 pub(crate) fn truncated(unit: TimeUnit, micros: i64) -> Option<i64> {
@@ -21,13 +51,10 @@ pub(crate) fn truncated(unit: TimeUnit, micros: i64) -> Option<i64> {
         // 1970-01-01 was a Thursday.
         TimeUnit::Week => day - (day + 3).rem_euclid(7),
         TimeUnit::Month | TimeUnit::Quarter | TimeUnit::Year => {
-            let (year, month, _) = civil_from_days(day);
-            let first = match unit {
-                TimeUnit::Month => month,
-                TimeUnit::Quarter => (month - 1) / 3 * 3 + 1,
-                _ => 1,
-            };
-            days_from_civil(year, first, 1)
+            if let Some(micros) = known_beginning(unit, day) {
+                return Some(micros);
+            }
+            beginning(unit, day)
         }
     };
     day.checked_mul(MICROS_PER_DAY)

@@ -19,6 +19,9 @@ use hashbrown::hash_map::Entry;
 /// So many keys are numbers side by side; more are bytes.
 const PACKED_KEYS: usize = 4;
 
+/// Groups that are found without the table of all.
+const RECENT_GROUPS: usize = 4_096;
+
 /// A grouping that may be made in parts.
 pub(super) struct Merging {
     columns: Vec<ColumnId>,
@@ -40,6 +43,8 @@ pub(super) struct Groups {
     rows: u64,
     owners: u64,
     chunk: u32,
+    /// Groups that were found last, by some bits of their keys.
+    recent: Vec<(Packed, u32)>,
     /// The group of each row of a batch.
     of: Vec<u32>,
 }
@@ -49,6 +54,19 @@ pub(super) struct Groups {
 struct Packed {
     numbers: [i64; PACKED_KEYS],
     kinds: u64,
+}
+
+impl Packed {
+    /// Where the group is kept that was found last.
+    #[inline(always)]
+    fn place(&self) -> usize {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mixed = self
+            .numbers
+            .iter()
+            .fold(self.kinds, |mixed, number| (mixed ^ *number as u64).wrapping_mul(ODD).rotate_left(29));
+        (mixed.wrapping_mul(ODD) >> 32) as usize % RECENT_GROUPS
+    }
 }
 
 /// What is made of each group.
@@ -136,6 +154,10 @@ impl Merging {
                 }
                 Totals::Counts(counts) => {
                     counts.resize(count, 0);
+                    if filter.is_none() && argument.is_none() {
+                        groups.of.iter().for_each(|group| counts[*group as usize] += 1);
+                        continue;
+                    }
                     for (row, group) in groups.of.iter().enumerate() {
                         counts[*group as usize] += i64::from(taken(row));
                     }
@@ -248,10 +270,13 @@ impl Groups {
     /// Finds the group of each row.
     fn find(&mut self, keys: &[&Lane<'_>], rows: usize) {
         self.of.clear();
+        if self.recent.is_empty() {
+            // No key has this kind.
+            self.recent = vec![(Packed { kinds: u64::MAX, ..Packed::default() }, 0); RECENT_GROUPS];
+        }
         let numbers: Option<Vec<Numbers<'_>>> = keys.iter().map(|lane| Numbers::of(lane)).collect();
         match numbers {
             Some(numbers) if keys.len() <= PACKED_KEYS => {
-                let mut before: Option<(Packed, u32)> = None;
                 for row in 0..rows {
                     let mut packed = Packed::default();
                     for (at, key) in numbers.iter().enumerate() {
@@ -259,8 +284,9 @@ impl Groups {
                         packed.numbers[at] = number;
                         packed.kinds |= u64::from(kind) << (8 * at);
                     }
-                    let group = match before {
-                        Some((known, group)) if known == packed => group,
+                    let place = packed.place();
+                    let group = match self.recent[place] {
+                        (known, group) if known == packed => group,
                         _ => match self.packed.get(&packed) {
                             Some(group) => *group,
                             None => {
@@ -270,7 +296,7 @@ impl Groups {
                             }
                         },
                     };
-                    before = Some((packed, group));
+                    self.recent[place] = (packed, group);
                     self.of.push(group);
                 }
             }

@@ -29,6 +29,10 @@ const OWNERS_LOOKED_UP: u32 = 256;
 /// Chunks of rows that are open at once; rows that were written since are far from the others.
 const CHUNKS_OPEN: u32 = 64;
 
+/// Where at least this share of a chunk's rows is read, all its lines are asked of the cache beforehand.
+const LINES_SHARE: usize = 16;
+const LINE_BYTES: usize = 64;
+
 /// A table that is read.
 pub(super) struct Source<'a> {
     table: &'a TableState,
@@ -302,7 +306,13 @@ impl<'a> Column<'a> {
             }
             let nulls = reader.nulls(chunk)?;
             let nulls = (nulls.cardinality() > 0).then(|| Box::new(words_of(nulls)));
-            open.push(reader.values(chunk)?.map(|values| (values, nulls)));
+            let values = reader.values(chunk)?;
+            // Rows are read in the order of their owners, a line of each run at a time: nothing would run ahead of that.
+            if let Some(values) = values.filter(|values| rows.len() >= values.rows / LINES_SHARE) {
+                let a_line = LINE_BYTES / values.residuals.width().max(1);
+                (0..values.rows).step_by(a_line).for_each(|row| values.residuals.prefetch(row));
+            }
+            open.push(values.map(|values| (values, nulls)));
         }
         Ok(Column::Stored(kind, first, open))
     }
@@ -317,19 +327,28 @@ impl<'a> Opened<'_, 'a> {
         wanted: &[bool],
     ) -> Result<Batch<'a>> {
         let bounds = &self.starts[span.start as usize..=span.end as usize];
-        let (mut segments, mut some, mut end) = (Vec::new(), Vec::new(), 0);
-        for (half, bounds) in span.zip(bounds.windows(2)) {
-            let (from, to) = (bounds[0] as usize, bounds[1] as usize);
-            if from < to && only.is_none_or(|only| kernel::has(only, half as u16)) {
-                end += (to - from) as u32;
+        let (mut segments, mut end, mut left_out) = (Vec::with_capacity(span.len()), 0, false);
+        for (half, bounds) in span.clone().zip(bounds.windows(2)) {
+            if bounds[0] == bounds[1] {
+                continue;
+            }
+            if only.is_none_or(|only| kernel::has(only, half as u16)) {
+                end += bounds[1] - bounds[0];
                 segments.push(Segment { half: half as u16, end });
-                if only.is_some() {
-                    some.extend_from_slice(&self.rows[from..to]);
-                }
+            } else {
+                left_out = true;
             }
         }
+        let mut some = Vec::new();
+        if left_out {
+            some.reserve(end as usize);
+            let of = |half: u16| {
+                self.starts[usize::from(half)] as usize..self.starts[usize::from(half) + 1] as usize
+            };
+            segments.iter().for_each(|segment| some.extend_from_slice(&self.rows[of(segment.half)]));
+        }
         let all = &self.rows[bounds[0] as usize..bounds[bounds.len() - 1] as usize];
-        let rows = if only.is_some() { some.as_slice() } else { all };
+        let rows = if left_out { some.as_slice() } else { all };
         let mut lanes = Vec::with_capacity(self.source.values.len());
         for (value, wanted) in self.source.values.iter().zip(wanted) {
             lanes.push(Arc::new(match value {

@@ -28,19 +28,12 @@ pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<
         each.fold(Ordering::Equal, Ordering::then)
     };
     // Rows by owner, in the order of the keys; those that were so stay.
-    let mut sorted: Vec<u32> = (0..rows.len as u32).collect();
-    for (_, owned) in rows.owners() {
-        let in_order = match numbers.as_slice() {
-            // NULLs are less than numbers here, and last in SQL: with one of them it is looked at closely.
-            [(values, key)] if !key.descending => {
-                let values = &values[owned.clone()];
-                values.is_sorted() && (values.first().is_none_or(Option::is_some))
-            }
-            _ => false,
-        };
-        let some = &mut sorted[owned];
-        if !in_order && !some.is_sorted_by(|a, b| compare(*a, *b).is_le()) {
-            some.sort_by(|a, b| compare(*a, *b));
+    let in_order = is_in_order(rows, &numbers);
+    let mut sorted: Vec<u32> = Vec::new();
+    if !in_order {
+        sorted.extend(0..rows.len as u32);
+        for (_, owned) in rows.owners() {
+            sorted[owned].sort_by(|a, b| compare(*a, *b));
         }
     }
     let mut lanes = rows.lanes.clone();
@@ -48,12 +41,27 @@ pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<
         let arguments = arguments.iter().map(|argument| argument.of(&rows.lanes, rows.len));
         let arguments = arguments.collect::<Result<Vec<_>>>()?;
         let arguments: Vec<&Lane<'a>> = arguments.iter().map(|lane| &**lane).collect();
-        match answer(rows, &sorted, compare, call.function, &arguments) {
+        match answer(rows, (in_order, &sorted), compare, call.function, &arguments) {
             Some(lane) => lanes.push(Arc::new(lane)),
             None => return Ok(None),
         }
     }
     Ok(Some(Batch { lanes, len: rows.len, segments: rows.segments.clone() }))
+}
+
+/// True where the rows of each owner are in the order of some keys already: those of one ascending number without NULL.
+fn is_in_order(rows: &Batch<'_>, keys: &[(&[Option<i64>], &SortKey)]) -> bool {
+    match keys {
+        [] => true,
+        [(values, key)] if !key.descending => rows.owners().all(|(_, owned)| {
+            let mut known = true;
+            let number = |value: &Option<i64>| value.unwrap_or(i64::MIN);
+            let values = &values[owned];
+            values.iter().for_each(|value| known &= value.is_some());
+            known && values.windows(2).all(|two| number(&two[0]) <= number(&two[1]))
+        }),
+        _ => false,
+    }
 }
 
 fn directed(a: Option<i64>, b: Option<i64>, key: &SortKey) -> Ordering {
@@ -70,13 +78,35 @@ fn directed(a: Option<i64>, b: Option<i64>, key: &SortKey) -> Ordering {
 
 fn answer<'a>(
     rows: &Batch<'a>,
-    sorted: &[u32],
+    (in_order, sorted): (bool, &[u32]),
     compare: impl Fn(u32, u32) -> Ordering,
     function: WindowFunction,
     arguments: &[&Lane<'a>],
 ) -> Option<Lane<'a>> {
     let mut numbers: Vec<Option<i64>> = vec![None; rows.len];
+    let all: Vec<u32>;
+    let needs_list =
+        !matches!(function, WindowFunction::RowNumber | WindowFunction::Lag(_) | WindowFunction::Fold(_));
+    let sorted = if in_order && needs_list {
+        all = (0..rows.len as u32).collect();
+        all.as_slice()
+    } else {
+        sorted
+    };
     match (function, arguments) {
+        (WindowFunction::Lag(by), [lane]) if in_order => {
+            let mut others: Vec<u32> = (0..rows.len as u32).map(|row| row.wrapping_sub(by)).collect();
+            for (_, owned) in rows.owners() {
+                let first = owned.start..owned.end.min(owned.start + by as usize);
+                others[first].fill(NONE);
+            }
+            return Some(lane.select(&others));
+        }
+        (WindowFunction::RowNumber, _) if in_order => {
+            for (_, owned) in rows.owners() {
+                (1..).zip(&mut numbers[owned]).for_each(|(number, row)| *row = Some(number));
+            }
+        }
         (WindowFunction::RowNumber, _) => {
             for (_, owned) in rows.owners() {
                 (1..).zip(&sorted[owned]).for_each(|(number, row)| numbers[*row as usize] = Some(number));
