@@ -2,7 +2,7 @@
 
 use super::super::RowSet;
 use crate::Result;
-use crate::exec::compute::Lane;
+use crate::exec::compute::{Lane, NONE};
 use crate::exec::key_bytes;
 use crate::schema::ColumnId;
 use crate::value::Value;
@@ -47,19 +47,40 @@ impl<'a> Batch<'a> {
         Batch { lanes, len: rows.len(), segments: self.segments_of(rows) }
     }
 
+    /// For each row 1 where an owner's rows begin, else 0: a loop over all rows is faster than one over owners of a few rows each,
+    /// whose ends are hard to foresee.
+    pub(super) fn begins(&self) -> Vec<u32> {
+        let mut begins = vec![0; self.len];
+        let starts = self.segments.iter().map(|segment| segment.end as usize);
+        if let Some(first) = begins.first_mut() {
+            *first = 1;
+        }
+        starts.filter(|start| *start < self.len).for_each(|start| begins[start] = 1);
+        begins
+    }
+
+    /// For each row the place of its owner among all.
+    pub(super) fn numbered(&self) -> Vec<u32> {
+        let (mut numbers, mut owner) = (self.begins(), u32::MAX);
+        for number in &mut numbers {
+            owner = owner.wrapping_add(*number);
+            *number = owner;
+        }
+        numbers
+    }
+
     /// The owners of some rows, in ascending order of these.
     pub(super) fn segments_of(&self, rows: &[u32]) -> Vec<Segment> {
-        let mut segments = Vec::with_capacity(self.segments.len().min(rows.len()));
-        let mut end = 0;
-        for segment in &self.segments {
-            let before = end;
-            while end < rows.len() && rows[end] < segment.end {
-                end += 1;
-            }
-            if end > before {
-                segments.push(Segment { half: segment.half, end: end as u32 });
-            }
+        let (numbers, mut last, mut count) = (self.numbered(), NONE, 0);
+        let mut segments = vec![Segment { half: 0, end: 0 }; self.segments.len().min(rows.len()) + 1];
+        for (end, row) in (1..).zip(rows) {
+            let owner = numbers[*row as usize];
+            count += usize::from(owner != last);
+            last = owner;
+            segments[count] = Segment { half: self.segments[owner as usize].half, end };
         }
+        segments.truncate(count + 1);
+        segments.remove(0);
         segments
     }
 

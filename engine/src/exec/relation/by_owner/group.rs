@@ -39,42 +39,43 @@ pub(super) fn grouped<'a>(rows: &Batch<'a>, asked: &Grouped, wanted: &[bool]) ->
 
 impl Grouping {
     fn of(rows: &Batch<'_>, others: &[&Lane<'_>]) -> Grouping {
+        if others.is_empty() {
+            let segments = (1..).zip(&rows.segments).map(|(end, owner)| Segment { half: owner.half, end });
+            let firsts = std::iter::once(0).chain(rows.segments.iter().map(|segment| segment.end));
+            let firsts = firsts.take(rows.segments.len()).collect();
+            return Grouping { of: rows.numbered(), firsts, segments: segments.collect() };
+        }
         let mut of = Vec::with_capacity(rows.len);
         let mut firsts: Vec<u32> = Vec::with_capacity(rows.segments.len());
         let mut segments = Vec::with_capacity(rows.segments.len());
         let mut bytes = Vec::new();
         for (half, owned) in rows.owners() {
             let first = firsts.len();
-            if others.is_empty() {
-                firsts.push(owned.start as u32);
-                of.resize(owned.end, first as u32);
-            } else {
-                let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
-                for row in owned {
-                    let here = &firsts[first..];
-                    let found = if here.len() <= GROUPS_LOOKED_THROUGH {
-                        let same = |known: &u32| others.iter().all(|lane| lane.is_same(*known as usize, row));
-                        here.iter().position(same).map(|at| (first + at) as u32)
-                    } else {
-                        if places.is_empty() {
-                            for (group, known) in (first as u32..).zip(here) {
-                                bytes.clear();
-                                others
-                                    .iter()
-                                    .for_each(|lane| key_bytes(&lane.value(*known as usize), &mut bytes));
-                                places.insert(bytes.clone(), group);
-                            }
+            let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
+            for row in owned {
+                let here = &firsts[first..];
+                let found = if here.len() <= GROUPS_LOOKED_THROUGH {
+                    let same = |known: &u32| others.iter().all(|lane| lane.is_same(*known as usize, row));
+                    here.iter().position(same).map(|at| (first + at) as u32)
+                } else {
+                    if places.is_empty() {
+                        for (group, known) in (first as u32..).zip(here) {
+                            bytes.clear();
+                            others
+                                .iter()
+                                .for_each(|lane| key_bytes(&lane.value(*known as usize), &mut bytes));
+                            places.insert(bytes.clone(), group);
                         }
-                        bytes.clear();
-                        others.iter().for_each(|lane| key_bytes(&lane.value(row), &mut bytes));
-                        let new = firsts.len() as u32;
-                        let group = *places.entry_ref(bytes.as_slice()).or_insert(new);
-                        (group != new).then_some(group)
-                    };
-                    of.push(found.unwrap_or(firsts.len() as u32));
-                    if found.is_none() {
-                        firsts.push(row as u32);
                     }
+                    bytes.clear();
+                    others.iter().for_each(|lane| key_bytes(&lane.value(row), &mut bytes));
+                    let new = firsts.len() as u32;
+                    let group = *places.entry_ref(bytes.as_slice()).or_insert(new);
+                    (group != new).then_some(group)
+                };
+                of.push(found.unwrap_or(firsts.len() as u32));
+                if found.is_none() {
+                    firsts.push(row as u32);
                 }
             }
             segments.push(Segment { half, end: firsts.len() as u32 });

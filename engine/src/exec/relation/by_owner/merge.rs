@@ -4,7 +4,7 @@ use super::super::RowSet;
 use super::batch::Batch;
 use super::tree::{Aggregating, Formula, Node};
 use crate::Result;
-use crate::exec::compute::{Kind, Lane};
+use crate::exec::compute::{Kind, Lane, NONE};
 use crate::exec::sink::Folding;
 use crate::exec::{FoldFunction, key_bytes};
 use crate::expr::Expr;
@@ -18,6 +18,12 @@ use hashbrown::hash_map::Entry;
 
 /// So many keys are numbers side by side; more are bytes.
 const PACKED_KEYS: usize = 4;
+
+/// The kind of a truth, beside those of numbers.
+const TRUTH: u8 = 5;
+
+/// What numbers are mixed by.
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Groups that are found without the table of all.
 const RECENT_GROUPS: usize = 4_096;
@@ -43,8 +49,11 @@ pub(super) struct Groups {
     rows: u64,
     owners: u64,
     chunk: u32,
+    /// The keys of groups that were found by numbers: so many each, and of what kinds.
+    numbers: Vec<i64>,
+    kinds: Vec<u64>,
     /// Groups that were found last, by some bits of their keys.
-    recent: Vec<(Packed, u32)>,
+    recent: Vec<u32>,
     /// The group of each row of a batch.
     of: Vec<u32>,
 }
@@ -54,19 +63,6 @@ pub(super) struct Groups {
 struct Packed {
     numbers: [i64; PACKED_KEYS],
     kinds: u64,
-}
-
-impl Packed {
-    /// Where the group is kept that was found last.
-    #[inline(always)]
-    fn place(&self) -> usize {
-        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mixed = self
-            .numbers
-            .iter()
-            .fold(self.kinds, |mixed, number| (mixed ^ *number as u64).wrapping_mul(ODD).rotate_left(29));
-        (mixed.wrapping_mul(ODD) >> 32) as usize % RECENT_GROUPS
-    }
 }
 
 /// What is made of each group.
@@ -271,32 +267,52 @@ impl Groups {
     fn find(&mut self, keys: &[&Lane<'_>], rows: usize) {
         self.of.clear();
         if self.recent.is_empty() {
-            // No key has this kind.
-            self.recent = vec![(Packed { kinds: u64::MAX, ..Packed::default() }, 0); RECENT_GROUPS];
+            self.recent = vec![NONE; RECENT_GROUPS];
         }
         let numbers: Option<Vec<Numbers<'_>>> = keys.iter().map(|lane| Numbers::of(lane)).collect();
         match numbers {
             Some(numbers) if keys.len() <= PACKED_KEYS => {
-                for row in 0..rows {
-                    let mut packed = Packed::default();
-                    for (at, key) in numbers.iter().enumerate() {
-                        let (kind, number) = key.at(row);
-                        packed.numbers[at] = number;
-                        packed.kinds |= u64::from(kind) << (8 * at);
+                // Key by key, so that each is a loop: the numbers, what kinds they are, and a mix of all.
+                let mut kinds = vec![0u64; rows];
+                let mut mixed = vec![0u64; rows];
+                let mut columns: Vec<Vec<i64>> = Vec::with_capacity(keys.len());
+                for (at, key) in numbers.iter().enumerate() {
+                    columns.push(key.numbers(rows, at, &mut kinds));
+                    for (mixed, number) in mixed.iter_mut().zip(&columns[at]) {
+                        *mixed = (*mixed ^ *number as u64).wrapping_mul(ODD).rotate_left(29);
                     }
-                    let place = packed.place();
-                    let group = match self.recent[place] {
-                        (known, group) if known == packed => group,
-                        _ => match self.packed.get(&packed) {
-                            Some(group) => *group,
-                            None => {
-                                let group = self.add(keys, row);
-                                self.packed.insert(packed, group);
-                                group
-                            }
-                        },
+                }
+                let width = columns.len();
+                for row in 0..rows {
+                    let place = (mixed[row].wrapping_mul(ODD) >> 32) as usize % RECENT_GROUPS;
+                    let recent = self.recent[place];
+                    let is_it = |group: u32| {
+                        let known = &self.numbers[group as usize * width..][..width];
+                        self.kinds[group as usize] == kinds[row]
+                            && known.iter().zip(&columns).all(|(known, column)| *known == column[row])
                     };
-                    self.recent[place] = (packed, group);
+                    if recent != NONE && is_it(recent) {
+                        self.of.push(recent);
+                        continue;
+                    }
+                    let mut packed = Packed { kinds: kinds[row], ..Packed::default() };
+                    columns
+                        .iter()
+                        .zip(&mut packed.numbers)
+                        .for_each(|(column, number)| *number = column[row]);
+                    let group = match self.packed.get(&packed) {
+                        Some(group) => *group,
+                        None => {
+                            let group = self.add(keys, row);
+                            self.numbers.resize(group as usize * width, 0);
+                            self.kinds.resize(group as usize, u64::MAX);
+                            self.numbers.extend_from_slice(&packed.numbers[..width]);
+                            self.kinds.push(packed.kinds);
+                            self.packed.insert(packed, group);
+                            group
+                        }
+                    };
+                    self.recent[place] = group;
                     self.of.push(group);
                 }
             }
@@ -352,12 +368,25 @@ impl<'l> Numbers<'l> {
         })
     }
 
-    #[inline(always)]
-    fn at(&self, row: usize) -> (u8, i64) {
+    /// The numbers of some rows, 0 for NULL; the kind of key `at` is put beside those of others.
+    fn numbers(&self, rows: usize, at: usize, kinds: &mut [u64]) -> Vec<i64> {
+        let mut put = |row: usize, kind: u8| kinds[row] |= u64::from(kind) << (8 * at);
         match self {
-            Numbers::Exact(kind, numbers) => numbers[row].map_or((0, 0), |number| (*kind, number)),
-            Numbers::Truth(truths) => truths[row].map_or((0, 0), |truth| (5, i64::from(truth))),
-            Numbers::Null => (0, 0),
+            Numbers::Exact(kind, numbers) => {
+                let number = |(row, number): (usize, &Option<i64>)| {
+                    put(row, if number.is_some() { *kind } else { 0 });
+                    number.unwrap_or(0)
+                };
+                numbers.iter().enumerate().map(number).collect()
+            }
+            Numbers::Truth(truths) => {
+                let number = |(row, truth): (usize, &Option<bool>)| {
+                    put(row, if truth.is_some() { TRUTH } else { 0 });
+                    i64::from(truth.unwrap_or(false))
+                };
+                truths.iter().enumerate().map(number).collect()
+            }
+            Numbers::Null => vec![0; rows],
         }
     }
 }

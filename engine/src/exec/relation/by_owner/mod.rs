@@ -113,7 +113,7 @@ impl<'a> Tree<'a> {
             return Ok(());
         }
         let chunk = Chunk::open(self, workers, owners, asked.as_ref())?;
-        let at_once = ROWS_AT_ONCE * CHUNK_MEMBERS as u64 / self.rows_a_chunk().max(1);
+        let at_once = ROWS_AT_ONCE * CHUNK_MEMBERS as u64 / chunk.rows_found().max(1);
         let at_once = at_once.clamp(OWNERS_AT_ONCE_MIN, CHUNK_MEMBERS as u64).next_power_of_two() as u32;
         for first in (0..CHUNK_MEMBERS as u32).step_by(at_once as usize) {
             let span = first..first + at_once;

@@ -319,6 +319,10 @@ impl<'a> Column<'a> {
 }
 
 impl<'a> Opened<'_, 'a> {
+    pub(super) fn rows_found(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
     /// The rows of some owners, of `only` those where not all are asked; columns that are not `wanted` are NULL.
     pub(super) fn gather(
         &self,

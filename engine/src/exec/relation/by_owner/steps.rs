@@ -37,6 +37,11 @@ impl<'s, 'a> Chunk<'s, 'a> {
         Ok(Chunk { snapshot: tree.snapshot, cancel: &tree.cancel, tables: tree.tables, opened })
     }
 
+    /// The most rows that a table has of the chunk's owners.
+    pub(super) fn rows_found(&self) -> u64 {
+        self.opened.iter().map(Opened::rows_found).max().unwrap_or(0)
+    }
+
     /// The rows of a node that belong to some owners, of `only` those where not all are asked.
     pub(super) fn rows(&self, node: &Node, span: &Range<u32>, only: Option<&Words>) -> Result<Batch<'a>> {
         match &node.step {
@@ -44,12 +49,12 @@ impl<'s, 'a> Chunk<'s, 'a> {
             Step::Filter(input, condition) => {
                 let rows = self.rows(input, span, only)?;
                 let truth = condition.of(&rows.lanes, rows.len)?;
-                let truths = truth.of_each(rows.len);
-                let kept: Vec<u32> = (0..)
-                    .zip(&*truths)
-                    .filter(|(_, truth)| **truth == Some(true))
-                    .map(|(at, _)| at)
-                    .collect();
+                let (mut kept, mut count) = (vec![0; rows.len], 0);
+                for (row, truth) in (0..).zip(&*truth.of_each(rows.len)) {
+                    kept[count] = row;
+                    count += usize::from(*truth == Some(true));
+                }
+                kept.truncate(count);
                 Ok(rows.retained(&kept, &node.wanted))
             }
             Step::Compute(input, formulas) => {

@@ -53,13 +53,15 @@ pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<
 fn is_in_order(rows: &Batch<'_>, keys: &[(&[Option<i64>], &SortKey)]) -> bool {
     match keys {
         [] => true,
-        [(values, key)] if !key.descending => rows.owners().all(|(_, owned)| {
-            let mut known = true;
-            let number = |value: &Option<i64>| value.unwrap_or(i64::MIN);
-            let values = &values[owned];
-            values.iter().for_each(|value| known &= value.is_some());
-            known && values.windows(2).all(|two| number(&two[0]) <= number(&two[1]))
-        }),
+        [(values, key)] if !key.descending => {
+            let (mut ordered, mut before) = (true, i64::MIN);
+            for (value, begins) in values.iter().zip(&rows.begins()) {
+                let number = value.unwrap_or(i64::MIN);
+                ordered &= value.is_some() & ((*begins == 1) | (before <= number));
+                before = number;
+            }
+            ordered
+        }
         _ => false,
     }
 }
@@ -95,16 +97,20 @@ fn answer<'a>(
     };
     match (function, arguments) {
         (WindowFunction::Lag(by), [lane]) if in_order => {
-            let mut others: Vec<u32> = (0..rows.len as u32).map(|row| row.wrapping_sub(by)).collect();
-            for (_, owned) in rows.owners() {
-                let first = owned.start..owned.end.min(owned.start + by as usize);
-                others[first].fill(NONE);
-            }
+            // How many rows of the owner came before.
+            let mut before = u32::MAX;
+            let other = |(row, begins): (u32, &u32)| {
+                before = if *begins == 1 { 0 } else { before + 1 };
+                if before >= by { row - by } else { NONE }
+            };
+            let others: Vec<u32> = (0..).zip(&rows.begins()).map(other).collect();
             return Some(lane.select(&others));
         }
         (WindowFunction::RowNumber, _) if in_order => {
-            for (_, owned) in rows.owners() {
-                (1..).zip(&mut numbers[owned]).for_each(|(number, row)| *row = Some(number));
+            let mut number = 0;
+            for (row, begins) in numbers.iter_mut().zip(&rows.begins()) {
+                number = if *begins == 1 { 1 } else { number + 1 };
+                *row = Some(number);
             }
         }
         (WindowFunction::RowNumber, _) => {
