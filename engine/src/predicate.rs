@@ -10,6 +10,7 @@ pub mod codec;
 mod depends;
 mod related;
 mod relation;
+mod sequence;
 
 pub use depends::Dependency;
 pub use related::{GroupAggregate, Related, RelatedRows, slot_id};
@@ -17,6 +18,8 @@ pub use relation::{
     Derived, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
     WindowCall, WindowFunction,
 };
+pub(crate) use sequence::{Gap, PatternEvent};
+pub use sequence::{FunnelModes, PATTERN_CONDITIONS_MAX, PATTERN_EVENTS_MAX, SequencePattern};
 
 use crate::expr::Expr;
 use crate::schema::ColumnId;

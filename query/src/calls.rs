@@ -5,7 +5,7 @@ use crate::cursor::Cursor;
 use crate::error::{Error, Result, Span};
 use crate::grammar;
 use crate::statement::{
-    AggregateCall, Call, Condition, Constant, Name, Over, RowCall, RowCallName, Term, TermKind, WindowTerm,
+    AggregateCall, Call, Condition, Constant, Key, Name, Over, RowCall, RowCallName, Term, TermKind, WindowTerm,
     Windowed, aggregate_named,
 };
 use muster_engine::exec::FoldFunction;
@@ -22,10 +22,16 @@ pub(crate) fn call(cursor: &mut Cursor, start: Span) -> Result<Node> {
     }
     cursor.expect(&Token::LParen)?;
     if let Some(name) = RowCallName::named(&name) {
-        let arguments = arguments(cursor)?;
+        let mut arguments = arguments(cursor)?;
+        let mut descending = false;
+        if cursor.eat_keywords(&[Keyword::WITHIN, Keyword::GROUP]) {
+            let (value, is_descending) = within_group(cursor, name, start)?;
+            arguments.insert(0, value);
+            descending = is_descending;
+        }
         let filter = filter(cursor)?;
         let span = start.to(cursor.last_span());
-        let call = RowCall { name, arguments, filter };
+        let call = RowCall { name, arguments, descending, filter };
         return Ok(Node::Term(Term { kind: TermKind::RowAggregate(Box::new(call)), span }));
     }
     match name.as_str() {
@@ -46,6 +52,25 @@ pub(crate) fn call(cursor: &mut Cursor, start: Span) -> Result<Node> {
             }
             Ok(call_node(Call::Function(name), arguments, start.to(cursor.last_span())))
         }
+    }
+}
+
+/// `(ORDER BY x [DESC])` after WITHIN GROUP: the value, and true where it descends.
+fn within_group(cursor: &mut Cursor, name: RowCallName, start: Span) -> Result<(Term, bool)> {
+    use RowCallName::{Mode, QuantileCont, QuantileDisc};
+    if !matches!(name, Mode | QuantileCont | QuantileDisc) {
+        let message = format!("{} has no order within its group", name.text());
+        return Err(Error::unsupported(start, message)
+            .advise("WITHIN GROUP follows percentile_cont(0.5), percentile_disc(0.5) and mode()"));
+    }
+    cursor.expect(&Token::LParen)?;
+    cursor.expect_keyword(Keyword::ORDER)?;
+    cursor.expect_keyword(Keyword::BY)?;
+    let order = grammar::order(cursor)?;
+    cursor.expect(&Token::RParen)?;
+    match order.key {
+        Key::Term(term) => Ok((term, order.descending)),
+        Key::Position(_, span) => Err(Error::syntax(span, "WITHIN GROUP orders by a value, not a position")),
     }
 }
 
@@ -86,6 +111,9 @@ fn aggregate(cursor: &mut Cursor, function: FoldFunction, name: &str, start: Spa
         }
         argument = Some(value(cursor)?);
     }
+    if distinct && function == FoldFunction::Count && *cursor.peek() == Token::Comma {
+        return count_distinct(cursor, argument, start);
+    }
     if *cursor.peek() != Token::RParen {
         return Err(cursor.expected("')'").advise(format!("{name} takes one value")));
     }
@@ -97,6 +125,16 @@ fn aggregate(cursor: &mut Cursor, function: FoldFunction, name: &str, start: Spa
     }
     let span = start.to(cursor.last_span());
     Ok(Node::Term(Term { kind: TermKind::Aggregate(Box::new(call)), span }))
+}
+
+/// `count(DISTINCT a, b)`, from the first comma on.
+fn count_distinct(cursor: &mut Cursor, first: Option<Term>, start: Span) -> Result<Node> {
+    cursor.take();
+    let arguments = first.into_iter().chain(arguments(cursor)?).collect();
+    let filter = filter(cursor)?;
+    let span = start.to(cursor.last_span());
+    let call = RowCall { name: RowCallName::CountDistinct, arguments, descending: false, filter };
+    Ok(Node::Term(Term { kind: TermKind::RowAggregate(Box::new(call)), span }))
 }
 
 /// `FILTER (WHERE …)`

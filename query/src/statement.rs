@@ -250,6 +250,8 @@ pub(crate) struct AggregateCall {
 pub(crate) struct RowCall {
     pub(crate) name: RowCallName,
     pub(crate) arguments: Vec<Term>,
+    /// True after `WITHIN GROUP (ORDER BY x DESC)`.
+    pub(crate) descending: bool,
     pub(crate) filter: Option<Condition>,
 }
 
@@ -258,7 +260,15 @@ pub(crate) enum RowCallName {
     ArgMin,
     ArgMax,
     Median,
+    QuantileCont,
+    QuantileDisc,
+    Mode,
+    /// `count(DISTINCT a, b)`
+    CountDistinct,
     WindowFunnel,
+    Funnel,
+    SequenceMatch,
+    SequenceCount,
 }
 
 impl RowCallName {
@@ -268,7 +278,13 @@ impl RowCallName {
             "arg_min" | "argmin" | "min_by" => RowCallName::ArgMin,
             "arg_max" | "argmax" | "max_by" => RowCallName::ArgMax,
             "median" => RowCallName::Median,
+            "quantile_cont" | "percentile_cont" => RowCallName::QuantileCont,
+            "quantile_disc" | "percentile_disc" => RowCallName::QuantileDisc,
+            "mode" => RowCallName::Mode,
             "window_funnel" | "windowfunnel" => RowCallName::WindowFunnel,
+            "funnel" => RowCallName::Funnel,
+            "sequence_match" | "sequencematch" => RowCallName::SequenceMatch,
+            "sequence_count" | "sequencecount" => RowCallName::SequenceCount,
             _ => return None,
         })
     }
@@ -278,7 +294,14 @@ impl RowCallName {
             RowCallName::ArgMin => "arg_min",
             RowCallName::ArgMax => "arg_max",
             RowCallName::Median => "median",
+            RowCallName::QuantileCont => "quantile_cont",
+            RowCallName::QuantileDisc => "quantile_disc",
+            RowCallName::Mode => "mode",
+            RowCallName::CountDistinct => "count",
             RowCallName::WindowFunnel => "window_funnel",
+            RowCallName::Funnel => "funnel",
+            RowCallName::SequenceMatch => "sequence_match",
+            RowCallName::SequenceCount => "sequence_count",
         }
     }
 }

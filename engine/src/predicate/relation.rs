@@ -10,7 +10,7 @@
 //! the order in which they are stored, those of a join in the order of its left side and then of its right, groups as their
 //! first row comes: ties are decided by it.
 
-use super::Predicate;
+use super::{FunnelModes, Predicate};
 use crate::exec::FoldFunction;
 use crate::expr::Expr;
 use crate::schema::{ColumnId, TableId};
@@ -180,12 +180,45 @@ pub enum RowFunction {
     ArgMax,
     /// The number in the middle, or the mean of the two there: Double.
     Median,
-    /// How many of some steps were taken one after another: BIGINT. The arguments are the time and a condition for each step.
+    /// How many of some steps were taken one after another, whatever the way: BIGINT. The arguments are the time and a condition for
+    /// each step.
     Funnel {
         /// The most microseconds from the first step to the last.
         micros: i64,
         /// True where each step is later than the one before; else it may be of the same time, in a row stored after it.
         strict: bool,
+    },
+    /// The same of rows that are neighbours in time.
+    Consecutive {
+        /// The most microseconds from the first step to the last.
+        micros: i64,
+    },
+    /// The same, as ClickHouse's `windowFunnel` counts.
+    WindowFunnel {
+        /// The most microseconds from the first step to the last.
+        micros: i64,
+        /// How.
+        modes: FunnelModes,
+    },
+    /// A pattern of events ([`super::SequencePattern`]). The arguments are the pattern, a constant text; the time; a condition for each number.
+    Sequence {
+        /// True for how often it is found (BIGINT), false for whether it is (BOOLEAN).
+        counts: bool,
+    },
+    /// How many different combinations of values there are, those with a NULL apart: BIGINT.
+    CountDistinct,
+    /// The number at a part of the way from the least to the greatest, between two of them in proportion: Double. The arguments
+    /// are the number, and the part: a constant Double from 0 to 1.
+    QuantileCont,
+    /// The first value in order that at least a part of all values are not after. The arguments are as above.
+    QuantileDisc {
+        /// True where the order is from the greatest to the least.
+        descending: bool,
+    },
+    /// The most frequent value, of several the least.
+    Mode {
+        /// True where it is the greatest of several.
+        descending: bool,
     },
 }
 

@@ -5,8 +5,8 @@ use crate::bind::Source;
 use crate::statement::aggregate_name;
 use muster_engine::expr::Expr;
 use muster_engine::predicate::{
-    Derived, Join, JoinKind, Predicate, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall,
-    WindowFunction,
+    Derived, FunnelModes, Interval, Join, JoinKind, Predicate, Relation, RowAggregate, RowFunction, Scan,
+    SortKey, Tie, WindowCall, WindowFunction,
 };
 use muster_engine::schema::ColumnId;
 use std::sync::Arc;
@@ -199,13 +199,31 @@ impl Renderer<'_> {
             RowFunction::ArgMax => format!("arg_max({arguments})"),
             RowFunction::Median => format!("median({arguments})"),
             RowFunction::Funnel { micros, strict } => {
-                let window = super::render::interval(&muster_engine::predicate::Interval {
-                    months: 0,
-                    days: 0,
-                    micros,
-                });
-                let mode = if strict { format!(", {}", text("strict_increase")) } else { String::new() };
-                format!("window_funnel({window}{mode}, {arguments})")
+                let options = if strict { vec!["strict_increase"] } else { Vec::new() };
+                funnel("funnel", micros, &options, &arguments)
+            }
+            RowFunction::Consecutive { micros } => funnel("funnel", micros, &["consecutive"], &arguments),
+            RowFunction::WindowFunnel { micros, modes } => {
+                let named = FunnelModes::NAMED.iter().filter(|(_, mode)| modes.has(*mode));
+                let options: Vec<&str> = named.map(|(name, _)| *name).collect();
+                funnel("window_funnel", micros, &options, &arguments)
+            }
+            RowFunction::Sequence { counts: false } => format!("sequence_match({arguments})"),
+            RowFunction::Sequence { counts: true } => format!("sequence_count({arguments})"),
+            RowFunction::CountDistinct => format!("count(DISTINCT {arguments})"),
+            RowFunction::QuantileCont => format!("quantile_cont({arguments})"),
+            RowFunction::QuantileDisc { descending: false } => format!("quantile_disc({arguments})"),
+            RowFunction::QuantileDisc { descending: true } => match aggregate.arguments.as_slice() {
+                [of, part] => format!(
+                    "percentile_disc({}) WITHIN GROUP (ORDER BY {} DESC)",
+                    self.expr(part),
+                    self.expr(of)
+                ),
+                _ => format!("percentile_disc({arguments})"),
+            },
+            RowFunction::Mode { descending: false } => format!("mode({arguments})"),
+            RowFunction::Mode { descending: true } => {
+                format!("mode() WITHIN GROUP (ORDER BY {arguments} DESC)")
             }
         };
         match &aggregate.filter {
@@ -263,6 +281,12 @@ impl Renderer<'_> {
 
 fn from(from: String) -> Step {
     Step { list: None, from, filter: None, rest: String::new() }
+}
+
+fn funnel(name: &str, micros: i64, options: &[&str], arguments: &str) -> String {
+    let window = super::render::interval(&Interval { months: 0, days: 0, micros });
+    let options: String = options.iter().map(|option| format!("{}, ", text(option))).collect();
+    format!("{name}({window}, {options}{arguments})")
 }
 
 fn ordinal_text() -> String {

@@ -50,6 +50,14 @@ impl Typed {
         }
     }
 
+    /// The constant's number.
+    pub(crate) fn constant_number(&self) -> Option<f64> {
+        match &self.constant {
+            Some(Constant::Value(value)) if is_number(value) => Some(as_double(value)),
+            _ => None,
+        }
+    }
+
     /// The constant's text.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.constant {

@@ -6,9 +6,11 @@
 //! an error.
 
 mod aggregate;
+mod funnel;
 mod group;
 mod join;
 mod narrow;
+mod sequence;
 mod window;
 
 pub use aggregate::FUNNEL_STEPS_MAX;

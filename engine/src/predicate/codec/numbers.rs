@@ -43,6 +43,13 @@ pub(super) mod tag {
     pub const ROW_ARG_MAX: u16 = 17;
     pub const ROW_MEDIAN: u16 = 18;
     pub const ROW_FUNNEL: u16 = 19;
+    pub const ROW_WINDOW_FUNNEL: u16 = 20;
+    pub const ROW_CONSECUTIVE: u16 = 21;
+    pub const ROW_SEQUENCE: u16 = 22;
+    pub const ROW_COUNT_DISTINCT: u16 = 23;
+    pub const ROW_QUANTILE_CONT: u16 = 24;
+    pub const ROW_QUANTILE_DISC: u16 = 25;
+    pub const ROW_MODE: u16 = 26;
 
     // Below stand those of FoldFunction.
     pub const WINDOW_ROW_NUMBER: u16 = 16;

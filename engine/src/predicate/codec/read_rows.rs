@@ -4,7 +4,7 @@ use super::numbers::{fold_of, tag};
 use super::read::{Read, Reader};
 use crate::expr::Expr;
 use crate::predicate::{
-    Derived, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
+    Derived, FunnelModes, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
     WindowCall, WindowFunction,
 };
 use crate::schema::{ColumnId, TableId};
@@ -97,6 +97,15 @@ impl Reader<'_> {
             tag::ROW_ARG_MAX => RowFunction::ArgMax,
             tag::ROW_MEDIAN => RowFunction::Median,
             tag::ROW_FUNNEL => RowFunction::Funnel { micros: self.i64()?, strict: self.boolean()? },
+            tag::ROW_WINDOW_FUNNEL => {
+                RowFunction::WindowFunnel { micros: self.i64()?, modes: self.funnel_modes()? }
+            }
+            tag::ROW_CONSECUTIVE => RowFunction::Consecutive { micros: self.i64()? },
+            tag::ROW_SEQUENCE => RowFunction::Sequence { counts: self.boolean()? },
+            tag::ROW_COUNT_DISTINCT => RowFunction::CountDistinct,
+            tag::ROW_QUANTILE_CONT => RowFunction::QuantileCont,
+            tag::ROW_QUANTILE_DISC => RowFunction::QuantileDisc { descending: self.boolean()? },
+            tag::ROW_MODE => RowFunction::Mode { descending: self.boolean()? },
             other => match fold_of(other) {
                 Some(function) => RowFunction::Fold(function),
                 None => return Err(self.refuse(at, "an aggregate of rows", other)),
@@ -104,6 +113,12 @@ impl Reader<'_> {
         };
         let (arguments, distinct) = (self.list(Self::expr)?, self.boolean()?);
         Ok((id, RowAggregate { function, arguments, distinct, filter: self.perhaps()? }))
+    }
+
+    fn funnel_modes(&mut self) -> Read<FunnelModes> {
+        let at = self.at;
+        let bits = self.u8()?;
+        FunnelModes::of_bits(bits).ok_or_else(|| self.refuse(at, "the modes of a funnel", bits))
     }
 
     fn window_call(&mut self) -> Read<(ColumnId, WindowCall)> {

@@ -117,6 +117,29 @@ impl Writer {
                 self.i64(micros);
                 self.bytes.push(u8::from(strict));
             }
+            RowFunction::WindowFunnel { micros, modes } => {
+                self.u16(tag::ROW_WINDOW_FUNNEL);
+                self.i64(micros);
+                self.bytes.push(modes.bits());
+            }
+            RowFunction::Consecutive { micros } => {
+                self.u16(tag::ROW_CONSECUTIVE);
+                self.i64(micros);
+            }
+            RowFunction::Sequence { counts } => {
+                self.u16(tag::ROW_SEQUENCE);
+                self.bytes.push(u8::from(counts));
+            }
+            RowFunction::CountDistinct => self.u16(tag::ROW_COUNT_DISTINCT),
+            RowFunction::QuantileCont => self.u16(tag::ROW_QUANTILE_CONT),
+            RowFunction::QuantileDisc { descending } => {
+                self.u16(tag::ROW_QUANTILE_DISC);
+                self.bytes.push(u8::from(descending));
+            }
+            RowFunction::Mode { descending } => {
+                self.u16(tag::ROW_MODE);
+                self.bytes.push(u8::from(descending));
+            }
         }
         self.exprs(&aggregate.arguments)?;
         self.bytes.push(u8::from(aggregate.distinct));

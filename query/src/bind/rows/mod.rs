@@ -14,6 +14,7 @@
 //! | `from` | of FROM and WHERE: rows, and what ties them to those of a SELECT around |
 //! | `reading` | of terms: values of rows, groups and windows |
 //! | `calls` | of aggregates and window functions: what the engine calls them, and their types |
+//! | `sequences` | of funnels and patterns: the same |
 //! | `within` | of a SELECT inside a value: rows to join with |
 //! | `outputs` | of the other clauses: the rows of the SELECT |
 
@@ -21,6 +22,7 @@ mod calls;
 mod from;
 mod outputs;
 mod reading;
+mod sequences;
 mod within;
 
 use super::{Context, Names, Source};

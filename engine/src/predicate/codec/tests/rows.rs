@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::predicate::{
-    Derived, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
+    Derived, FunnelModes, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
     WindowCall, WindowFunction,
 };
 
@@ -13,6 +13,21 @@ fn row_functions() -> Vec<RowFunction> {
     let mut functions: Vec<RowFunction> = AGGREGATES.map(RowFunction::Fold).into();
     functions.extend([RowFunction::ArgMin, RowFunction::ArgMax, RowFunction::Median]);
     functions.extend([true, false].map(|strict| RowFunction::Funnel { micros: 7, strict }));
+    functions
+}
+
+/// Those that came later: in samples of their own.
+fn later_row_functions() -> Vec<RowFunction> {
+    let mut functions = Vec::new();
+    functions.extend(FunnelModes::NAMED.map(|(_, modes)| RowFunction::WindowFunnel { micros: 7, modes }));
+    functions.extend([true, false].map(|counts| RowFunction::Sequence { counts }));
+    functions.extend([true, false].map(|descending| RowFunction::QuantileDisc { descending }));
+    functions.extend([true, false].map(|descending| RowFunction::Mode { descending }));
+    functions.extend([
+        RowFunction::Consecutive { micros: 7 },
+        RowFunction::CountDistinct,
+        RowFunction::QuantileCont,
+    ]);
     functions
 }
 
@@ -71,6 +86,11 @@ pub(super) fn samples() -> Vec<Predicate> {
         let tie = Tie::Truth { ordinal: ColumnId(2), truth: ColumnId(1) };
         Predicate::Derived(Arc::new(Derived { rows: scan(), tie, certainly: Some(certainly) }))
     }));
+    samples.push(derived(Relation::Group {
+        input: input(),
+        keys: vec![],
+        aggregates: later_row_functions().into_iter().map(aggregate).collect(),
+    }));
     samples
 }
 
@@ -98,7 +118,8 @@ fn any_tree(
     scan.prop_recursive(3, 8, 2, move |inner| {
         let input = || inner.clone().prop_map(Box::new);
         let maybe = || proptest::option::of(expr());
-        let aggregate = (proptest::sample::select(row_functions()), exprs(), any::<bool>(), maybe())
+        let functions = [row_functions(), later_row_functions()].concat();
+        let aggregate = (proptest::sample::select(functions), exprs(), any::<bool>(), maybe())
             .prop_map(|(function, arguments, distinct, filter)| RowAggregate {
                 function,
                 arguments,
