@@ -15,7 +15,7 @@ mod sequence;
 pub use depends::Dependency;
 pub use related::{GroupAggregate, Related, RelatedRows, slot_id};
 pub use relation::{
-    Derived, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
+    Derived, Frame, FrameBound, FrameOffset, FrameUnit, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
     WindowCall, WindowFunction,
 };
 pub(crate) use sequence::{Gap, PatternEvent};

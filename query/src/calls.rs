@@ -5,11 +5,11 @@ use crate::cursor::Cursor;
 use crate::error::{Error, Result, Span};
 use crate::grammar;
 use crate::statement::{
-    AggregateCall, Call, Condition, Constant, Key, Name, Over, RowCall, RowCallName, Term, TermKind, WindowTerm,
+    AggregateCall, Call, Condition, Constant, Key, Name, Over, OverBound, OverFrame, RowCall, RowCallName, Term, TermKind, WindowTerm,
     Windowed, aggregate_named,
 };
 use muster_engine::exec::FoldFunction;
-use muster_engine::predicate::CompareOp;
+use muster_engine::predicate::{CompareOp, FrameUnit};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
@@ -167,7 +167,7 @@ fn windowed(cursor: &mut Cursor, call: Windowed, start: Span) -> Result<Node> {
     Ok(Node::Term(Term { kind: TermKind::Window(Box::new(WindowTerm { call, over })), span }))
 }
 
-/// `([name] [PARTITION BY …] [ORDER BY …])`
+/// `([name] [PARTITION BY …] [ORDER BY …] [ROWS …])`
 pub(crate) fn over(cursor: &mut Cursor) -> Result<Over> {
     cursor.expect(&Token::LParen)?;
     let mut over = Over::default();
@@ -181,12 +181,55 @@ pub(crate) fn over(cursor: &mut Cursor) -> Result<Over> {
     if cursor.eat_keywords(&[Keyword::ORDER, Keyword::BY]) {
         over.order = grammar::list(cursor, grammar::order)?;
     }
-    if matches!(cursor.keyword(), Keyword::ROWS | Keyword::RANGE | Keyword::GROUPS) {
-        return Err(Error::unsupported(cursor.span(), "a frame of a window is not supported")
-            .advise("an aggregate over a window is of its whole partition"));
-    }
+    over.frame = frame(cursor)?;
     cursor.expect(&Token::RParen)?;
     Ok(over)
+}
+
+/// `ROWS BETWEEN 2 PRECEDING AND CURRENT ROW`, `RANGE INTERVAL '7 days' PRECEDING`
+fn frame(cursor: &mut Cursor) -> Result<Option<OverFrame>> {
+    let unit = match cursor.keyword() {
+        Keyword::ROWS => FrameUnit::Rows,
+        Keyword::GROUPS => FrameUnit::Groups,
+        Keyword::RANGE => FrameUnit::Range,
+        _ => return Ok(None),
+    };
+    let start = cursor.span();
+    cursor.take();
+    let (first, last) = if cursor.eat_keyword(Keyword::BETWEEN) {
+        let first = bound(cursor)?;
+        cursor.expect_keyword(Keyword::AND)?;
+        (first, bound(cursor)?)
+    } else {
+        (bound(cursor)?, OverBound::Current)
+    };
+    let span = start.to(cursor.last_span());
+    if cursor.keyword() == Keyword::EXCLUDE {
+        return Err(Error::unsupported(cursor.span(), "EXCLUDE is not supported in a frame"));
+    }
+    Ok(Some(OverFrame { unit, start: first, end: last, span }))
+}
+
+/// An end of a frame: `UNBOUNDED PRECEDING`, `3 FOLLOWING`, `CURRENT ROW`
+fn bound(cursor: &mut Cursor) -> Result<OverBound> {
+    if cursor.eat_keyword(Keyword::CURRENT) {
+        cursor.expect_keyword(Keyword::ROW)?;
+        return Ok(OverBound::Current);
+    }
+    let offset =
+        if cursor.eat_keyword(Keyword::UNBOUNDED) { None } else { Some(crate::condition::term(cursor)?) };
+    let is_before = cursor.eat_keyword(Keyword::PRECEDING);
+    if !is_before && !cursor.eat_keyword(Keyword::FOLLOWING) {
+        return Err(cursor
+            .expected("PRECEDING or FOLLOWING")
+            .advise("write ROWS BETWEEN 2 PRECEDING AND CURRENT ROW"));
+    }
+    Ok(match (offset, is_before) {
+        (None, true) => OverBound::First,
+        (None, false) => OverBound::Last,
+        (Some(offset), true) => OverBound::Before(offset),
+        (Some(offset), false) => OverBound::After(offset),
+    })
 }
 
 /// `CASE WHEN … THEN … [ELSE …] END`, `CASE x WHEN … THEN … END`

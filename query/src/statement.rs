@@ -13,7 +13,7 @@ use crate::write::grammar::Change;
 use muster_engine::database::Conflict;
 use muster_engine::exec::FoldFunction;
 use muster_engine::expr::PatternKind;
-use muster_engine::predicate::{CompareOp, Interval};
+use muster_engine::predicate::{FrameUnit, CompareOp, Interval};
 use muster_engine::schema::DataType;
 use muster_engine::transfer::TextEncoding;
 use muster_engine::value::Value;
@@ -190,10 +190,18 @@ pub(crate) struct From {
 #[derive(Clone, Debug)]
 pub(crate) struct JoinedFrom {
     pub(crate) from: From,
-    /// True for LEFT JOIN.
-    pub(crate) left: bool,
+    pub(crate) kind: JoinWord,
     pub(crate) on: On,
     pub(crate) span: Span,
+}
+
+/// Whose rows stay without a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinWord {
+    Inner,
+    Left,
+    Right,
+    Full,
 }
 
 #[derive(Clone, Debug)]
@@ -210,6 +218,33 @@ pub(crate) enum FromSource {
     Named(Name),
     /// `(SELECT …)`
     Select(Box<Select>, Span),
+    /// `SELECT … UNION SELECT …`, whose order and limit are those of a SELECT around.
+    Sets(Box<Sets>),
+}
+
+/// SELECTs joined by UNION, INTERSECT and EXCEPT, from left to right.
+#[derive(Clone, Debug)]
+pub(crate) struct Sets {
+    pub(crate) first: Select,
+    pub(crate) rest: Vec<SetPart>,
+    pub(crate) span: Span,
+}
+
+/// `UNION ALL SELECT …`
+#[derive(Clone, Debug)]
+pub(crate) struct SetPart {
+    pub(crate) word: SetWord,
+    /// True where equal rows stay several.
+    pub(crate) all: bool,
+    pub(crate) select: Select,
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetWord {
+    Union,
+    Intersect,
+    Except,
 }
 
 /// `TABLESAMPLE BERNOULLI (percent) [REPEATABLE (seed)]`
@@ -327,6 +362,26 @@ pub(crate) struct Over {
     pub(crate) named: Option<Name>,
     pub(crate) partition: Vec<Term>,
     pub(crate) order: Vec<Order>,
+    pub(crate) frame: Option<OverFrame>,
+}
+
+/// `ROWS BETWEEN 2 PRECEDING AND CURRENT ROW`
+#[derive(Clone, Debug)]
+pub(crate) struct OverFrame {
+    pub(crate) unit: FrameUnit,
+    pub(crate) start: OverBound,
+    pub(crate) end: OverBound,
+    pub(crate) span: Span,
+}
+
+/// An end of a frame.
+#[derive(Clone, Debug)]
+pub(crate) enum OverBound {
+    First,
+    Before(Term),
+    Current,
+    After(Term),
+    Last,
 }
 
 impl Select {
@@ -340,6 +395,7 @@ impl Select {
         let order = |order: &Order| matches!(&order.key, Key::Term(term) if of_rows(term));
         let inner = match &self.from.source {
             FromSource::Named(_) => false,
+            FromSource::Sets(_) => true,
             FromSource::Select(inner, _) => {
                 inner.is_relational()
                     || inner.distinct

@@ -351,7 +351,7 @@ impl Names<'_> {
         }
     }
 
-    fn operator(&self, operator: Operator, a: Typed, b: Typed, span: Span) -> Result<Typed> {
+    pub(crate) fn operator(&self, operator: Operator, a: Typed, b: Typed, span: Span) -> Result<Typed> {
         let tags = |typed: &Typed| typed.data_type == Some(DataType::TextArray);
         if operator == Operator::Concat && (tags(&a) || tags(&b)) {
             let sides = [self.tags_or_tag(a)?, self.tags_or_tag(b)?];

@@ -6,6 +6,8 @@
 //! an error.
 
 mod aggregate;
+mod append;
+mod frame;
 mod funnel;
 mod group;
 mod join;
@@ -239,6 +241,7 @@ impl Run<'_> {
                 let (left, right) = (self.rows(&join.left)?, self.rows(&join.right)?);
                 self.join(join, &left, &right)
             }
+            Relation::Append { columns, inputs } => self.append(columns, inputs),
             Relation::Group { input, keys, aggregates } => {
                 let rows = self.rows(input)?;
                 self.group(&rows, keys, aggregates)

@@ -383,6 +383,11 @@ impl Folding {
         if value == Value::Null { Ok(()) } else { self.state.take(&self.aggregate, value) }
     }
 
+    /// What it comes to so far.
+    pub(crate) fn so_far(&self) -> Result<Value> {
+        self.state.clone().value(&self.aggregate)
+    }
+
     pub(crate) fn value(self) -> Result<Value> {
         self.state.value(&self.aggregate)
     }

@@ -1,7 +1,7 @@
 //! Aggregates and window functions: what the engine calls them, what they take and give.
 
 use super::reading::Reading;
-use super::sequences;
+use super::{frames, sequences};
 use crate::bind::value::Typed;
 use crate::bind::{Names, type_error};
 use crate::error::{Error, Result, Span};
@@ -10,7 +10,7 @@ use crate::statement::{
     AggregateCall, Key, Name, Order, Over, RowCall, RowCallName, Term, TermKind, WindowTerm, Windowed,
 };
 use crate::suggest;
-use muster_engine::expr::Expr;
+use muster_engine::expr::{Expr, Function};
 use muster_engine::predicate::{RowAggregate, RowFunction, SortKey, WindowCall, WindowFunction};
 use muster_engine::schema::DataType;
 use muster_engine::value::Value;
@@ -157,9 +157,11 @@ pub(super) fn window(
         order.push(sort_key(reading, names, key)?);
     }
     let (call, data_type) = match &window.call {
-        Windowed::Aggregate(call) => aggregate_over(reading, names, call, &order, span)?,
+        Windowed::Aggregate(call) => aggregate_over(reading, names, call, span)?,
         Windowed::Function(name, arguments) => function_over(reading, names, name, arguments, span)?,
     };
+    let frame = frames::frame(reading, names, &whole)?;
+    let call = WindowCall { frame: frame.filter(|_| is_of_frame(call.function)), ..call };
     Ok((partition, order, call, data_type))
 }
 
@@ -185,7 +187,19 @@ fn whole(over: &Over, named: &[(Name, Over)]) -> Result<Over> {
         return Err(Error::unsupported(name.span, "a named window is taken as it is, or given an order"));
     }
     let order = if over.order.is_empty() { base.order.clone() } else { over.order.clone() };
-    Ok(Over { named: None, partition: base.partition.clone(), order })
+    let frame = over.frame.clone().or_else(|| base.frame.clone());
+    Ok(Over { named: None, partition: base.partition.clone(), order, frame })
+}
+
+/// True of functions that a frame is of account for.
+fn is_of_frame(function: WindowFunction) -> bool {
+    matches!(
+        function,
+        WindowFunction::Fold(_)
+            | WindowFunction::FirstValue
+            | WindowFunction::LastValue
+            | WindowFunction::NthValue(_)
+    )
 }
 
 fn sort_key(reading: &mut Reading<'_>, names: &Names<'_>, order: &Order) -> Result<SortKey> {
@@ -203,17 +217,19 @@ fn aggregate_over(
     reading: &mut Reading<'_>,
     names: &Names<'_>,
     call: &AggregateCall,
-    order: &[SortKey],
     span: Span,
 ) -> Result<(WindowCall, DataType)> {
-    if !order.is_empty() || call.distinct || call.filter.is_some() {
-        let message =
-            "an aggregate OVER a window is of its whole partition, without ORDER BY, DISTINCT and FILTER";
-        return Err(Error::unsupported(span, message));
+    if call.distinct {
+        return Err(Error::unsupported(span, "an aggregate OVER a window is without DISTINCT"));
     }
-    let (argument, data_type) = folded(reading, names, call)?;
+    let (mut argument, data_type) = folded(reading, names, call)?;
+    if let Some(filter) = &call.filter {
+        // What does not pass is NULL, and passed over.
+        let value = argument.take().unwrap_or_else(|| Expr::value(Value::Integer(1)));
+        argument = Some(Expr::call(Function::Case, [names.truth(filter, reading, 0)?, value]));
+    }
     let function = WindowFunction::Fold(call.function);
-    Ok((WindowCall { function, arguments: argument.into_iter().collect() }, data_type))
+    Ok((WindowCall { function, arguments: argument.into_iter().collect(), frame: None }, data_type))
 }
 
 fn function_over(
@@ -228,7 +244,7 @@ fn function_over(
         arguments.push(names.value(term, reading)?);
     }
     let plain =
-        |function, arguments: Vec<Expr>, data_type| Ok((WindowCall { function, arguments }, data_type));
+        |function, arguments: Vec<Expr>, data_type| Ok((WindowCall { function, arguments, frame: None }, data_type));
     let number = |at: usize| {
         let given = arguments.get(at).map(Typed::whole_number);
         let number = given.map(|number| number.and_then(|number| u32::try_from(number).ok()));
@@ -260,7 +276,19 @@ fn function_over(
             }
             plain(function, taken, data_type)
         }
+        ("first_value" | "last_value", 1) => {
+            let first = name == "first_value";
+            let function = if first { WindowFunction::FirstValue } else { WindowFunction::LastValue };
+            plain(function, vec![arguments[0].expr.clone()], arguments[0].known_type())
+        }
+        ("nth_value", 2) => match number(1).transpose()? {
+            Some(number) if number > 0 => {
+                let function = WindowFunction::NthValue(number);
+                plain(function, vec![arguments[0].expr.clone()], arguments[0].known_type())
+            }
+            _ => Err(type_error(arguments[1].span, "nth_value takes a constant whole number from 1")),
+        },
         _ => Err(Error::unsupported(span, format!("{name} with {} values is no window function", terms.len()))
-            .advise("they are row_number(), rank(), dense_rank(), ntile(n), lag(x [, n [, default]]), lead(…), and aggregates")),
+            .advise("they are row_number(), rank(), dense_rank(), ntile(n), lag(x [, n [, default]]), lead(…), first_value(x), last_value(x), nth_value(x, n), and aggregates")),
     }
 }

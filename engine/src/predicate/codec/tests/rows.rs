@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::predicate::{
-    Derived, FunnelModes, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
+    Derived, Frame, FrameBound, FrameOffset, FrameUnit, FunnelModes, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
     WindowCall, WindowFunction,
 };
 
@@ -38,6 +38,18 @@ fn window_functions() -> Vec<WindowFunction> {
     functions
 }
 
+/// Each unit, and each kind of end.
+fn frames() -> Vec<Frame> {
+    let frame = |unit, start, end| Frame { unit, start, end };
+    let (count, value) = (FrameOffset::Count(2), FrameOffset::Value(Expr::Column(COLUMN)));
+    vec![
+        frame(FrameUnit::Rows, FrameBound::First, FrameBound::Current),
+        frame(FrameUnit::Groups, FrameBound::Before(count.clone()), FrameBound::After(count)),
+        frame(FrameUnit::Range, FrameBound::Before(value.clone()), FrameBound::After(value)),
+        frame(FrameUnit::Range, FrameBound::Current, FrameBound::Last),
+    ]
+}
+
 fn scan() -> Relation {
     let columns = vec![(COLUMN, ColumnId(1)), (ColumnId::LIVE, ColumnId(2))];
     Relation::Scan(Scan { table: TableId(0x0506), condition: Predicate::IsTrue(COLUMN), columns })
@@ -59,7 +71,7 @@ pub(super) fn samples() -> Vec<Predicate> {
         let distinct = function == RowFunction::Fold(FoldFunction::Sum);
         (COLUMN, RowAggregate { function, arguments: vec![column()], distinct, filter })
     };
-    let call = |function| (COLUMN, WindowCall { function, arguments: vec![column()] });
+    let call = |function| (COLUMN, WindowCall { function, arguments: vec![column()], frame: None });
     let mut trees = vec![
         scan(),
         Relation::Filter { input: input(), condition: column() },
@@ -90,6 +102,20 @@ pub(super) fn samples() -> Vec<Predicate> {
         input: input(),
         keys: vec![],
         aggregates: later_row_functions().into_iter().map(aggregate).collect(),
+    }));
+    samples.push(derived(join(JoinKind::Full)));
+    let inputs = vec![(vec![ColumnId(1)], scan()), (vec![ColumnId(2)], scan())];
+    samples.push(derived(Relation::Append { columns: vec![COLUMN], inputs }));
+    let later = [WindowFunction::FirstValue, WindowFunction::LastValue, WindowFunction::NthValue(3)];
+    let framed = frames().into_iter().map(|frame| {
+        let function = WindowFunction::Fold(FoldFunction::Sum);
+        (COLUMN, WindowCall { function, arguments: vec![column()], frame: Some(frame) })
+    });
+    samples.push(derived(Relation::Window {
+        input: input(),
+        partition: vec![],
+        order: vec![key(false, false)],
+        outputs: later.map(call).into_iter().chain(framed).collect(),
     }));
     samples
 }
@@ -126,16 +152,20 @@ fn any_tree(
                 distinct,
                 filter,
             });
-        let call = (proptest::sample::select(window_functions()), exprs())
-            .prop_map(|(function, arguments)| WindowCall { function, arguments });
+        let frame = proptest::option::of(proptest::sample::select(frames()));
+        let call = (proptest::sample::select(window_functions()), exprs(), frame)
+            .prop_map(|(function, arguments, frame)| WindowCall { function, arguments, frame });
         let pairs = proptest::collection::vec((expr(), expr()), 0..2);
         prop_oneof![
             (input(), expr()).prop_map(|(input, condition)| Relation::Filter { input, condition }),
             (input(), named(expr())).prop_map(|(input, outputs)| Relation::Compute { input, outputs }),
-            (inner.clone(), inner.clone(), proptest::sample::select(JOINS.to_vec()), pairs, maybe())
+            (inner.clone(), inner.clone(), proptest::sample::select([JOINS.as_slice(), &[JoinKind::Full]].concat()), pairs, maybe())
                 .prop_map(|(left, right, kind, keys, condition)| {
                     Relation::Join(Box::new(Join { left, right, kind, keys, condition }))
                 }),
+            (any::<u32>().prop_map(ColumnId), inner.clone(), inner.clone()).prop_map(|(id, first, second)| {
+                Relation::Append { columns: vec![id], inputs: vec![(vec![id], first), (vec![], second)] }
+            }),
             (input(), named(expr()), named(aggregate.boxed()))
                 .prop_map(|(input, keys, aggregates)| Relation::Group { input, keys, aggregates }),
             (input(), exprs(), keys(), named(call.boxed())).prop_map(|(input, partition, order, outputs)| {
