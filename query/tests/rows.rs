@@ -212,7 +212,7 @@ fn of_order<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
         most
     };
     let funnel_of = move |mode: &str| {
-        format!("window_funnel(INTERVAL '{few} hours', {mode}at, sku = 0, sku = 1, sku = 2)")
+        format!("funnel(INTERVAL '{few} hours', {mode}at, sku = 0, sku = 1, sku = 2)")
     };
     vec![
         (
