@@ -5,8 +5,8 @@ use crate::cursor::Cursor;
 use crate::error::{Error, Result, Span};
 use crate::grammar;
 use crate::statement::{
-    AggregateCall, Call, Condition, Constant, Key, Name, Over, OverBound, OverFrame, RowCall, RowCallName, Term, TermKind, WindowTerm,
-    Windowed, aggregate_named,
+    AggregateCall, Call, Condition, Constant, Key, Name, Over, OverBound, OverFrame, RowCall, RowCallName,
+    Term, TermKind, WindowTerm, Windowed, aggregate_named,
 };
 use muster_engine::exec::FoldFunction;
 use muster_engine::predicate::{CompareOp, FrameUnit};
@@ -171,7 +171,8 @@ fn windowed(cursor: &mut Cursor, call: Windowed, start: Span) -> Result<Node> {
 pub(crate) fn over(cursor: &mut Cursor) -> Result<Over> {
     cursor.expect(&Token::LParen)?;
     let mut over = Over::default();
-    let starts = matches!(cursor.keyword(), Keyword::PARTITION | Keyword::ORDER);
+    use Keyword::{GROUPS, ORDER, PARTITION, RANGE, ROWS};
+    let starts = matches!(cursor.keyword(), PARTITION | ORDER | ROWS | RANGE | GROUPS);
     if matches!(cursor.peek(), Token::Word(_)) && !starts {
         over.named = Some(cursor.name("the name of a window, PARTITION BY or ORDER BY")?);
     }

@@ -13,7 +13,7 @@ use crate::write::grammar::Change;
 use muster_engine::database::Conflict;
 use muster_engine::exec::FoldFunction;
 use muster_engine::expr::PatternKind;
-use muster_engine::predicate::{FrameUnit, CompareOp, Interval};
+use muster_engine::predicate::{CompareOp, FrameUnit, Interval};
 use muster_engine::schema::DataType;
 use muster_engine::transfer::TextEncoding;
 use muster_engine::value::Value;

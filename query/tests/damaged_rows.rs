@@ -4,8 +4,8 @@
 use muster_engine::exec::{Count, FoldFunction, Scope, evaluate, rows_of};
 use muster_engine::expr::{Expr, Function};
 use muster_engine::predicate::{
-    CompareOp, Derived, Frame, FrameBound, FrameOffset, FrameUnit, FunnelModes, Join, JoinKind, Predicate, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
-    WindowCall, WindowFunction,
+    CompareOp, Derived, Frame, FrameBound, FrameOffset, FrameUnit, FunnelModes, Join, JoinKind, Predicate,
+    Relation, RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
 use muster_engine::schema::{ColumnId, TableId};
 use muster_engine::{Cancel, Value};

@@ -15,7 +15,10 @@ fn data(folder: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
     let directory = std::env::var_os("MUSTER_DATA").map_or(beside, PathBuf::from).join(folder);
     if !directory.exists() {
-        eprintln!("SKIPPED: {} is absent; set MUSTER_DATA to the directory of the real data", directory.display());
+        eprintln!(
+            "SKIPPED: {} is absent; set MUSTER_DATA to the directory of the real data",
+            directory.display()
+        );
         return None;
     }
     Some(directory)
@@ -81,7 +84,8 @@ fn check(name: &str, mut found: Vec<Vec<String>>, mut expected: Vec<Vec<String>>
         found.sort();
         expected.sort();
     }
-    let same = |a: &Vec<String>, b: &Vec<String>| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b));
+    let same =
+        |a: &Vec<String>, b: &Vec<String>| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b));
     let all = found.len() == expected.len() && found.iter().zip(&expected).all(|(a, b)| same(a, b));
     assert!(all, "{name}: found {found:?}, expected {expected:?}");
 }
@@ -93,19 +97,24 @@ fn funnels_are_those_of_clickhouse_and_doris() {
     for case in read(&folder.join("window_funnel.json")).at("cases").list() {
         let id = case.at("id").text();
         with_session(|session| {
-            let names: Vec<String> = case.at("columns").list().iter().map(|name| format!("\"{}\"", name.text())).collect();
+            let names: Vec<String> =
+                case.at("columns").list().iter().map(|name| format!("\"{}\"", name.text())).collect();
             let kinds = case.at("rows").list()[0].list().iter();
             let types = kinds.map(|value| if matches!(value, Json::Text(_)) { "TEXT" } else { "BIGINT" });
-            let columns: Vec<String> = names.iter().zip(types).map(|(name, kind)| format!("{name} {kind}")).collect();
+            let columns: Vec<String> =
+                names.iter().zip(types).map(|(name, kind)| format!("{name} {kind}")).collect();
             run(session, &format!("CREATE TABLE events ({}, at TIMESTAMP)", columns.join(", ")));
             let place = case.at("columns").list().iter().position(|name| name.text() == "ts").unwrap();
             for row in case.at("rows").list() {
                 let values: Vec<String> = row.list().iter().map(Json::sql).collect();
                 let seconds = row.list()[place].text();
-                run(session, &format!(
-                    "INSERT INTO events VALUES ({}, TIMESTAMP '1970-01-01' + INTERVAL '{seconds} seconds')",
-                    values.join(", ")
-                ));
+                run(
+                    session,
+                    &format!(
+                        "INSERT INTO events VALUES ({}, TIMESTAMP '1970-01-01' + INTERVAL '{seconds} seconds')",
+                        values.join(", ")
+                    ),
+                );
             }
             let steps: Vec<String> = case.at("steps").list().iter().map(Json::text).collect();
             let modes = case.at("mode").list().iter().map(Json::text).filter(|mode| mode != "default");
@@ -140,7 +149,10 @@ fn retention_is_a_condition_for_each_column() {
         let sql = format!(
             "SELECT count(*) FILTER (WHERE r1), count(*) FILTER (WHERE r2) FROM \
              (SELECT uid, {} AS r1, {} AND {} AS r2 FROM visits WHERE {} GROUP BY uid) t",
-            met(0), met(0), met(1), case.at("where").text()
+            met(0),
+            met(0),
+            met(1),
+            case.at("where").text()
         );
         let expected = case.at("expected").list().iter().map(Json::text).collect();
         check("retention", rows(session, &sql), vec![expected], true);
@@ -176,7 +188,12 @@ fn condition(node: &Json, nodes: &[Json]) -> String {
         }
         "Performed" => {
             let op = if node.at("timesOperator").text() == "Equals" { "=" } else { ">=" };
-            format!("(SELECT count(*) {}{}) {op} {}", event(), and(node.at("properties")), node.at("times").text())
+            format!(
+                "(SELECT count(*) {}{}) {op} {}",
+                event(),
+                and(node.at("properties")),
+                node.at("times").text()
+            )
         }
         "LastPerformed" => {
             let [has] = node.at("hasProperties").list() else { panic!("one property") };
@@ -203,30 +220,57 @@ fn dynamic_audiences_follow_events_and_the_clock() {
     for case in cases.at("cases").list() {
         let about = case.at("description").text();
         with_session(|session| {
-            run(session, "CREATE TABLE members (uid TEXT PRIMARY KEY, env TEXT, status TEXT, age DOUBLE PRECISION, \"createdAt\" TIMESTAMPTZ, email TEXT)");
-            run(session, "CREATE TABLE events (uid TEXT, event TEXT, at TIMESTAMPTZ, status TEXT, kind TEXT, \"group\" TEXT)");
+            run(
+                session,
+                "CREATE TABLE members (uid TEXT PRIMARY KEY, env TEXT, status TEXT, age DOUBLE PRECISION, \"createdAt\" TIMESTAMPTZ, email TEXT)",
+            );
+            run(
+                session,
+                "CREATE TABLE events (uid TEXT, event TEXT, at TIMESTAMPTZ, status TEXT, kind TEXT, \"group\" TEXT)",
+            );
             for segment in case.at("segments").list() {
                 let definition = segment.at("definition");
                 let condition = condition(definition.at("entryNode"), definition.at("nodes").list());
                 let name = column(&segment.at("name").text());
-                run(session, &format!("CREATE AUDIENCE {name} AS SELECT uid FROM members m WHERE {condition}"));
+                run(
+                    session,
+                    &format!("CREATE AUDIENCE {name} AS SELECT uid FROM members m WHERE {condition}"),
+                );
             }
             for step in case.at("steps").list() {
                 let user = || step.at("user_id").sql();
                 match step.at("op").text().as_str() {
                     "event" => {
-                        run(session, &format!("INSERT INTO members (uid) VALUES ({}) ON CONFLICT DO NOTHING", user()));
+                        run(
+                            session,
+                            &format!("INSERT INTO members (uid) VALUES ({}) ON CONFLICT DO NOTHING", user()),
+                        );
                         for (path, value) in step.at("traits").members() {
-                            run(session, &format!("UPDATE members SET {} = {} WHERE uid = {}", column(path), value.sql(), user()));
+                            run(
+                                session,
+                                &format!(
+                                    "UPDATE members SET {} = {} WHERE uid = {}",
+                                    column(path),
+                                    value.sql(),
+                                    user()
+                                ),
+                            );
                         }
                         if step.at("type").text() == "Track" {
                             let named = step.at("properties").members();
-                            let names: String = named.iter().map(|(path, _)| format!(", {}", column(path))).collect();
-                            let values: String = named.iter().map(|(_, value)| format!(", {}", value.sql())).collect();
-                            run(session, &format!(
-                                "INSERT INTO events (uid, event, at{names}) VALUES ({}, {}, {}{values})",
-                                user(), step.at("event").sql(), step.at("ts").sql()
-                            ));
+                            let names: String =
+                                named.iter().map(|(path, _)| format!(", {}", column(path))).collect();
+                            let values: String =
+                                named.iter().map(|(_, value)| format!(", {}", value.sql())).collect();
+                            run(
+                                session,
+                                &format!(
+                                    "INSERT INTO events (uid, event, at{names}) VALUES ({}, {}, {}{values})",
+                                    user(),
+                                    step.at("event").sql(),
+                                    step.at("ts").sql()
+                                ),
+                            );
                         }
                     }
                     "evaluate" => {
@@ -236,7 +280,11 @@ fn dynamic_audiences_follow_events_and_the_clock() {
                     "assert_membership" => {
                         for expected in step.at("users").list() {
                             for (segment, is_in) in expected.at("segments").members() {
-                                let sql = format!("SELECT count(*) FROM {} WHERE uid = {}", column(segment), expected.at("user_id").sql());
+                                let sql = format!(
+                                    "SELECT count(*) FROM {} WHERE uid = {}",
+                                    column(segment),
+                                    expected.at("user_id").sql()
+                                );
                                 let found = rows(session, &sql);
                                 let wanted = if *is_in == Json::Bool(true) { "1" } else { "0" };
                                 assert_eq!(found, [[wanted]], "{about}: {sql}");
@@ -283,15 +331,21 @@ fn statements_are_those_of_featurebase() {
                 "Timestamp" => "TIMESTAMPTZ",
                 _ => "TEXT[]",
             };
-            let listed: Vec<String> = columns.iter().map(|column| {
-                let key = if column.at("name").text() == "_id" { " PRIMARY KEY" } else { "" };
-                format!("\"{}\" {}{key}", column.at("name").text(), kind(column))
-            }).collect();
+            let listed: Vec<String> = columns
+                .iter()
+                .map(|column| {
+                    let key = if column.at("name").text() == "_id" { " PRIMARY KEY" } else { "" };
+                    format!("\"{}\" {}{key}", column.at("name").text(), kind(column))
+                })
+                .collect();
             run(session, &format!("CREATE TABLE {} ({})", table.at("name").text(), listed.join(", ")));
             for row in table.at("rows").list() {
                 let values: Vec<String> = row.list().iter().map(featurebase).collect();
                 let values: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
-                run(session, &format!("INSERT INTO {} VALUES ({})", table.at("name").text(), values.join(", ")));
+                run(
+                    session,
+                    &format!("INSERT INTO {} VALUES ({})", table.at("name").text(), values.join(", ")),
+                );
             }
             for test in case.at("tests").list() {
                 for sql in test.at("sqls").list() {
@@ -300,13 +354,19 @@ fn statements_are_those_of_featurebase() {
                     let is_taken = match (test.at("error_contains"), &found) {
                         (Json::Null, Ok(found)) => {
                             let expected = test.at("rows").list().iter();
-                            let mut expected: Vec<Vec<String>> = expected.map(|row| row.list().iter().map(featurebase).collect()).collect();
+                            let mut expected: Vec<Vec<String>> =
+                                expected.map(|row| row.list().iter().map(featurebase).collect()).collect();
                             let mut found = found.clone();
                             if test.at("compare").text() != "CompareExactOrdered" {
                                 found.sort();
                                 expected.sort();
                             }
-                            expected.len() == found.len() && expected.iter().flatten().zip(found.iter().flatten()).all(|(a, b)| is_same(a, b))
+                            expected.len() == found.len()
+                                && expected
+                                    .iter()
+                                    .flatten()
+                                    .zip(found.iter().flatten())
+                                    .all(|(a, b)| is_same(a, b))
                         }
                         (Json::Null, Err(_)) => false,
                         (_, found) => found.is_err(),
@@ -358,12 +418,39 @@ fn a_grocers_questions_are_answered() {
     let Some(folder) = data("completejourney") else { return };
     with_session(|session| {
         let money = "sales_value DECIMAL(10,2), retail_disc DECIMAL(10,2), coupon_disc DECIMAL(10,2), coupon_match_disc DECIMAL(10,2)";
-        load(session, &folder, "transactions", &format!("line_id INTEGER, household_id INTEGER, store_id INTEGER, basket_id BIGINT, product_id INTEGER, quantity INTEGER, {money}, week INTEGER, ts TIMESTAMP"));
-        load(session, &folder, "households", "household_id BIGINT PRIMARY KEY, age TEXT, income TEXT, home_ownership TEXT, marital_status TEXT, household_size TEXT, household_comp TEXT, kids_count TEXT");
-        load(session, &folder, "products", "product_id BIGINT, manufacturer_id INTEGER, department TEXT, brand TEXT, product_category TEXT, product_type TEXT, package_size TEXT");
-        load(session, &folder, "campaign_descriptions", "campaign_id INTEGER, campaign_type TEXT, start_date DATE, end_date DATE");
+        load(
+            session,
+            &folder,
+            "transactions",
+            &format!(
+                "line_id INTEGER, household_id INTEGER, store_id INTEGER, basket_id BIGINT, product_id INTEGER, quantity INTEGER, {money}, week INTEGER, ts TIMESTAMP"
+            ),
+        );
+        load(
+            session,
+            &folder,
+            "households",
+            "household_id BIGINT PRIMARY KEY, age TEXT, income TEXT, home_ownership TEXT, marital_status TEXT, household_size TEXT, household_comp TEXT, kids_count TEXT",
+        );
+        load(
+            session,
+            &folder,
+            "products",
+            "product_id BIGINT, manufacturer_id INTEGER, department TEXT, brand TEXT, product_category TEXT, product_type TEXT, package_size TEXT",
+        );
+        load(
+            session,
+            &folder,
+            "campaign_descriptions",
+            "campaign_id INTEGER, campaign_type TEXT, start_date DATE, end_date DATE",
+        );
         load(session, &folder, "campaigns", "campaign_id INTEGER, household_id INTEGER");
-        load(session, &folder, "coupon_redemptions", "household_id INTEGER, coupon_upc BIGINT, campaign_id INTEGER, redemption_date DATE");
+        load(
+            session,
+            &folder,
+            "coupon_redemptions",
+            "household_id INTEGER, coupon_upc BIGINT, campaign_id INTEGER, redemption_date DATE",
+        );
         assert_eq!(answer(session, &folder), 12);
     });
 }
@@ -372,7 +459,12 @@ fn a_grocers_questions_are_answered() {
 fn an_encyclopedias_questions_and_funnels_are_answered() {
     let Some(folder) = data("wikiticker_dev") else { return };
     with_session(|session| {
-        load(session, &folder, "events", "event_id INTEGER, ts TIMESTAMP, \"user\" TEXT, anonymous BOOLEAN, robot BOOLEAN, new_page BOOLEAN, minor BOOLEAN, unpatrolled BOOLEAN, channel TEXT, namespace TEXT, page TEXT, country_iso TEXT, added INTEGER, deleted INTEGER, delta INTEGER, comment TEXT");
+        load(
+            session,
+            &folder,
+            "events",
+            "event_id INTEGER, ts TIMESTAMP, \"user\" TEXT, anonymous BOOLEAN, robot BOOLEAN, new_page BOOLEAN, minor BOOLEAN, unpatrolled BOOLEAN, channel TEXT, namespace TEXT, page TEXT, country_iso TEXT, added INTEGER, deleted INTEGER, delta INTEGER, comment TEXT",
+        );
         run(session, "ALTER TABLE events RENAME COLUMN \"user\" TO user_name");
         assert_eq!(answer(session, &folder), 7);
         let funnels = read(&folder.join("funnels.json"));
@@ -404,7 +496,8 @@ fn an_encyclopedias_questions_and_funnels_are_answered() {
             let peer = one.at("clickhouse_windowFunnel");
             let mode = peer.at("mode").list()[0].text();
             let mode = if mode == "default" { String::new() } else { format!("'{mode}', ") };
-            let found = levels(session, &format!("window_funnel(INTERVAL '{} seconds', {mode}", millis / 1_000));
+            let found =
+                levels(session, &format!("window_funnel(INTERVAL '{} seconds', {mode}", millis / 1_000));
             reached(&found, peer.at("users_reaching_step_at_least"));
             for pair in peer.at("rows_level_users").list() {
                 let level: i64 = pair.list()[0].text().parse().unwrap();
@@ -422,13 +515,20 @@ fn lifetimes_are_summed_up() {
     let cases = read(&folder.join("cases.json"));
     with_session(|session| {
         run(session, "CREATE TABLE tx (row_id INTEGER, customer_id INTEGER, ts TIMESTAMP)");
-        run(session, &format!("COPY tx FROM '{}' (FORMAT csv, HEADER)", folder.join("transactions.csv").display()));
+        run(
+            session,
+            &format!("COPY tx FROM '{}' (FORMAT csv, HEADER)", folder.join("transactions.csv").display()),
+        );
         let big = cases.at("big");
         check("big", rows(session, &big.at("sql").text()), csv(&folder.join("summary_expected.csv")), true);
         let mut taken = 0;
         for (number, case) in cases.at("cases").list().iter().enumerate() {
             let table = format!("case{number}");
-            let columns = if case.at("columns").list().len() == 3 { "id BIGINT, day DATE, amount INTEGER" } else { "id BIGINT, day DATE" };
+            let columns = if case.at("columns").list().len() == 3 {
+                "id BIGINT, day DATE, amount INTEGER"
+            } else {
+                "id BIGINT, day DATE"
+            };
             run(session, &format!("CREATE TABLE {table} ({columns})"));
             for row in case.at("rows").list() {
                 let values: Vec<String> = row.list().iter().map(Json::sql).collect();
@@ -447,14 +547,22 @@ fn lifetimes_are_summed_up() {
                 period("day"),
                 period(&format!("DATE {}", case.at("end").sql())),
             );
-            let out: Vec<usize> = case.at("out").list().iter().map(|name| match name.text().as_str() {
-                "id" => 0,
-                "frequency" => 1,
-                "recency" => 2,
-                "T" => 3,
-                _ => 4,
-            }).collect();
-            let found = rows(session, &sql).into_iter().map(|row| out.iter().map(|at| row[*at].clone()).collect()).collect();
+            let out: Vec<usize> = case
+                .at("out")
+                .list()
+                .iter()
+                .map(|name| match name.text().as_str() {
+                    "id" => 0,
+                    "frequency" => 1,
+                    "recency" => 2,
+                    "T" => 3,
+                    _ => 4,
+                })
+                .collect();
+            let found = rows(session, &sql)
+                .into_iter()
+                .map(|row| out.iter().map(|at| row[*at].clone()).collect())
+                .collect();
             let expected = case.at("expected").list().iter();
             let expected = expected.map(|row| row.list().iter().map(Json::text).collect()).collect();
             check(&case.at("id").text(), found, expected, true);

@@ -211,9 +211,8 @@ fn of_order<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
         }
         most
     };
-    let funnel_of = move |mode: &str| {
-        format!("funnel(INTERVAL '{few} hours', {mode}at, sku = 0, sku = 1, sku = 2)")
-    };
+    let funnel_of =
+        move |mode: &str| format!("funnel(INTERVAL '{few} hours', {mode}at, sku = 0, sku = 1, sku = 2)");
     vec![
         (
             format!("(SELECT arg_max(n, at) FROM rows r WHERE r.whose = m.id) = {few}"),

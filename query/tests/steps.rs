@@ -200,7 +200,9 @@ fn of_frames<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
         (own.iter().position(same).unwrap(), own.iter().rposition(same).unwrap() + 1)
     };
     let over = |call: &str, frame: &str, asks: String| {
-        format!("id IN (SELECT whose FROM (SELECT whose, {call} OVER (PARTITION BY whose ORDER BY at {frame}) AS x FROM rows) t WHERE x {asks})")
+        format!(
+            "id IN (SELECT whose FROM (SELECT whose, {call} OVER (PARTITION BY whose ORDER BY at {frame}) AS x FROM rows) t WHERE x {asks})"
+        )
     };
     vec![
         (
@@ -221,11 +223,16 @@ fn of_frames<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
             over("count(n)", "ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING", format!("= {few}")),
             Box::new(move |id| {
                 let own = own(id);
-                (0..own.len()).any(|at| own[at + 1..].iter().filter(|row| row.3.is_some()).count() as i64 == few)
+                (0..own.len())
+                    .any(|at| own[at + 1..].iter().filter(|row| row.3.is_some()).count() as i64 == few)
             }),
         ),
         (
-            over("count(*)", "RANGE BETWEEN INTERVAL '2 hours' PRECEDING AND INTERVAL '1 hour' FOLLOWING", format!("= {few}")),
+            over(
+                "count(*)",
+                "RANGE BETWEEN INTERVAL '2 hours' PRECEDING AND INTERVAL '1 hour' FOLLOWING",
+                format!("= {few}"),
+            ),
             Box::new(move |id| {
                 let own = own(id);
                 let near = |a: &Row, b: &Row| match (a.2, b.2) {
@@ -236,7 +243,11 @@ fn of_frames<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
             }),
         ),
         (
-            over("min(n)", "DESC RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW", format!("= {few}")),
+            over(
+                "min(n)",
+                "DESC RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW",
+                format!("= {few}"),
+            ),
             Box::new(move |id| {
                 let own = own(id);
                 let near = |a: &Row, b: &Row| match (a.2, b.2) {
@@ -247,7 +258,11 @@ fn of_frames<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
             }),
         ),
         (
-            over("nth_value(sku, 2)", "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING", format!("= {few}")),
+            over(
+                "nth_value(sku, 2)",
+                "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING",
+                format!("= {few}"),
+            ),
             Box::new(move |id| own(id).get(1).is_some_and(|row| row.1 == few)),
         ),
         (
@@ -298,20 +313,22 @@ fn of_order<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
             grouped(format!("funnel(INTERVAL '{few} hours', 'consecutive', at, sku = 0, n > 0) = 2")),
             Box::new(move |id| {
                 let own = known(id);
-                own.windows(2).any(|pair| {
-                    pair[0].1 == 0 && pair[1].3 > Some(0) && hours(pair[0], pair[1]) <= few
-                })
+                own.windows(2)
+                    .any(|pair| pair[0].1 == 0 && pair[1].3 > Some(0) && hours(pair[0], pair[1]) <= few)
             }),
         ),
         (
-            grouped(format!("sequence_match('(?1)(?!3)(?t<={})(?2)', at, sku = 0, sku = 1, sku = 2)", few * 3_600)),
+            grouped(format!(
+                "sequence_match('(?1)(?!3)(?t<={})(?2)', at, sku = 0, sku = 1, sku = 2)",
+                few * 3_600
+            )),
             Box::new(move |id| {
                 let own = known(id);
                 let all = 0..own.len();
                 all.clone().filter(|a| own[*a].1 == 0).any(|a| {
-                    all.clone().filter(|b| *b > a && own[*b].1 == 1).any(|b| {
-                        hours(own[a], own[b]) <= few && own[a + 1..b].iter().all(|row| row.1 != 2)
-                    })
+                    all.clone()
+                        .filter(|b| *b > a && own[*b].1 == 1)
+                        .any(|b| hours(own[a], own[b]) <= few && own[a + 1..b].iter().all(|row| row.1 != 2))
                 })
             }),
         ),
@@ -338,14 +355,16 @@ fn of_order<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
         ),
         // The same article: groups by it.
         (
-            format!("id IN (SELECT whose FROM rows GROUP BY whose, sku HAVING funnel(INTERVAL '{few} hours', 'strict_increase', at, n = 0, n = 1) = 2)"),
+            format!(
+                "id IN (SELECT whose FROM rows GROUP BY whose, sku HAVING funnel(INTERVAL '{few} hours', 'strict_increase', at, n = 0, n = 1) = 2)"
+            ),
             Box::new(move |id| {
                 let own = known(id);
                 own.iter().any(|a| {
                     a.3 == Some(0)
-                        && own.iter().any(|b| {
-                            b.1 == a.1 && b.3 == Some(1) && hours(a, b) > 0 && hours(a, b) <= few
-                        })
+                        && own
+                            .iter()
+                            .any(|b| b.1 == a.1 && b.3 == Some(1) && hours(a, b) > 0 && hours(a, b) <= few)
                 })
             }),
         ),
@@ -353,7 +372,8 @@ fn of_order<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
             grouped(format!("count(DISTINCT sku, n) = {few}")),
             Box::new(move |id| {
                 let own = rows_of(id);
-                let mut pairs: Vec<_> = own.iter().filter(|row| row.3.is_some()).map(|row| (row.1, row.3)).collect();
+                let mut pairs: Vec<_> =
+                    own.iter().filter(|row| row.3.is_some()).map(|row| (row.1, row.3)).collect();
                 pairs.sort_unstable();
                 pairs.dedup();
                 !own.is_empty() && pairs.len() as i64 == few

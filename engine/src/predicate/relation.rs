@@ -440,7 +440,9 @@ impl Relation {
 impl Frame {
     fn for_each_expr(&self, hear: &mut dyn FnMut(&Expr)) {
         for bound in [&self.start, &self.end] {
-            if let FrameBound::Before(FrameOffset::Value(expr)) | FrameBound::After(FrameOffset::Value(expr)) = bound {
+            if let FrameBound::Before(FrameOffset::Value(expr))
+            | FrameBound::After(FrameOffset::Value(expr)) = bound
+            {
                 hear(expr);
             }
         }

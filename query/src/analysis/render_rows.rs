@@ -5,8 +5,8 @@ use crate::bind::Source;
 use crate::statement::aggregate_name;
 use muster_engine::expr::{Expr, Function};
 use muster_engine::predicate::{
-    Derived, Frame, FrameBound, FrameOffset, FrameUnit, FunnelModes, Interval, Join, JoinKind, Predicate, Relation, RowAggregate, RowFunction, Scan,
-    SortKey, Tie, WindowCall, WindowFunction,
+    Derived, Frame, FrameBound, FrameOffset, FrameUnit, FunnelModes, Interval, Join, JoinKind, Predicate,
+    Relation, RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
 use muster_engine::schema::ColumnId;
 use std::sync::Arc;
@@ -79,7 +79,8 @@ impl Renderer<'_> {
                 if step.list.is_some() || !step.rest.is_empty() {
                     step = from(step.source());
                 }
-                step.list = Some(self.named(outputs));
+                step.list =
+                    Some(if outputs.is_empty() { "1 AS c0".to_owned() } else { self.named(outputs) });
                 step
             }
             Relation::Join(join) => self.join(join),
@@ -174,7 +175,13 @@ impl Renderer<'_> {
     }
 
     fn join(&self, join: &Join) -> Step {
-        let (left, right) = (self.step(&join.left).source(), self.step(&join.right).source());
+        let (left, right) = (self.step(&join.left).source(), self.step(&join.right));
+        // A join on the right stands in parentheses.
+        let right = if matches!(join.right, Relation::Join(_)) {
+            format!("({})", right.text())
+        } else {
+            right.source()
+        };
         let pairs = join.keys.iter().map(|(a, b)| format!("{} = {}", self.expr(a), self.expr(b)));
         let on: Vec<String> = pairs.chain(join.condition.as_ref().map(|expr| self.expr(expr))).collect();
         let condition = on.join(" AND ");

@@ -72,7 +72,8 @@ fn value(chars: &mut Peekable<Chars<'_>>) -> Json {
         '"' => Json::Text(string(chars)),
         _ => {
             let mut word = String::new();
-            while let Some(next) = chars.next_if(|next| next.is_ascii_alphanumeric() || "+-.".contains(*next)) {
+            while let Some(next) = chars.next_if(|next| next.is_ascii_alphanumeric() || "+-.".contains(*next))
+            {
                 word.push(next);
             }
             match word.as_str() {

@@ -54,9 +54,9 @@ impl Aggregate {
             RowFunction::Median | RowFunction::Mode { .. } => given == 1,
             RowFunction::QuantileCont | RowFunction::QuantileDisc { .. } => given == 2,
             RowFunction::CountDistinct => given > 0,
-            RowFunction::Funnel { .. } | RowFunction::WindowFunnel { .. } | RowFunction::Consecutive { .. } => {
-                (2..=FUNNEL_STEPS_MAX + 1).contains(&given)
-            }
+            RowFunction::Funnel { .. }
+            | RowFunction::WindowFunnel { .. }
+            | RowFunction::Consecutive { .. } => (2..=FUNNEL_STEPS_MAX + 1).contains(&given),
             RowFunction::Sequence { .. } => (3..=PATTERN_CONDITIONS_MAX + 2).contains(&given),
         };
         if !fits {
@@ -221,7 +221,13 @@ fn continuous(mut numbers: Vec<f64>, fraction: f64) -> Value {
     let place = most as f64 * fraction;
     let (lower, part) = (place.floor() as usize, place.fract());
     let (low, high) = (numbers[lower.min(most)], numbers[(lower + 1).min(most)]);
-    Value::Double(if part == 0.0 { low } else if part == 0.5 { f64::midpoint(low, high) } else { low + (high - low) * part })
+    Value::Double(if part == 0.0 {
+        low
+    } else if part == 0.5 {
+        f64::midpoint(low, high)
+    } else {
+        low + (high - low) * part
+    })
 }
 
 /// The first value that at least this part of all are not after.

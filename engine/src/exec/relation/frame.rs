@@ -40,7 +40,10 @@ impl Run<'_> {
         };
         let (start, end) = (computed(&frame.start)?, computed(&frame.end)?);
         let counts = |bound: &FrameBound| {
-            matches!(bound, FrameBound::Before(FrameOffset::Count(_)) | FrameBound::After(FrameOffset::Count(_)))
+            matches!(
+                bound,
+                FrameBound::Before(FrameOffset::Count(_)) | FrameBound::After(FrameOffset::Count(_))
+            )
         };
         let is_range = frame.unit == FrameUnit::Range;
         let fits = if is_range {
@@ -192,7 +195,8 @@ fn searched(
     value: Option<Value>,
     is_before: impl Fn(Ordering) -> bool,
 ) -> Option<usize> {
-    let is_null = |(values, _): &(Vec<Value>, usize)| values.first().is_none_or(|value| *value == Value::Null);
+    let is_null =
+        |(values, _): &(Vec<Value>, usize)| values.first().is_none_or(|value| *value == Value::Null);
     let value = [value.filter(|value| *value != Value::Null)?];
     if is_null(&neighbours[at]) {
         return None;

@@ -164,12 +164,7 @@ fn candidates(rows: &[Stepped], steps: usize) -> Vec<Vec<usize>> {
 }
 
 /// Gives a step a row, if need be by giving others theirs anew. As deep as there are steps.
-fn is_placed(
-    step: usize,
-    candidates: &[Vec<usize>],
-    takes: &mut [Option<usize>],
-    seen: &mut [bool],
-) -> bool {
+fn is_placed(step: usize, candidates: &[Vec<usize>], takes: &mut [Option<usize>], seen: &mut [bool]) -> bool {
     for row in &candidates[step] {
         if std::mem::replace(&mut seen[*row], true) {
             continue;

@@ -109,8 +109,7 @@ impl Run<'_> {
                 }
                 JoinKind::Mark(_) => joined.push(row.iter().cloned().chain([Value::Boolean(found)]))?,
                 JoinKind::In(_) => {
-                    let truth =
-                        if compared.is_some() { seen.truth() } else { side.is_in(known, found) };
+                    let truth = if compared.is_some() { seen.truth() } else { side.is_in(known, found) };
                     joined.push(row.iter().cloned().chain([truth]))?;
                 }
             }

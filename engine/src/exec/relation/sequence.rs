@@ -130,7 +130,8 @@ mod tests {
     }
 
     fn any_pattern() -> impl Strategy<Value = String> {
-        let event = prop_oneof![3 => (1..4).prop_map(|number| format!("(?{number})")), 1 => Just(".".to_owned())];
+        let event =
+            prop_oneof![3 => (1..4).prop_map(|number| format!("(?{number})")), 1 => Just(".".to_owned())];
         let part = prop_oneof![
             Just(".*".to_owned()),
             (1..4).prop_map(|number| format!("(?!{number})")),
@@ -138,11 +139,14 @@ mod tests {
                 .prop_map(|(operator, seconds)| format!("(?t{operator}{seconds})")),
         ];
         let gap = proptest::collection::vec(part, 0..3).prop_map(|parts| parts.concat());
-        let last = prop_oneof![Just(String::new()), Just("(?!2)".to_owned()), Just("(?!3)(?t<=2)".to_owned())];
-        (event.clone(), proptest::collection::vec((gap, event), 0..4), last).prop_map(|(first, rest, last)| {
-            let rest: String = rest.into_iter().map(|(gap, event)| gap + &event).collect();
-            format!("{first}{rest}{last}")
-        })
+        let last =
+            prop_oneof![Just(String::new()), Just("(?!2)".to_owned()), Just("(?!3)(?t<=2)".to_owned())];
+        (event.clone(), proptest::collection::vec((gap, event), 0..4), last).prop_map(
+            |(first, rest, last)| {
+                let rest: String = rest.into_iter().map(|(gap, event)| gap + &event).collect();
+                format!("{first}{rest}{last}")
+            },
+        )
     }
 
     proptest! {

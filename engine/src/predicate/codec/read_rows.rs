@@ -4,8 +4,8 @@ use super::numbers::{fold_of, frame_unit_of, tag};
 use super::read::{Read, Reader};
 use crate::expr::Expr;
 use crate::predicate::{
-    Derived, Frame, FrameBound, FrameOffset, FunnelModes, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
-    WindowCall, WindowFunction,
+    Derived, Frame, FrameBound, FrameOffset, FunnelModes, Join, JoinKind, ROWS_DEPTH_MAX, Relation,
+    RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
 use crate::schema::{ColumnId, TableId};
 

@@ -4,8 +4,8 @@ use super::numbers::{fold_number, frame_unit_number, tag};
 use super::write::Writer;
 use crate::expr::Expr;
 use crate::predicate::{
-    Derived, Frame, FrameBound, FrameOffset, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
-    WindowCall, WindowFunction,
+    Derived, Frame, FrameBound, FrameOffset, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate,
+    RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
 use crate::schema::ColumnId;
 use crate::{Error, Result};

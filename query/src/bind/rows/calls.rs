@@ -87,7 +87,9 @@ fn of_several(
         }
         RowCallName::QuantileCont | RowCallName::QuantileDisc => {
             let [of, part] = arguments.as_slice() else {
-                return takes("write quantile_cont(x, 0.8), or percentile_cont(0.8) WITHIN GROUP (ORDER BY x)");
+                return takes(
+                    "write quantile_cont(x, 0.8), or percentile_cont(0.8) WITHIN GROUP (ORDER BY x)",
+                );
             };
             quantile(names, call, of, part)
         }
@@ -118,9 +120,10 @@ fn quantile(
     of: &Typed,
     part: &Typed,
 ) -> Result<(RowFunction, Vec<Expr>, DataType)> {
-    let fraction = part.constant_number().filter(|fraction| (0.0..=1.0).contains(fraction)).ok_or_else(|| {
-        type_error(part.span, format!("{}() takes a constant part from 0 to 1", call.name.text()))
-    })?;
+    let fraction =
+        part.constant_number().filter(|fraction| (0.0..=1.0).contains(fraction)).ok_or_else(|| {
+            type_error(part.span, format!("{}() takes a constant part from 0 to 1", call.name.text()))
+        })?;
     let (function, fraction, data_type) = if call.name == RowCallName::QuantileCont {
         names.number(of)?;
         let fraction = if call.descending { 1.0 - fraction } else { fraction };
@@ -243,8 +246,9 @@ fn function_over(
     for term in terms {
         arguments.push(names.value(term, reading)?);
     }
-    let plain =
-        |function, arguments: Vec<Expr>, data_type| Ok((WindowCall { function, arguments, frame: None }, data_type));
+    let plain = |function, arguments: Vec<Expr>, data_type| {
+        Ok((WindowCall { function, arguments, frame: None }, data_type))
+    };
     let number = |at: usize| {
         let given = arguments.get(at).map(Typed::whole_number);
         let number = given.map(|number| number.and_then(|number| u32::try_from(number).ok()));

@@ -13,8 +13,7 @@ use muster_engine::schema::DataType;
 /// that are equal in order.
 pub(super) fn frame(reading: &mut Reading<'_>, names: &Names<'_>, over: &Over) -> Result<Option<Frame>> {
     let Some(frame) = &over.frame else {
-        let default =
-            Frame { unit: FrameUnit::Range, start: FrameBound::First, end: FrameBound::Current };
+        let default = Frame { unit: FrameUnit::Range, start: FrameBound::First, end: FrameBound::Current };
         return Ok((!over.order.is_empty()).then_some(default));
     };
     if place(&frame.start) > place(&frame.end)

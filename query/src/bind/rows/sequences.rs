@@ -7,9 +7,7 @@ use crate::statement::RowCallName;
 use crate::suggest;
 use muster_engine::exec::FUNNEL_STEPS_MAX;
 use muster_engine::expr::Expr;
-use muster_engine::predicate::{
-    FunnelModes, Interval, PATTERN_CONDITIONS_MAX, RowFunction, SequencePattern,
-};
+use muster_engine::predicate::{FunnelModes, Interval, PATTERN_CONDITIONS_MAX, RowFunction, SequencePattern};
 use muster_engine::schema::DataType;
 
 /// What is called, of which values, and the type of it.

@@ -14,9 +14,7 @@ use crate::outcome::OutcomeColumn;
 use crate::statement::{SetPart, SetWord, Sets};
 use muster_engine::exec::FoldFunction;
 use muster_engine::expr::{Expr, Function};
-use muster_engine::predicate::{
-    CompareOp, Relation, RowAggregate, RowFunction, WindowCall, WindowFunction,
-};
+use muster_engine::predicate::{CompareOp, Relation, RowAggregate, RowFunction, WindowCall, WindowFunction};
 use muster_engine::schema::{ColumnId, DataType};
 use muster_engine::value::Value;
 
@@ -137,11 +135,9 @@ impl Binder<'_> {
         if part.all {
             let number = self.id();
             let partition = keys.iter().map(|(_, key)| key.clone()).chain([side.clone()]).collect();
-            let call =
-                WindowCall { function: WindowFunction::RowNumber, arguments: Vec::new(), frame: None };
+            let call = WindowCall { function: WindowFunction::RowNumber, arguments: Vec::new(), frame: None };
             let outputs = vec![(number, call)];
-            relation =
-                Relation::Window { input: Box::new(relation), partition, order: Vec::new(), outputs };
+            relation = Relation::Window { input: Box::new(relation), partition, order: Vec::new(), outputs };
             keys.push((self.id(), Expr::Column(number)));
         }
         let ids = keys.iter().take(width).map(|(id, _)| *id).collect();
@@ -153,8 +149,7 @@ impl Binder<'_> {
         });
         let [left, right] = [&counts[0], &counts[1]].map(|(id, _)| Expr::Column(*id));
         let wanted = if part.word == SetWord::Intersect { CompareOp::Gt } else { CompareOp::Eq };
-        let condition =
-            Expr::call(Function::And, [is(CompareOp::Gt, left, 0), is(wanted, right, 0)]);
+        let condition = Expr::call(Function::And, [is(CompareOp::Gt, left, 0), is(wanted, right, 0)]);
         let group = Relation::Group { input: Box::new(relation), keys, aggregates: counts.into() };
         (ids, Relation::Filter { input: Box::new(group), condition })
     }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::predicate::{
-    Derived, Frame, FrameBound, FrameOffset, FrameUnit, FunnelModes, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
-    WindowCall, WindowFunction,
+    Derived, Frame, FrameBound, FrameOffset, FrameUnit, FunnelModes, Join, JoinKind, ROWS_DEPTH_MAX,
+    Relation, RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
 
 const JOINS: [JoinKind; 5] =
@@ -145,13 +145,9 @@ fn any_tree(
         let input = || inner.clone().prop_map(Box::new);
         let maybe = || proptest::option::of(expr());
         let functions = [row_functions(), later_row_functions()].concat();
-        let aggregate = (proptest::sample::select(functions), exprs(), any::<bool>(), maybe())
-            .prop_map(|(function, arguments, distinct, filter)| RowAggregate {
-                function,
-                arguments,
-                distinct,
-                filter,
-            });
+        let aggregate = (proptest::sample::select(functions), exprs(), any::<bool>(), maybe()).prop_map(
+            |(function, arguments, distinct, filter)| RowAggregate { function, arguments, distinct, filter },
+        );
         let frame = proptest::option::of(proptest::sample::select(frames()));
         let call = (proptest::sample::select(window_functions()), exprs(), frame)
             .prop_map(|(function, arguments, frame)| WindowCall { function, arguments, frame });
@@ -159,13 +155,21 @@ fn any_tree(
         prop_oneof![
             (input(), expr()).prop_map(|(input, condition)| Relation::Filter { input, condition }),
             (input(), named(expr())).prop_map(|(input, outputs)| Relation::Compute { input, outputs }),
-            (inner.clone(), inner.clone(), proptest::sample::select([JOINS.as_slice(), &[JoinKind::Full]].concat()), pairs, maybe())
+            (
+                inner.clone(),
+                inner.clone(),
+                proptest::sample::select([JOINS.as_slice(), &[JoinKind::Full]].concat()),
+                pairs,
+                maybe()
+            )
                 .prop_map(|(left, right, kind, keys, condition)| {
                     Relation::Join(Box::new(Join { left, right, kind, keys, condition }))
                 }),
-            (any::<u32>().prop_map(ColumnId), inner.clone(), inner.clone()).prop_map(|(id, first, second)| {
-                Relation::Append { columns: vec![id], inputs: vec![(vec![id], first), (vec![], second)] }
-            }),
+            (any::<u32>().prop_map(ColumnId), inner.clone(), inner.clone()).prop_map(
+                |(id, first, second)| {
+                    Relation::Append { columns: vec![id], inputs: vec![(vec![id], first), (vec![], second)] }
+                }
+            ),
             (input(), named(expr()), named(aggregate.boxed()))
                 .prop_map(|(input, keys, aggregates)| Relation::Group { input, keys, aggregates }),
             (input(), exprs(), keys(), named(call.boxed())).prop_map(|(input, partition, order, outputs)| {
