@@ -10,13 +10,16 @@ pub mod codec;
 mod depends;
 mod related;
 mod relation;
+mod sequence;
 
 pub use depends::Dependency;
 pub use related::{GroupAggregate, Related, RelatedRows, slot_id};
 pub use relation::{
-    Derived, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
-    WindowCall, WindowFunction,
+    Derived, Frame, FrameBound, FrameOffset, FrameUnit, Join, JoinKind, ROWS_DEPTH_MAX, Relation,
+    RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
+pub use sequence::{FunnelModes, PATTERN_CONDITIONS_MAX, PATTERN_EVENTS_MAX, SequencePattern};
+pub(crate) use sequence::{Gap, PatternEvent};
 
 use crate::expr::Expr;
 use crate::schema::ColumnId;

@@ -5,11 +5,11 @@ use crate::cursor::Cursor;
 use crate::error::{Error, Result, Span};
 use crate::grammar;
 use crate::statement::{
-    AggregateCall, Call, Condition, Constant, Name, Over, RowCall, RowCallName, Term, TermKind, WindowTerm,
-    Windowed, aggregate_named,
+    AggregateCall, Call, Condition, Constant, Key, Name, Over, OverBound, OverFrame, RowCall, RowCallName,
+    Term, TermKind, WindowTerm, Windowed, aggregate_named,
 };
 use muster_engine::exec::FoldFunction;
-use muster_engine::predicate::CompareOp;
+use muster_engine::predicate::{CompareOp, FrameUnit};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
@@ -22,10 +22,16 @@ pub(crate) fn call(cursor: &mut Cursor, start: Span) -> Result<Node> {
     }
     cursor.expect(&Token::LParen)?;
     if let Some(name) = RowCallName::named(&name) {
-        let arguments = arguments(cursor)?;
+        let mut arguments = arguments(cursor)?;
+        let mut descending = false;
+        if cursor.eat_keywords(&[Keyword::WITHIN, Keyword::GROUP]) {
+            let (value, is_descending) = within_group(cursor, name, start)?;
+            arguments.insert(0, value);
+            descending = is_descending;
+        }
         let filter = filter(cursor)?;
         let span = start.to(cursor.last_span());
-        let call = RowCall { name, arguments, filter };
+        let call = RowCall { name, arguments, descending, filter };
         return Ok(Node::Term(Term { kind: TermKind::RowAggregate(Box::new(call)), span }));
     }
     match name.as_str() {
@@ -46,6 +52,25 @@ pub(crate) fn call(cursor: &mut Cursor, start: Span) -> Result<Node> {
             }
             Ok(call_node(Call::Function(name), arguments, start.to(cursor.last_span())))
         }
+    }
+}
+
+/// `(ORDER BY x [DESC])` after WITHIN GROUP: the value, and true where it descends.
+fn within_group(cursor: &mut Cursor, name: RowCallName, start: Span) -> Result<(Term, bool)> {
+    use RowCallName::{Mode, QuantileCont, QuantileDisc};
+    if !matches!(name, Mode | QuantileCont | QuantileDisc) {
+        let message = format!("{} has no order within its group", name.text());
+        return Err(Error::unsupported(start, message)
+            .advise("WITHIN GROUP follows percentile_cont(0.5), percentile_disc(0.5) and mode()"));
+    }
+    cursor.expect(&Token::LParen)?;
+    cursor.expect_keyword(Keyword::ORDER)?;
+    cursor.expect_keyword(Keyword::BY)?;
+    let order = grammar::order(cursor)?;
+    cursor.expect(&Token::RParen)?;
+    match order.key {
+        Key::Term(term) => Ok((term, order.descending)),
+        Key::Position(_, span) => Err(Error::syntax(span, "WITHIN GROUP orders by a value, not a position")),
     }
 }
 
@@ -86,6 +111,9 @@ fn aggregate(cursor: &mut Cursor, function: FoldFunction, name: &str, start: Spa
         }
         argument = Some(value(cursor)?);
     }
+    if distinct && function == FoldFunction::Count && *cursor.peek() == Token::Comma {
+        return count_distinct(cursor, argument, start);
+    }
     if *cursor.peek() != Token::RParen {
         return Err(cursor.expected("')'").advise(format!("{name} takes one value")));
     }
@@ -97,6 +125,16 @@ fn aggregate(cursor: &mut Cursor, function: FoldFunction, name: &str, start: Spa
     }
     let span = start.to(cursor.last_span());
     Ok(Node::Term(Term { kind: TermKind::Aggregate(Box::new(call)), span }))
+}
+
+/// `count(DISTINCT a, b)`, from the first comma on.
+fn count_distinct(cursor: &mut Cursor, first: Option<Term>, start: Span) -> Result<Node> {
+    cursor.take();
+    let arguments = first.into_iter().chain(arguments(cursor)?).collect();
+    let filter = filter(cursor)?;
+    let span = start.to(cursor.last_span());
+    let call = RowCall { name: RowCallName::CountDistinct, arguments, descending: false, filter };
+    Ok(Node::Term(Term { kind: TermKind::RowAggregate(Box::new(call)), span }))
 }
 
 /// `FILTER (WHERE …)`
@@ -129,11 +167,12 @@ fn windowed(cursor: &mut Cursor, call: Windowed, start: Span) -> Result<Node> {
     Ok(Node::Term(Term { kind: TermKind::Window(Box::new(WindowTerm { call, over })), span }))
 }
 
-/// `([name] [PARTITION BY …] [ORDER BY …])`
+/// `([name] [PARTITION BY …] [ORDER BY …] [ROWS …])`
 pub(crate) fn over(cursor: &mut Cursor) -> Result<Over> {
     cursor.expect(&Token::LParen)?;
     let mut over = Over::default();
-    let starts = matches!(cursor.keyword(), Keyword::PARTITION | Keyword::ORDER);
+    use Keyword::{GROUPS, ORDER, PARTITION, RANGE, ROWS};
+    let starts = matches!(cursor.keyword(), PARTITION | ORDER | ROWS | RANGE | GROUPS);
     if matches!(cursor.peek(), Token::Word(_)) && !starts {
         over.named = Some(cursor.name("the name of a window, PARTITION BY or ORDER BY")?);
     }
@@ -143,12 +182,55 @@ pub(crate) fn over(cursor: &mut Cursor) -> Result<Over> {
     if cursor.eat_keywords(&[Keyword::ORDER, Keyword::BY]) {
         over.order = grammar::list(cursor, grammar::order)?;
     }
-    if matches!(cursor.keyword(), Keyword::ROWS | Keyword::RANGE | Keyword::GROUPS) {
-        return Err(Error::unsupported(cursor.span(), "a frame of a window is not supported")
-            .advise("an aggregate over a window is of its whole partition"));
-    }
+    over.frame = frame(cursor)?;
     cursor.expect(&Token::RParen)?;
     Ok(over)
+}
+
+/// `ROWS BETWEEN 2 PRECEDING AND CURRENT ROW`, `RANGE INTERVAL '7 days' PRECEDING`
+fn frame(cursor: &mut Cursor) -> Result<Option<OverFrame>> {
+    let unit = match cursor.keyword() {
+        Keyword::ROWS => FrameUnit::Rows,
+        Keyword::GROUPS => FrameUnit::Groups,
+        Keyword::RANGE => FrameUnit::Range,
+        _ => return Ok(None),
+    };
+    let start = cursor.span();
+    cursor.take();
+    let (first, last) = if cursor.eat_keyword(Keyword::BETWEEN) {
+        let first = bound(cursor)?;
+        cursor.expect_keyword(Keyword::AND)?;
+        (first, bound(cursor)?)
+    } else {
+        (bound(cursor)?, OverBound::Current)
+    };
+    let span = start.to(cursor.last_span());
+    if cursor.keyword() == Keyword::EXCLUDE {
+        return Err(Error::unsupported(cursor.span(), "EXCLUDE is not supported in a frame"));
+    }
+    Ok(Some(OverFrame { unit, start: first, end: last, span }))
+}
+
+/// An end of a frame: `UNBOUNDED PRECEDING`, `3 FOLLOWING`, `CURRENT ROW`
+fn bound(cursor: &mut Cursor) -> Result<OverBound> {
+    if cursor.eat_keyword(Keyword::CURRENT) {
+        cursor.expect_keyword(Keyword::ROW)?;
+        return Ok(OverBound::Current);
+    }
+    let offset =
+        if cursor.eat_keyword(Keyword::UNBOUNDED) { None } else { Some(crate::condition::term(cursor)?) };
+    let is_before = cursor.eat_keyword(Keyword::PRECEDING);
+    if !is_before && !cursor.eat_keyword(Keyword::FOLLOWING) {
+        return Err(cursor
+            .expected("PRECEDING or FOLLOWING")
+            .advise("write ROWS BETWEEN 2 PRECEDING AND CURRENT ROW"));
+    }
+    Ok(match (offset, is_before) {
+        (None, true) => OverBound::First,
+        (None, false) => OverBound::Last,
+        (Some(offset), true) => OverBound::Before(offset),
+        (Some(offset), false) => OverBound::After(offset),
+    })
 }
 
 /// `CASE WHEN … THEN … [ELSE …] END`, `CASE x WHEN … THEN … END`

@@ -106,6 +106,12 @@ impl Error {
         Error::query(QueryErrorKind::Unsupported, span, message)
     }
 
+    /// True where a name is not known.
+    pub(crate) fn is_unknown_name(&self) -> bool {
+        let kind = if let Error::Query { kind, .. } = self { Some(kind) } else { None };
+        matches!(kind, Some(QueryErrorKind::UnknownColumn | QueryErrorKind::UnknownTable))
+    }
+
     /// True of SQL that is not answered in this form.
     pub(crate) fn is_unsupported(&self) -> bool {
         matches!(self, Error::Query { kind: QueryErrorKind::Unsupported, .. })

@@ -7,11 +7,11 @@ use crate::condition;
 use crate::constant::{as_double, is_number};
 use crate::cursor::{Cursor, is_reserved, is_text};
 use crate::dialect::keyword;
-use crate::error::{Error, QueryErrorKind, Result};
+use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::refusals::SELECT_SHAPE;
 use crate::statement::{
-    ColumnName, Constant, From, FromSource, Item, JoinedFrom, Key, Name, On, Order, Over, Sample, Select,
-    TermKind,
+    ColumnName, Constant, From, FromSource, Item, JoinWord, JoinedFrom, Key, Name, On, Order, Over, Sample,
+    Select, SetPart, SetWord, Sets, TermKind,
 };
 use muster_engine::value::Value;
 use sqlparser::keywords::Keyword;
@@ -19,6 +19,9 @@ use sqlparser::tokenizer::Token;
 
 /// The most entries of a select list, GROUP BY or ORDER BY: PostgreSQL's limit.
 const ENTRIES_MAX: usize = 1_664;
+
+/// The most SELECTs that UNION and its kin join in a row.
+const SETS_MAX: usize = 64;
 
 /// Reads a SELECT up to what cannot be part of it.
 pub(crate) fn select(cursor: &mut Cursor) -> Result<Select> {
@@ -57,7 +60,124 @@ fn with(cursor: &mut Cursor) -> Result<()> {
     }
 }
 
+/// SELECTs, perhaps joined by UNION and its kin, with the order and limit of all.
 fn clauses(cursor: &mut Cursor) -> Result<Select> {
+    let start = cursor.span();
+    let is_nested = *cursor.peek() == Token::LParen;
+    let first = intersected(cursor)?;
+    let mut rest = Vec::new();
+    while let Some(word @ (SetWord::Union | SetWord::Except)) = set_word(cursor) {
+        rest.push(set_part(cursor, word, &rest, intersected)?);
+    }
+    let mut select = joined_sets(first, rest, start, cursor);
+    let is_whole = is_nested && !matches!(select.from.source, FromSource::Sets(_));
+    if !is_whole {
+        order_and_limit(cursor, &mut select)?;
+    }
+    // What follows the SELECT of an INSERT.
+    let conflict = cursor.keyword() == Keyword::ON && keyword(cursor.peek_nth(1)) == Keyword::CONFLICT;
+    if !matches!(cursor.peek(), Token::EOF | Token::SemiColon | Token::RParen) && !conflict {
+        return Err(unexpected(cursor));
+    }
+    Ok(select)
+}
+
+/// INTERSECT binds more tightly than UNION and EXCEPT.
+fn intersected(cursor: &mut Cursor) -> Result<Select> {
+    let start = cursor.span();
+    let first = operand(cursor)?;
+    let mut rest = Vec::new();
+    while set_word(cursor) == Some(SetWord::Intersect) {
+        rest.push(set_part(cursor, SetWord::Intersect, &rest, operand)?);
+    }
+    Ok(joined_sets(first, rest, start, cursor))
+}
+
+/// A SELECT up to its ORDER BY, or one in parentheses.
+fn operand(cursor: &mut Cursor) -> Result<Select> {
+    if !cursor.eat(&Token::LParen) {
+        return core(cursor);
+    }
+    let inner = select(cursor)?;
+    cursor.expect(&Token::RParen)?;
+    Ok(inner)
+}
+
+fn set_word(cursor: &Cursor) -> Option<SetWord> {
+    Some(match cursor.keyword() {
+        Keyword::UNION => SetWord::Union,
+        Keyword::INTERSECT => SetWord::Intersect,
+        Keyword::EXCEPT => SetWord::Except,
+        _ => return None,
+    })
+}
+
+/// `UNION [ALL | DISTINCT] SELECT …`
+fn set_part(
+    cursor: &mut Cursor,
+    word: SetWord,
+    known: &[SetPart],
+    operand: impl Fn(&mut Cursor) -> Result<Select>,
+) -> Result<SetPart> {
+    let span = cursor.span();
+    if known.len() == SETS_MAX {
+        let message = format!("at most {SETS_MAX} SELECTs are joined by UNION, INTERSECT or EXCEPT in a row");
+        return Err(Error::query(QueryErrorKind::Limit, span, message));
+    }
+    cursor.take();
+    let all = cursor.eat_keyword(Keyword::ALL);
+    if !all {
+        cursor.eat_keyword(Keyword::DISTINCT);
+    }
+    Ok(SetPart { word, all, select: operand(cursor)?, span })
+}
+
+/// SELECTs joined, as a SELECT of all that they make; one alone is itself.
+fn joined_sets(first: Select, rest: Vec<SetPart>, start: Span, cursor: &Cursor) -> Select {
+    if rest.is_empty() {
+        return first;
+    }
+    let span = start.to(cursor.last_span());
+    let source = FromSource::Sets(Box::new(Sets { first, rest, span }));
+    Select {
+        distinct: false,
+        items: vec![Item::Star { qualifier: None, span }],
+        from: From { source, alias: None, sample: None },
+        joins: Vec::new(),
+        filter: None,
+        group_by: Vec::new(),
+        having: None,
+        windows: Vec::new(),
+        order_by: Vec::new(),
+        limit: None,
+        offset: 0,
+    }
+}
+
+fn order_and_limit(cursor: &mut Cursor, select: &mut Select) -> Result<()> {
+    if cursor.eat_keywords(&[Keyword::ORDER, Keyword::BY]) {
+        select.order_by = list(cursor, order)?;
+    }
+    let (mut limit, mut offset) = (None, None);
+    loop {
+        if limit.is_none() && cursor.eat_keyword(Keyword::LIMIT) {
+            limit =
+                Some(if cursor.eat_keyword(Keyword::ALL) { None } else { whole_number(cursor, "LIMIT")? });
+        } else if offset.is_none() && cursor.eat_keyword(Keyword::OFFSET) {
+            offset = Some(whole_number(cursor, "OFFSET")?);
+            if !cursor.eat_keyword(Keyword::ROWS) {
+                cursor.eat_keyword(Keyword::ROW);
+            }
+        } else {
+            break;
+        }
+    }
+    (select.limit, select.offset) = (limit.flatten(), offset.flatten().unwrap_or(0));
+    Ok(())
+}
+
+/// A SELECT up to its ORDER BY.
+fn core(cursor: &mut Cursor) -> Result<Select> {
     cursor.expect_keyword(Keyword::SELECT)?;
     let distinct = cursor.eat_keyword(Keyword::DISTINCT);
     if distinct && cursor.keyword() == Keyword::ON {
@@ -85,28 +205,7 @@ fn clauses(cursor: &mut Cursor) -> Result<Select> {
         if cursor.eat_keywords(&[Keyword::GROUP, Keyword::BY]) { list(cursor, key)? } else { Vec::new() };
     let having = if cursor.eat_keyword(Keyword::HAVING) { Some(condition::condition(cursor)?) } else { None };
     let windows = if cursor.eat_keyword(Keyword::WINDOW) { list(cursor, window)? } else { Vec::new() };
-    let order_by =
-        if cursor.eat_keywords(&[Keyword::ORDER, Keyword::BY]) { list(cursor, order)? } else { Vec::new() };
-    let (mut limit, mut offset) = (None, None);
-    loop {
-        if limit.is_none() && cursor.eat_keyword(Keyword::LIMIT) {
-            limit =
-                Some(if cursor.eat_keyword(Keyword::ALL) { None } else { whole_number(cursor, "LIMIT")? });
-        } else if offset.is_none() && cursor.eat_keyword(Keyword::OFFSET) {
-            offset = Some(whole_number(cursor, "OFFSET")?);
-            if !cursor.eat_keyword(Keyword::ROWS) {
-                cursor.eat_keyword(Keyword::ROW);
-            }
-        } else {
-            break;
-        }
-    }
-    // What follows the SELECT of an INSERT.
-    let conflict = cursor.keyword() == Keyword::ON && keyword(cursor.peek_nth(1)) == Keyword::CONFLICT;
-    if !matches!(cursor.peek(), Token::EOF | Token::SemiColon | Token::RParen) && !conflict {
-        return Err(unexpected(cursor));
-    }
-    let (limit, offset) = (limit.flatten(), offset.flatten().unwrap_or(0));
+    let (order_by, limit, offset) = (Vec::new(), None, 0);
     Ok(Select { distinct, items, from, joins, filter, group_by, having, windows, order_by, limit, offset })
 }
 
@@ -117,7 +216,7 @@ fn window(cursor: &mut Cursor) -> Result<(Name, Over)> {
     Ok((name, crate::calls::over(cursor)?))
 }
 
-/// `, b`, `JOIN b ON …`, `LEFT JOIN b USING (…)`, `CROSS JOIN b`
+/// `, b`, `JOIN b ON …`, `LEFT JOIN b USING (…)`, `FULL JOIN b ON …`, `CROSS JOIN b`
 fn joins(cursor: &mut Cursor) -> Result<Vec<JoinedFrom>> {
     let mut joins = Vec::new();
     loop {
@@ -125,19 +224,25 @@ fn joins(cursor: &mut Cursor) -> Result<Vec<JoinedFrom>> {
         let word = cursor.keyword();
         if cursor.eat(&Token::Comma) || cursor.eat_keywords(&[Keyword::CROSS, Keyword::JOIN]) {
             let from = one_from(cursor)?;
-            joins.push(JoinedFrom { from, left: false, on: On::Everything, span: start });
+            joins.push(JoinedFrom { from, kind: JoinWord::Inner, on: On::Everything, span: start });
             continue;
         }
-        let left = word == Keyword::LEFT;
-        if left {
-            cursor.take();
-            cursor.eat_keyword(Keyword::OUTER);
-        } else if !cursor.eat_keyword(Keyword::INNER) && word != Keyword::JOIN {
-            if matches!(word, Keyword::RIGHT | Keyword::FULL | Keyword::NATURAL) {
-                return Err(Error::unsupported(start, format!("a {word:?} JOIN is not supported"))
-                    .advise("write JOIN … ON …, or LEFT JOIN … ON …"));
+        let kind = match word {
+            Keyword::LEFT => JoinWord::Left,
+            Keyword::RIGHT => JoinWord::Right,
+            Keyword::FULL => JoinWord::Full,
+            Keyword::NATURAL => {
+                return Err(Error::unsupported(start, "a NATURAL JOIN is not supported")
+                    .advise("write JOIN … USING (column)"));
             }
-            return Ok(joins);
+            Keyword::INNER | Keyword::JOIN => JoinWord::Inner,
+            _ => return Ok(joins),
+        };
+        if word != Keyword::JOIN {
+            cursor.take();
+        }
+        if kind != JoinWord::Inner {
+            cursor.eat_keyword(Keyword::OUTER);
         }
         cursor.expect_keyword(Keyword::JOIN)?;
         let from = one_from(cursor)?;
@@ -153,7 +258,7 @@ fn joins(cursor: &mut Cursor) -> Result<Vec<JoinedFrom>> {
                 .expected("ON or USING")
                 .advise("write JOIN b ON b.id = a.id, or JOIN b USING (id)"));
         };
-        joins.push(JoinedFrom { from, left, on, span: start });
+        joins.push(JoinedFrom { from, kind, on, span: start });
     }
 }
 

@@ -29,6 +29,13 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
         dialect::check(&tokens[start..])?;
     }
     let read: fn(&mut Cursor) -> Result<Statement> = match keyword(&first.token) {
+        _ if first.token == Token::LParen
+            && tokens
+                .get(1)
+                .is_some_and(|next| matches!(keyword(&next.token), Keyword::SELECT | Keyword::WITH)) =>
+        {
+            |cursor| grammar::select(cursor).map(|select| Statement::Select(Box::new(select)))
+        }
         Keyword::SELECT | Keyword::WITH => {
             |cursor| grammar::select(cursor).map(|select| Statement::Select(Box::new(select)))
         }

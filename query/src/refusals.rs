@@ -16,9 +16,6 @@ pub(crate) fn check_keyword(tokens: &[TokenWithSpan], at: usize) -> Result<()> {
     let word = keyword(&tokens[at].token);
     let (what, advice) = match word {
         Keyword::NoKeyword | Keyword::AND | Keyword::OR | Keyword::NOT => return Ok(()),
-        Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => {
-            ("UNION, INTERSECT and EXCEPT", "join the conditions with OR, AND or AND NOT in one WHERE")
-        }
         Keyword::SIMILAR => ("SIMILAR TO", "write LIKE, or ~ with a regular expression"),
         Keyword::LATERAL | Keyword::QUALIFY => ("this clause", SELECT_SHAPE),
         Keyword::FETCH => ("FETCH FIRST", "write LIMIT n"),

@@ -13,7 +13,7 @@ use crate::write::grammar::Change;
 use muster_engine::database::Conflict;
 use muster_engine::exec::FoldFunction;
 use muster_engine::expr::PatternKind;
-use muster_engine::predicate::{CompareOp, Interval};
+use muster_engine::predicate::{CompareOp, FrameUnit, Interval};
 use muster_engine::schema::DataType;
 use muster_engine::transfer::TextEncoding;
 use muster_engine::value::Value;
@@ -190,10 +190,18 @@ pub(crate) struct From {
 #[derive(Clone, Debug)]
 pub(crate) struct JoinedFrom {
     pub(crate) from: From,
-    /// True for LEFT JOIN.
-    pub(crate) left: bool,
+    pub(crate) kind: JoinWord,
     pub(crate) on: On,
     pub(crate) span: Span,
+}
+
+/// Whose rows stay without a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinWord {
+    Inner,
+    Left,
+    Right,
+    Full,
 }
 
 #[derive(Clone, Debug)]
@@ -210,6 +218,33 @@ pub(crate) enum FromSource {
     Named(Name),
     /// `(SELECT …)`
     Select(Box<Select>, Span),
+    /// `SELECT … UNION SELECT …`, whose order and limit are those of a SELECT around.
+    Sets(Box<Sets>),
+}
+
+/// SELECTs joined by UNION, INTERSECT and EXCEPT, from left to right.
+#[derive(Clone, Debug)]
+pub(crate) struct Sets {
+    pub(crate) first: Select,
+    pub(crate) rest: Vec<SetPart>,
+    pub(crate) span: Span,
+}
+
+/// `UNION ALL SELECT …`
+#[derive(Clone, Debug)]
+pub(crate) struct SetPart {
+    pub(crate) word: SetWord,
+    /// True where equal rows stay several.
+    pub(crate) all: bool,
+    pub(crate) select: Select,
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetWord {
+    Union,
+    Intersect,
+    Except,
 }
 
 /// `TABLESAMPLE BERNOULLI (percent) [REPEATABLE (seed)]`
@@ -250,6 +285,8 @@ pub(crate) struct AggregateCall {
 pub(crate) struct RowCall {
     pub(crate) name: RowCallName,
     pub(crate) arguments: Vec<Term>,
+    /// True after `WITHIN GROUP (ORDER BY x DESC)`.
+    pub(crate) descending: bool,
     pub(crate) filter: Option<Condition>,
 }
 
@@ -258,7 +295,15 @@ pub(crate) enum RowCallName {
     ArgMin,
     ArgMax,
     Median,
+    QuantileCont,
+    QuantileDisc,
+    Mode,
+    /// `count(DISTINCT a, b)`
+    CountDistinct,
     WindowFunnel,
+    Funnel,
+    SequenceMatch,
+    SequenceCount,
 }
 
 impl RowCallName {
@@ -268,7 +313,13 @@ impl RowCallName {
             "arg_min" | "argmin" | "min_by" => RowCallName::ArgMin,
             "arg_max" | "argmax" | "max_by" => RowCallName::ArgMax,
             "median" => RowCallName::Median,
+            "quantile_cont" | "percentile_cont" => RowCallName::QuantileCont,
+            "quantile_disc" | "percentile_disc" => RowCallName::QuantileDisc,
+            "mode" => RowCallName::Mode,
             "window_funnel" | "windowfunnel" => RowCallName::WindowFunnel,
+            "funnel" => RowCallName::Funnel,
+            "sequence_match" | "sequencematch" => RowCallName::SequenceMatch,
+            "sequence_count" | "sequencecount" => RowCallName::SequenceCount,
             _ => return None,
         })
     }
@@ -278,7 +329,14 @@ impl RowCallName {
             RowCallName::ArgMin => "arg_min",
             RowCallName::ArgMax => "arg_max",
             RowCallName::Median => "median",
+            RowCallName::QuantileCont => "quantile_cont",
+            RowCallName::QuantileDisc => "quantile_disc",
+            RowCallName::Mode => "mode",
+            RowCallName::CountDistinct => "count",
             RowCallName::WindowFunnel => "window_funnel",
+            RowCallName::Funnel => "funnel",
+            RowCallName::SequenceMatch => "sequence_match",
+            RowCallName::SequenceCount => "sequence_count",
         }
     }
 }
@@ -304,6 +362,26 @@ pub(crate) struct Over {
     pub(crate) named: Option<Name>,
     pub(crate) partition: Vec<Term>,
     pub(crate) order: Vec<Order>,
+    pub(crate) frame: Option<OverFrame>,
+}
+
+/// `ROWS BETWEEN 2 PRECEDING AND CURRENT ROW`
+#[derive(Clone, Debug)]
+pub(crate) struct OverFrame {
+    pub(crate) unit: FrameUnit,
+    pub(crate) start: OverBound,
+    pub(crate) end: OverBound,
+    pub(crate) span: Span,
+}
+
+/// An end of a frame.
+#[derive(Clone, Debug)]
+pub(crate) enum OverBound {
+    First,
+    Before(Term),
+    Current,
+    After(Term),
+    Last,
 }
 
 impl Select {
@@ -317,6 +395,7 @@ impl Select {
         let order = |order: &Order| matches!(&order.key, Key::Term(term) if of_rows(term));
         let inner = match &self.from.source {
             FromSource::Named(_) => false,
+            FromSource::Sets(_) => true,
             FromSource::Select(inner, _) => {
                 inner.is_relational()
                     || inner.distinct

@@ -4,8 +4,8 @@
 use muster_engine::exec::{Count, FoldFunction, Scope, evaluate, rows_of};
 use muster_engine::expr::{Expr, Function};
 use muster_engine::predicate::{
-    CompareOp, Derived, Join, JoinKind, Predicate, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
-    WindowCall, WindowFunction,
+    CompareOp, Derived, Frame, FrameBound, FrameOffset, FrameUnit, FunnelModes, Join, JoinKind, Predicate,
+    Relation, RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
 use muster_engine::schema::{ColumnId, TableId};
 use muster_engine::{Cancel, Value};
@@ -67,12 +67,42 @@ fn any_aggregate() -> impl Strategy<Value = (ColumnId, RowAggregate)> {
         Just(RowFunction::ArgMax),
         Just(RowFunction::Median),
         (any::<i64>(), any::<bool>()).prop_map(|(micros, strict)| RowFunction::Funnel { micros, strict }),
+        (any::<i64>(), 0u8..32).prop_map(|(micros, bits)| {
+            let modes = FunnelModes::of_bits(bits).unwrap_or_default();
+            RowFunction::WindowFunnel { micros, modes }
+        }),
+        any::<i64>().prop_map(|micros| RowFunction::Consecutive { micros }),
+        any::<bool>().prop_map(|counts| RowFunction::Sequence { counts }),
+        Just(RowFunction::CountDistinct),
+        Just(RowFunction::QuantileCont),
+        any::<bool>().prop_map(|descending| RowFunction::QuantileDisc { descending }),
+        any::<bool>().prop_map(|descending| RowFunction::Mode { descending }),
     ];
     (any_id(), function, any_exprs(), any::<bool>(), proptest::option::of(any_expr())).prop_map(
         |(id, function, arguments, distinct, filter)| {
             (id, RowAggregate { function, arguments, distinct, filter })
         },
     )
+}
+
+fn any_frame() -> impl Strategy<Value = Frame> {
+    let offset = || {
+        prop_oneof![
+            prop_oneof![0u32..4, Just(u32::MAX)].prop_map(FrameOffset::Count),
+            any_expr().prop_map(FrameOffset::Value)
+        ]
+    };
+    let bound = || {
+        prop_oneof![
+            Just(FrameBound::First),
+            offset().prop_map(FrameBound::Before),
+            Just(FrameBound::Current),
+            offset().prop_map(FrameBound::After),
+            Just(FrameBound::Last),
+        ]
+    };
+    let unit = proptest::sample::select(vec![FrameUnit::Rows, FrameUnit::Groups, FrameUnit::Range]);
+    (unit, bound(), bound()).prop_map(|(unit, start, end)| Frame { unit, start, end })
 }
 
 fn any_call() -> impl Strategy<Value = (ColumnId, WindowCall)> {
@@ -84,9 +114,12 @@ fn any_call() -> impl Strategy<Value = (ColumnId, WindowCall)> {
         (0u32..4).prop_map(WindowFunction::Ntile),
         any::<u32>().prop_map(WindowFunction::Lag),
         any::<u32>().prop_map(WindowFunction::Lead),
+        Just(WindowFunction::FirstValue),
+        Just(WindowFunction::LastValue),
+        any::<u32>().prop_map(WindowFunction::NthValue),
     ];
-    (any_id(), function, any_exprs())
-        .prop_map(|(id, function, arguments)| (id, WindowCall { function, arguments }))
+    (any_id(), function, any_exprs(), proptest::option::of(any_frame()))
+        .prop_map(|(id, function, arguments, frame)| (id, WindowCall { function, arguments, frame }))
 }
 
 fn any_rows() -> impl Strategy<Value = Relation> {
@@ -105,6 +138,7 @@ fn any_rows() -> impl Strategy<Value = Relation> {
         let kind = prop_oneof![
             Just(JoinKind::Inner),
             Just(JoinKind::Left),
+            Just(JoinKind::Full),
             Just(JoinKind::Single),
             any_id().prop_map(JoinKind::Mark),
             any_id().prop_map(JoinKind::In),
@@ -116,6 +150,12 @@ fn any_rows() -> impl Strategy<Value = Relation> {
             (inner.clone(), inner.clone(), kind, keys, proptest::option::of(any_expr())).prop_map(
                 |(left, right, kind, keys, condition)| {
                     Relation::Join(Box::new(Join { left, right, kind, keys, condition }))
+                }
+            ),
+            (proptest::collection::vec(any_id(), 0..3), any_id(), inner.clone(), inner.clone()).prop_map(
+                |(columns, id, first, second)| {
+                    let inputs = vec![(columns.clone(), first), (vec![id; columns.len()], second)];
+                    Relation::Append { columns, inputs }
                 }
             ),
             (input(), named(), proptest::collection::vec(any_aggregate(), 0..3))

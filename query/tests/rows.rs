@@ -5,12 +5,9 @@
 
 mod asking;
 
-use asking::{ids, null_or};
+use asking::{Row, belonging, ids, null_or};
 use musterdb::Database;
 use proptest::prelude::*;
-
-/// Whose, an article, when (in hours), how much.
-type Row = (Option<i64>, i64, Option<i64>, Option<i64>);
 
 /// A condition, and the loop's answer for a member.
 type Asked<'r> = (String, Box<dyn Fn(i64) -> bool + 'r>);
@@ -32,13 +29,15 @@ proptest! {
         ),
         kinds in proptest::collection::vec((0i64..4, proptest::option::of(0i64..3)), 0..6),
         few in 0i64..4,
+        belonging in belonging(),
     ) {
+        let rows = belonging.stored(rows);
         let path = tempfile::tempdir().unwrap();
         let open = || Database::open(path.path().join("db")).unwrap();
         let db = open();
         let mut session = db.session();
         session.execute("CREATE TABLE members (id BIGINT PRIMARY KEY, own BIGINT)").unwrap();
-        session.execute("CREATE TABLE rows (whose BIGINT, sku BIGINT, at TIMESTAMP, n BIGINT)").unwrap();
+        belonging.create(&mut session);
         session.execute("CREATE TABLE kinds (sku BIGINT, kind BIGINT)").unwrap();
         let asked: Vec<Asked<'_>> = of_joins(&rows, &kinds, few)
             .into_iter()
@@ -52,11 +51,7 @@ proptest! {
         }
         let members: Vec<String> = (0..MEMBERS).map(|id| format!("({id}, {})", own_of(id))).collect();
         session.execute(&format!("INSERT INTO members VALUES {}", members.join(", "))).unwrap();
-        let value = |(whose, sku, at, n): &Row| format!("({}, {sku}, {}, {})", null_or(*whose), time(*at), null_or(*n));
-        let values: Vec<String> = rows.iter().map(value).collect();
-        if !values.is_empty() {
-            session.execute(&format!("INSERT INTO rows VALUES {}", values.join(", "))).unwrap();
-        }
+        belonging.fill(&mut session, &rows, path.path());
         let values: Vec<String> = kinds.iter().map(|(sku, kind)| format!("({sku}, {})", null_or(*kind))).collect();
         if !values.is_empty() {
             session.execute(&format!("INSERT INTO kinds VALUES {}", values.join(", "))).unwrap();
@@ -211,9 +206,8 @@ fn of_order<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
         }
         most
     };
-    let funnel_of = move |mode: &str| {
-        format!("window_funnel(INTERVAL '{few} hours', {mode}at, sku = 0, sku = 1, sku = 2)")
-    };
+    let funnel_of =
+        move |mode: &str| format!("funnel(INTERVAL '{few} hours', {mode}at, sku = 0, sku = 1, sku = 2)");
     vec![
         (
             format!("(SELECT arg_max(n, at) FROM rows r WHERE r.whose = m.id) = {few}"),

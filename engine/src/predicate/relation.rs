@@ -10,7 +10,7 @@
 //! the order in which they are stored, those of a join in the order of its left side and then of its right, groups as their
 //! first row comes: ties are decided by it.
 
-use super::Predicate;
+use super::{FunnelModes, Predicate};
 use crate::exec::FoldFunction;
 use crate::expr::Expr;
 use crate::schema::{ColumnId, TableId};
@@ -71,6 +71,13 @@ pub enum Relation {
     },
     /// Rows of two sides.
     Join(Box<Join>),
+    /// Rows of several trees, one tree after the other.
+    Append {
+        /// The values of a row.
+        columns: Vec<ColumnId>,
+        /// Each tree, behind its values in the order of those.
+        inputs: Vec<(Vec<ColumnId>, Relation)>,
+    },
     /// A row for each group of equal keys; without keys exactly one, even of no rows.
     Group {
         /// Of these.
@@ -137,11 +144,14 @@ pub enum JoinKind {
     Inner,
     /// Each pair, and each left row without one, beside NULLs.
     Left,
+    /// As `Left`, and after them each right row without one, beside NULLs.
+    Full,
     /// As `Left`, of at most one right row: a second is an error.
     Single,
     /// Each left row, and whether it has a pair: `EXISTS`.
     Mark(ColumnId),
-    /// Each left row, and whether its only key is among those of the right: `IN`, with SQL's rule for NULL.
+    /// Each left row, and whether its first key is among those of the right rows that the other keys and the condition leave:
+    /// `IN`, with SQL's rule for NULL.
     In(ColumnId),
 }
 
@@ -180,12 +190,45 @@ pub enum RowFunction {
     ArgMax,
     /// The number in the middle, or the mean of the two there: Double.
     Median,
-    /// How many of some steps were taken one after another: BIGINT. The arguments are the time and a condition for each step.
+    /// How many of some steps were taken one after another, whatever the way: BIGINT. The arguments are the time and a condition for
+    /// each step.
     Funnel {
         /// The most microseconds from the first step to the last.
         micros: i64,
         /// True where each step is later than the one before; else it may be of the same time, in a row stored after it.
         strict: bool,
+    },
+    /// The same of rows that are neighbours in time.
+    Consecutive {
+        /// The most microseconds from the first step to the last.
+        micros: i64,
+    },
+    /// The same, as ClickHouse's `windowFunnel` counts.
+    WindowFunnel {
+        /// The most microseconds from the first step to the last.
+        micros: i64,
+        /// How.
+        modes: FunnelModes,
+    },
+    /// A pattern of events ([`super::SequencePattern`]). The arguments are the pattern, a constant text; the time; a condition for each number.
+    Sequence {
+        /// True for how often it is found (BIGINT), false for whether it is (BOOLEAN).
+        counts: bool,
+    },
+    /// How many different combinations of values there are, those with a NULL apart: BIGINT.
+    CountDistinct,
+    /// The number at a part of the way from the least to the greatest, between two of them in proportion: Double. The arguments
+    /// are the number, and the part: a constant Double from 0 to 1.
+    QuantileCont,
+    /// The first value in order that at least a part of all values are not after. The arguments are as above.
+    QuantileDisc {
+        /// True where the order is from the greatest to the least.
+        descending: bool,
+    },
+    /// The most frequent value, of several the least.
+    Mode {
+        /// True where it is the greatest of several.
+        descending: bool,
     },
 }
 
@@ -196,6 +239,54 @@ pub struct WindowCall {
     pub function: WindowFunction,
     /// Of which values.
     pub arguments: Vec<Expr>,
+    /// Of which neighbours, where the function asks that; `None` is all.
+    pub frame: Option<Frame>,
+}
+
+/// Some of the neighbours of a row: from one place in their order to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    /// What is counted from the row.
+    pub unit: FrameUnit,
+    /// Where it begins.
+    pub start: FrameBound,
+    /// Where it ends, that place included.
+    pub end: FrameBound,
+}
+
+/// What a frame counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameUnit {
+    /// Rows.
+    Rows,
+    /// Rows that are equal in order, as one.
+    Groups,
+    /// The value that orders; rows that are equal in order stand at one place.
+    Range,
+}
+
+/// An end of a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FrameBound {
+    /// The first neighbour.
+    First,
+    /// So far before the row.
+    Before(FrameOffset),
+    /// The row.
+    Current,
+    /// So far after the row.
+    After(FrameOffset),
+    /// The last neighbour.
+    Last,
+}
+
+/// How far an end of a frame is from its row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FrameOffset {
+    /// So many rows or groups.
+    Count(u32),
+    /// At this value of what orders, computed of the row.
+    Value(Expr),
 }
 
 /// A window function.
@@ -213,8 +304,14 @@ pub enum WindowFunction {
     Lag(u32),
     /// The value so many rows after.
     Lead(u32),
-    /// An aggregate of all neighbours.
+    /// An aggregate of the frame.
     Fold(FoldFunction),
+    /// The value of the first row of the frame.
+    FirstValue,
+    /// The value of its last row.
+    LastValue,
+    /// The value of the row of this number, from 1.
+    NthValue(u32),
 }
 
 impl Relation {
@@ -228,12 +325,13 @@ impl Relation {
                 let mut columns = join.left.columns();
                 match join.kind {
                     JoinKind::Mark(mark) | JoinKind::In(mark) => columns.push(mark),
-                    JoinKind::Inner | JoinKind::Left | JoinKind::Single => {
+                    JoinKind::Inner | JoinKind::Left | JoinKind::Full | JoinKind::Single => {
                         columns.extend(join.right.columns());
                     }
                 }
                 columns
             }
+            Relation::Append { columns, .. } => columns.clone(),
             Relation::Group { keys, aggregates, .. } => {
                 keys.iter().map(|(id, _)| *id).chain(aggregates.iter().map(|(id, _)| *id)).collect()
             }
@@ -253,6 +351,7 @@ impl Relation {
             | Relation::Window { input, .. }
             | Relation::Sort { input, .. } => vec![input],
             Relation::Join(join) => vec![&join.left, &join.right],
+            Relation::Append { inputs, .. } => inputs.iter().map(|(_, input)| input).collect(),
         }
     }
 
@@ -267,7 +366,7 @@ impl Relation {
     /// Hears of the expressions of this node, without those below.
     fn for_each_expr(&self, hear: &mut dyn FnMut(&Expr)) {
         match self {
-            Relation::Scan(_) => {}
+            Relation::Scan(_) | Relation::Append { .. } => {}
             Relation::Filter { condition, .. } => hear(condition),
             Relation::Compute { outputs, .. } => outputs.iter().for_each(|(_, expr)| hear(expr)),
             Relation::Join(join) => {
@@ -286,7 +385,10 @@ impl Relation {
             Relation::Window { partition, order, outputs, .. } => {
                 partition.iter().for_each(&mut *hear);
                 order.iter().for_each(|key| hear(&key.value));
-                outputs.iter().for_each(|(_, call)| call.arguments.iter().for_each(&mut *hear));
+                for (_, call) in outputs {
+                    call.arguments.iter().for_each(&mut *hear);
+                    call.frame.iter().for_each(|frame| frame.for_each_expr(hear));
+                }
             }
             Relation::Sort { order, .. } => order.iter().for_each(|key| hear(&key.value)),
         }
@@ -300,6 +402,18 @@ impl Relation {
             Relation::Compute { outputs, .. } => outputs.retain(|(id, _)| needed.contains(id)),
             Relation::Group { aggregates, .. } => aggregates.retain(|(id, _)| needed.contains(id)),
             Relation::Window { outputs, .. } => outputs.retain(|(id, _)| needed.contains(id)),
+            Relation::Append { columns, inputs } => {
+                let kept: Vec<bool> = columns.iter().map(|id| needed.contains(id)).collect();
+                let retain = |ids: &mut Vec<ColumnId>| {
+                    let mut kept = kept.iter();
+                    ids.retain(|_| kept.next().copied().unwrap_or(true));
+                };
+                retain(columns);
+                for (ids, _) in inputs {
+                    retain(ids);
+                    needed.extend(ids.iter().copied());
+                }
+            }
             Relation::Filter { .. } | Relation::Join(_) | Relation::Sort { .. } => {}
         }
         self.for_each_expr(&mut |expr| {
@@ -317,6 +431,19 @@ impl Relation {
             Relation::Join(join) => {
                 join.left.prune(needed);
                 join.right.prune(needed);
+            }
+            Relation::Append { inputs, .. } => inputs.iter_mut().for_each(|(_, input)| input.prune(needed)),
+        }
+    }
+}
+
+impl Frame {
+    fn for_each_expr(&self, hear: &mut dyn FnMut(&Expr)) {
+        for bound in [&self.start, &self.end] {
+            if let FrameBound::Before(FrameOffset::Value(expr))
+            | FrameBound::After(FrameOffset::Value(expr)) = bound
+            {
+                hear(expr);
             }
         }
     }

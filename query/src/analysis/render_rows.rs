@@ -3,10 +3,10 @@
 use super::render::{Renderer, quoted, text};
 use crate::bind::Source;
 use crate::statement::aggregate_name;
-use muster_engine::expr::Expr;
+use muster_engine::expr::{Expr, Function};
 use muster_engine::predicate::{
-    Derived, Join, JoinKind, Predicate, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall,
-    WindowFunction,
+    Derived, Frame, FrameBound, FrameOffset, FrameUnit, FunnelModes, Interval, Join, JoinKind, Predicate,
+    Relation, RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
 use muster_engine::schema::ColumnId;
 use std::sync::Arc;
@@ -79,10 +79,23 @@ impl Renderer<'_> {
                 if step.list.is_some() || !step.rest.is_empty() {
                     step = from(step.source());
                 }
-                step.list = Some(self.named(outputs));
+                step.list = Some(if outputs.is_empty() { "1 AS c0".to_owned() } else { self.named(outputs) });
                 step
             }
             Relation::Join(join) => self.join(join),
+            Relation::Append { columns, inputs } => {
+                let one = |(ids, input): &(Vec<ColumnId>, Relation)| {
+                    let listed = ids.iter().zip(columns);
+                    let listed = listed.map(|(id, column)| format!("{} AS {}", name(*id), name(*column)));
+                    let mut listed: Vec<String> = listed.collect();
+                    if listed.is_empty() {
+                        listed.push("1 AS c0".to_owned());
+                    }
+                    format!("SELECT {} FROM {}", listed.join(", "), self.step(input).source())
+                };
+                let parts: Vec<String> = inputs.iter().map(one).collect();
+                from(format!("({})", parts.join(" UNION ALL ")))
+            }
             Relation::Group { input, keys, aggregates } => {
                 let mut step = self.step(input);
                 if step.list.is_some() || !step.rest.is_empty() {
@@ -112,10 +125,11 @@ impl Renderer<'_> {
                 if !order.is_empty() {
                     over.push(format!("ORDER BY {}", self.order(order)));
                 }
-                let over = over.join(" ");
-                let calls = outputs
-                    .iter()
-                    .map(|(id, call)| format!(", {} OVER ({over}) AS {}", self.call(call), name(*id)));
+                let calls = outputs.iter().map(|(id, call)| {
+                    let frame = call.frame.as_ref().map(|frame| self.frame(frame));
+                    let over: Vec<&str> = over.iter().chain(&frame).map(String::as_str).collect();
+                    format!(", {} OVER ({}) AS {}", self.call(call), over.join(" "), name(*id))
+                });
                 step.list = Some(format!("*{}", calls.collect::<String>()));
                 step
             }
@@ -160,7 +174,13 @@ impl Renderer<'_> {
     }
 
     fn join(&self, join: &Join) -> Step {
-        let (left, right) = (self.step(&join.left).source(), self.step(&join.right).source());
+        let (left, right) = (self.step(&join.left).source(), self.step(&join.right));
+        // A join on the right stands in parentheses.
+        let right = if matches!(join.right, Relation::Join(_)) {
+            format!("({})", right.text())
+        } else {
+            right.source()
+        };
         let pairs = join.keys.iter().map(|(a, b)| format!("{} = {}", self.expr(a), self.expr(b)));
         let on: Vec<String> = pairs.chain(join.condition.as_ref().map(|expr| self.expr(expr))).collect();
         let condition = on.join(" AND ");
@@ -170,6 +190,10 @@ impl Renderer<'_> {
             JoinKind::Left | JoinKind::Single => {
                 let on = if on.is_empty() { "TRUE" } else { &condition };
                 from(format!("{left} LEFT JOIN {right} ON {on}"))
+            }
+            JoinKind::Full => {
+                let on = if on.is_empty() { "TRUE" } else { &condition };
+                from(format!("{left} FULL JOIN {right} ON {on}"))
             }
             JoinKind::Mark(mark) => {
                 let filter = if on.is_empty() { String::new() } else { format!(" WHERE {condition}") };
@@ -181,7 +205,9 @@ impl Renderer<'_> {
                     Some((value, of)) => (self.expr(value), self.expr(of)),
                     None => ("NULL".to_owned(), "NULL".to_owned()),
                 };
-                let mark = format!("*, {value} IN (SELECT {of} FROM {right}) AS {}", name(mark));
+                let ties = on.get(1..).unwrap_or_default().join(" AND ");
+                let filter = if ties.is_empty() { String::new() } else { format!(" WHERE {ties}") };
+                let mark = format!("*, {value} IN (SELECT {of} FROM {right}{filter}) AS {}", name(mark));
                 Step { list: Some(mark), ..from(left) }
             }
         }
@@ -199,13 +225,31 @@ impl Renderer<'_> {
             RowFunction::ArgMax => format!("arg_max({arguments})"),
             RowFunction::Median => format!("median({arguments})"),
             RowFunction::Funnel { micros, strict } => {
-                let window = super::render::interval(&muster_engine::predicate::Interval {
-                    months: 0,
-                    days: 0,
-                    micros,
-                });
-                let mode = if strict { format!(", {}", text("strict_increase")) } else { String::new() };
-                format!("window_funnel({window}{mode}, {arguments})")
+                let options = if strict { vec!["strict_increase"] } else { Vec::new() };
+                funnel("funnel", micros, &options, &arguments)
+            }
+            RowFunction::Consecutive { micros } => funnel("funnel", micros, &["consecutive"], &arguments),
+            RowFunction::WindowFunnel { micros, modes } => {
+                let named = FunnelModes::NAMED.iter().filter(|(_, mode)| modes.has(*mode));
+                let options: Vec<&str> = named.map(|(name, _)| *name).collect();
+                funnel("window_funnel", micros, &options, &arguments)
+            }
+            RowFunction::Sequence { counts: false } => format!("sequence_match({arguments})"),
+            RowFunction::Sequence { counts: true } => format!("sequence_count({arguments})"),
+            RowFunction::CountDistinct => format!("count(DISTINCT {arguments})"),
+            RowFunction::QuantileCont => format!("quantile_cont({arguments})"),
+            RowFunction::QuantileDisc { descending: false } => format!("quantile_disc({arguments})"),
+            RowFunction::QuantileDisc { descending: true } => match aggregate.arguments.as_slice() {
+                [of, part] => format!(
+                    "percentile_disc({}) WITHIN GROUP (ORDER BY {} DESC)",
+                    self.expr(part),
+                    self.expr(of)
+                ),
+                _ => format!("percentile_disc({arguments})"),
+            },
+            RowFunction::Mode { descending: false } => format!("mode({arguments})"),
+            RowFunction::Mode { descending: true } => {
+                format!("mode() WITHIN GROUP (ORDER BY {arguments} DESC)")
             }
         };
         match &aggregate.filter {
@@ -227,10 +271,48 @@ impl Renderer<'_> {
             WindowFunction::Ntile(parts) => format!("ntile({parts})"),
             WindowFunction::Lag(by) => shifted("lag", by),
             WindowFunction::Lead(by) => shifted("lead", by),
+            WindowFunction::FirstValue => format!("first_value({arguments})"),
+            WindowFunction::LastValue => format!("last_value({arguments})"),
+            WindowFunction::NthValue(number) => format!("nth_value({arguments}, {number})"),
             WindowFunction::Fold(function) if call.arguments.is_empty() => {
                 format!("{}(*)", aggregate_name(function))
             }
             WindowFunction::Fold(function) => format!("{}({arguments})", aggregate_name(function)),
+        }
+    }
+
+    fn frame(&self, frame: &Frame) -> String {
+        let unit = match frame.unit {
+            FrameUnit::Rows => "ROWS",
+            FrameUnit::Groups => "GROUPS",
+            FrameUnit::Range => "RANGE",
+        };
+        let bound = |bound: &FrameBound| match bound {
+            FrameBound::First => "UNBOUNDED PRECEDING".to_owned(),
+            FrameBound::Before(offset) => format!("{} PRECEDING", self.offset(offset)),
+            FrameBound::Current => "CURRENT ROW".to_owned(),
+            FrameBound::After(offset) => format!("{} FOLLOWING", self.offset(offset)),
+            FrameBound::Last => "UNBOUNDED FOLLOWING".to_owned(),
+        };
+        format!("{unit} BETWEEN {} AND {}", bound(&frame.start), bound(&frame.end))
+    }
+
+    /// How far, of what was computed of the value that orders.
+    fn offset(&self, offset: &FrameOffset) -> String {
+        match offset {
+            FrameOffset::Count(count) => count.to_string(),
+            FrameOffset::Value(Expr::Call { function: Function::AddInterval(by), .. }) => {
+                let by = Interval {
+                    months: by.months.saturating_abs(),
+                    days: by.days.saturating_abs(),
+                    micros: by.micros.saturating_abs(),
+                };
+                super::render::interval(&by)
+            }
+            FrameOffset::Value(Expr::Call { function: Function::Add | Function::Subtract, arguments }) => {
+                arguments.get(1).map_or_else(|| "0".to_owned(), |by| self.expr(by))
+            }
+            FrameOffset::Value(expr) => self.expr(expr),
         }
     }
 
@@ -263,6 +345,12 @@ impl Renderer<'_> {
 
 fn from(from: String) -> Step {
     Step { list: None, from, filter: None, rest: String::new() }
+}
+
+fn funnel(name: &str, micros: i64, options: &[&str], arguments: &str) -> String {
+    let window = super::render::interval(&Interval { months: 0, days: 0, micros });
+    let options: String = options.iter().map(|option| format!("{}, ", text(option))).collect();
+    format!("{name}({window}, {options}{arguments})")
 }
 
 fn ordinal_text() -> String {

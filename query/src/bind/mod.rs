@@ -66,7 +66,8 @@ impl Context<'_> {
     /// first is told.
     pub(crate) fn either<T>(&self, first: Result<T>, second: impl FnOnce() -> Result<T>) -> Result<T> {
         match first {
-            Err(refused) if refused.is_unsupported() => {
+            // A name that is not known may be one of the row around.
+            Err(refused) if refused.is_unsupported() || refused.is_unknown_name() => {
                 if self.second_ways.fetch_add(1, Ordering::Relaxed) >= SECOND_WAYS_MAX {
                     return Err(refused);
                 }

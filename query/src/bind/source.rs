@@ -54,6 +54,7 @@ impl Source {
     pub(crate) fn resolve(from: From, context: &Context<'_>) -> Result<Source> {
         let mut source = match from.source {
             FromSource::Named(name) => Source::named(&name, context)?,
+            FromSource::Sets(sets) => return Err(not_a_set(sets.span)),
             FromSource::Select(inner, span) => select::plain(&inner, context)?.into_source(context, span)?,
         };
         if let Some(alias) = from.alias {

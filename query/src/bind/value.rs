@@ -50,6 +50,14 @@ impl Typed {
         }
     }
 
+    /// The constant's number.
+    pub(crate) fn constant_number(&self) -> Option<f64> {
+        match &self.constant {
+            Some(Constant::Value(value)) if is_number(value) => Some(as_double(value)),
+            _ => None,
+        }
+    }
+
     /// The constant's text.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.constant {
@@ -343,7 +351,7 @@ impl Names<'_> {
         }
     }
 
-    fn operator(&self, operator: Operator, a: Typed, b: Typed, span: Span) -> Result<Typed> {
+    pub(crate) fn operator(&self, operator: Operator, a: Typed, b: Typed, span: Span) -> Result<Typed> {
         let tags = |typed: &Typed| typed.data_type == Some(DataType::TextArray);
         if operator == Operator::Concat && (tags(&a) || tags(&b)) {
             let sides = [self.tags_or_tag(a)?, self.tags_or_tag(b)?];

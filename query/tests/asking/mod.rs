@@ -1,6 +1,7 @@
 //! What tests of conditions about members share: asking one, and writing values down.
 
 use musterdb::Session;
+use std::path::Path;
 
 /// The members for whom a condition is TRUE; `m` is their table in it.
 pub fn ids(session: &mut Session, condition: &str) -> Vec<i64> {
@@ -12,4 +13,76 @@ pub fn ids(session: &mut Session, condition: &str) -> Vec<i64> {
 /// A value as SQL has it.
 pub fn null_or<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "NULL".to_owned(), |value| value.to_string())
+}
+
+/// Whose the rows of a table are, and how they came: what they say is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "not every test has rows of several kinds")]
+pub enum Belonging {
+    /// They belong to nobody.
+    Nobodys,
+    /// They belong to members, and were inserted.
+    Inserted,
+    /// They belong to members; the first half was imported, so put in the order of members and times, the others inserted.
+    Imported,
+}
+
+/// A row of `rows`: whose, an article, when (in hours), how much.
+pub type Row = (Option<i64>, i64, Option<i64>, Option<i64>);
+
+#[allow(dead_code, reason = "not every test has rows of several kinds")]
+impl Belonging {
+    /// The table of rows.
+    pub fn create(self, session: &mut Session) {
+        let (reference, owner) = match self {
+            Belonging::Nobodys => ("", ""),
+            _ => (" REFERENCES members", " WITH (owner = 'whose', time = 'at')"),
+        };
+        let columns = format!("(whose BIGINT{reference}, sku BIGINT, at TIMESTAMP, n BIGINT)");
+        session.execute(&format!("CREATE TABLE rows {columns}{owner}")).unwrap();
+    }
+
+    /// The rows in the order in which they will be stored, where that matters: those of one member.
+    pub fn stored(self, mut rows: Vec<Row>) -> Vec<Row> {
+        let imported = self.imported(&rows);
+        rows[..imported].sort_by_key(|row| (row.0, row.2.is_none(), row.2));
+        rows
+    }
+
+    fn imported(self, rows: &[Row]) -> usize {
+        if self == Belonging::Imported { rows.len().div_ceil(2) } else { 0 }
+    }
+
+    /// Puts the rows into the table.
+    pub fn fill(self, session: &mut Session, rows: &[Row], directory: &Path) {
+        let (imported, inserted) = rows.split_at(self.imported(rows));
+        if !imported.is_empty() {
+            let cell = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
+            let time = |hours: Option<i64>| {
+                hours.map_or_else(String::new, |hours| format!("2026-01-01 {hours:02}:00:00"))
+            };
+            let line = |row: &Row| format!("{},{},{},{}\n", cell(row.0), row.1, time(row.2), cell(row.3));
+            let file = directory.join("rows.csv");
+            let lines: String = imported.iter().map(line).collect();
+            std::fs::write(&file, format!("whose,sku,at,n\n{lines}")).unwrap();
+            session.execute(&format!("COPY rows FROM '{}' (HEADER)", file.display())).unwrap();
+        }
+        let time = |hours: Option<i64>| {
+            hours
+                .map_or_else(|| "NULL".to_owned(), |hours| format!("TIMESTAMP '2026-01-01 {hours:02}:00:00'"))
+        };
+        let value =
+            |row: &Row| format!("({}, {}, {}, {})", null_or(row.0), row.1, time(row.2), null_or(row.3));
+        let values: Vec<String> = inserted.iter().map(value).collect();
+        if !values.is_empty() {
+            session.execute(&format!("INSERT INTO rows VALUES {}", values.join(", "))).unwrap();
+        }
+    }
+}
+
+/// How rows may belong.
+#[allow(dead_code, reason = "not every test has rows of several kinds")]
+pub fn belonging() -> impl proptest::strategy::Strategy<Value = Belonging> {
+    use proptest::prelude::*;
+    prop_oneof![Just(Belonging::Nobodys), Just(Belonging::Inserted), Just(Belonging::Imported)]
 }

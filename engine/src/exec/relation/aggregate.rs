@@ -1,12 +1,17 @@
 //! What is made of the rows of a group, one row after another.
 
-use super::{Computed, RowSet, Run, is_true};
+use super::funnel::{Stepped, consecutive, funnel, window_funnel};
+use super::{Computed, RowSet, Run, bytes_of, is_true, sequence};
 use crate::eval::{compare, kind_of};
 use crate::exec::sink::Folding;
-use crate::predicate::{RowAggregate, RowFunction};
+use crate::expr::Expr;
+use crate::predicate::{
+    FunnelModes, Literal, PATTERN_CONDITIONS_MAX, RowAggregate, RowFunction, SequencePattern,
+};
 use crate::value::Value;
 use crate::{Error, Result};
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 /// The most steps of a funnel.
 pub const FUNNEL_STEPS_MAX: usize = 32;
@@ -17,6 +22,14 @@ pub(super) struct Aggregate {
     arguments: Vec<Computed>,
     distinct: bool,
     filter: Option<Computed>,
+    fixed: Fixed,
+}
+
+/// What an aggregate takes that is the same for every row.
+enum Fixed {
+    Nothing,
+    Pattern(SequencePattern),
+    Fraction(f64),
 }
 
 /// What an aggregate knows of a group so far.
@@ -25,8 +38,11 @@ pub(super) enum State {
     /// The value to show, and the one that it was chosen by.
     Best(Option<(Value, Value)>),
     Numbers(Vec<f64>),
-    /// The times of steps, and which a row is: a bit each.
-    Steps(Vec<(i64, u32)>),
+    /// The times of rows, and which steps or conditions each is.
+    Steps(Vec<Stepped>),
+    Values(Vec<Value>),
+    /// The bytes of values.
+    Distinct(HashSet<Vec<u8>>),
 }
 
 impl Aggregate {
@@ -35,15 +51,37 @@ impl Aggregate {
         let fits = match aggregate.function {
             RowFunction::Fold(_) => given <= 1,
             RowFunction::ArgMin | RowFunction::ArgMax => given == 2,
-            RowFunction::Median => given == 1,
-            RowFunction::Funnel { .. } => (2..=FUNNEL_STEPS_MAX + 1).contains(&given),
+            RowFunction::Median | RowFunction::Mode { .. } => given == 1,
+            RowFunction::QuantileCont | RowFunction::QuantileDisc { .. } => given == 2,
+            RowFunction::CountDistinct => given > 0,
+            RowFunction::Funnel { .. }
+            | RowFunction::WindowFunnel { .. }
+            | RowFunction::Consecutive { .. } => (2..=FUNNEL_STEPS_MAX + 1).contains(&given),
+            RowFunction::Sequence { .. } => (3..=PATTERN_CONDITIONS_MAX + 2).contains(&given),
         };
         if !fits {
             return Err(Error::Invalid(format!("{:?} does not take {given} values", aggregate.function)));
         }
+        let mut arguments = aggregate.arguments.as_slice();
+        let fixed = match aggregate.function {
+            RowFunction::Sequence { .. } => {
+                let Value::Text(text) = constant(arguments.first())? else {
+                    return Err(Error::Invalid("a pattern is a text: this condition is damaged".into()));
+                };
+                arguments = &arguments[1..];
+                Fixed::Pattern(SequencePattern::parse(text, arguments.len() - 1).map_err(Error::Invalid)?)
+            }
+            RowFunction::QuantileCont | RowFunction::QuantileDisc { .. } => {
+                let fraction = fraction_of(constant(arguments.get(1))?)?;
+                arguments = &arguments[..1];
+                Fixed::Fraction(fraction)
+            }
+            _ => Fixed::Nothing,
+        };
         Ok(Aggregate {
             function: aggregate.function,
-            arguments: run.all_computed(&aggregate.arguments, rows)?,
+            fixed,
+            arguments: run.all_computed(arguments, rows)?,
             distinct: aggregate.distinct,
             filter: aggregate.filter.as_ref().map(|filter| run.computed(filter, rows)).transpose()?,
         })
@@ -53,8 +91,13 @@ impl Aggregate {
         match self.function {
             RowFunction::Fold(function) => State::Fold(Folding::new(function, self.distinct)),
             RowFunction::ArgMin | RowFunction::ArgMax => State::Best(None),
-            RowFunction::Median => State::Numbers(Vec::new()),
-            RowFunction::Funnel { .. } => State::Steps(Vec::new()),
+            RowFunction::Median | RowFunction::QuantileCont => State::Numbers(Vec::new()),
+            RowFunction::QuantileDisc { .. } | RowFunction::Mode { .. } => State::Values(Vec::new()),
+            RowFunction::CountDistinct => State::Distinct(HashSet::new()),
+            RowFunction::Funnel { .. }
+            | RowFunction::WindowFunnel { .. }
+            | RowFunction::Consecutive { .. }
+            | RowFunction::Sequence { .. } => State::Steps(Vec::new()),
         }
     }
 
@@ -62,6 +105,13 @@ impl Aggregate {
         if let Some(filter) = &self.filter
             && !is_true(&filter.of(row)?)
         {
+            return Ok(());
+        }
+        if let State::Distinct(known) = state {
+            let mut bytes = Vec::new();
+            if bytes_of(&self.arguments, row, &mut bytes)?.is_some() && !known.contains(&bytes) {
+                known.insert(bytes);
+            }
             return Ok(());
         }
         let mut values = self.arguments.iter().map(|argument| argument.of(row));
@@ -83,18 +133,19 @@ impl Aggregate {
                     *best = Some((shown, by));
                 }
             }
-            (State::Numbers(_), Some(Value::Null)) => {}
+            (State::Numbers(_) | State::Values(_), Some(Value::Null)) => {}
+            (State::Values(known), Some(value)) => known.push(value),
             (State::Numbers(numbers), Some(value)) => numbers.push(double_of(&value)?),
             (State::Steps(steps), Some(time)) => {
                 let mut mask = 0;
                 for (step, truth) in values.enumerate() {
                     mask |= u32::from(is_true(&truth?)) << step;
                 }
-                if let (Some(time), true) = (micros_of(&time)?, mask != 0) {
+                if let (Some(time), true) = (micros_of(&time)?, mask != 0 || minds_others(self.function)) {
                     steps.push((time, mask));
                 }
             }
-            (_, None) => {}
+            (State::Distinct(_), Some(_)) | (_, None) => {}
         }
         Ok(())
     }
@@ -103,12 +154,45 @@ impl Aggregate {
         Ok(match state {
             State::Fold(folding) => folding.value()?,
             State::Best(best) => best.map_or(Value::Null, |(shown, _)| shown),
-            State::Numbers(numbers) => median(numbers),
-            State::Steps(steps) => {
-                let RowFunction::Funnel { micros, strict } = self.function else { return Ok(Value::Null) };
-                Value::Integer(funnel(steps, self.arguments.len() - 1, micros, strict))
-            }
+            State::Numbers(numbers) => continuous(numbers, self.fraction()),
+            State::Values(values) => match self.function {
+                RowFunction::QuantileDisc { descending } => discrete(values, self.fraction(), descending)?,
+                RowFunction::Mode { descending } => mode(values, descending)?,
+                _ => Value::Null,
+            },
+            State::Distinct(known) => Value::Integer(known.len() as i64),
+            State::Steps(rows) => self.steps(rows),
         })
+    }
+
+    fn steps(&self, rows: Vec<Stepped>) -> Value {
+        let steps = self.arguments.len() - 1;
+        Value::Integer(match (self.function, &self.fixed) {
+            (RowFunction::Funnel { micros, strict }, _) => funnel(rows, steps, micros, strict),
+            (RowFunction::Consecutive { micros }, _) => consecutive(rows, steps, micros),
+            (RowFunction::WindowFunnel { micros, modes }, _) => window_funnel(rows, steps, micros, modes),
+            (RowFunction::Sequence { counts: true }, Fixed::Pattern(pattern)) => {
+                sequence::count(pattern, rows, false)
+            }
+            (RowFunction::Sequence { counts: false }, Fixed::Pattern(pattern)) => {
+                return Value::Boolean(sequence::count(pattern, rows, true) > 0);
+            }
+            _ => return Value::Null,
+        })
+    }
+
+    /// Half the way, unless it says otherwise.
+    fn fraction(&self) -> f64 {
+        if let Fixed::Fraction(fraction) = self.fixed { fraction } else { 0.5 }
+    }
+}
+
+/// True where rows that are no step are of account.
+pub(super) fn minds_others(function: RowFunction) -> bool {
+    match function {
+        RowFunction::Consecutive { .. } => true,
+        RowFunction::WindowFunnel { modes, .. } => modes.has(FunnelModes::STRICT_ORDER),
+        _ => false,
     }
 }
 
@@ -130,92 +214,81 @@ fn micros_of(time: &Value) -> Result<Option<i64>> {
     })
 }
 
-/// Of two in the middle, the mean.
-fn median(mut numbers: Vec<f64>) -> Value {
-    if numbers.is_empty() {
-        return Value::Null;
-    }
+/// The value at a part of the way from the least to the greatest, between two of them in proportion.
+fn continuous(mut numbers: Vec<f64>, fraction: f64) -> Value {
+    let Some(most) = numbers.len().checked_sub(1) else { return Value::Null };
     numbers.sort_by(f64::total_cmp);
-    let middle = numbers.len() / 2;
-    let upper = numbers[middle];
-    Value::Double(if numbers.len() % 2 == 1 { upper } else { f64::midpoint(numbers[middle - 1], upper) })
+    let place = most as f64 * fraction;
+    let (lower, part) = (place.floor() as usize, place.fract());
+    let (low, high) = (numbers[lower.min(most)], numbers[(lower + 1).min(most)]);
+    Value::Double(if part == 0.0 {
+        low
+    } else if part == 0.5 {
+        f64::midpoint(low, high)
+    } else {
+        low + (high - low) * part
+    })
 }
 
-/// The most steps that follow each other in time, the last at most `micros` after the first.
-///
-/// Of all ways to have come to a step, the one that began last is as good as any other: what it allows to follow is more. So one
-/// pass in order of time is enough, with the last beginning for each step. A row takes one step only, so a row's later steps are
-/// looked at first; where steps are to be later than those before, rows of one time see only what was before it.
-pub(super) fn funnel(mut rows: Vec<(i64, u32)>, steps: usize, micros: i64, strict: bool) -> i64 {
-    rows.sort_by_key(|(time, _)| *time);
-    let mut began: Vec<Option<i64>> = vec![None; steps];
-    let mut start = 0;
-    while start < rows.len() {
-        let time = rows[start].0;
-        let same = rows[start..].iter().take_while(|(other, _)| *other == time).count();
-        let together = if strict { same } else { 1 };
-        // Rows together are one row with all their steps: each sees what was before all of them.
-        let mask = rows[start..start + together].iter().fold(0, |all, (_, mask)| all | mask);
-        for step in (0..steps).rev().filter(|step| mask >> step & 1 == 1) {
-            let beginning = match step.checked_sub(1) {
-                None => Some(time),
-                Some(before) => began[before].filter(|first| time.saturating_sub(*first) <= micros),
-            };
-            began[step] = began[step].max(beginning);
+/// The first value that at least this part of all are not after.
+fn discrete(mut values: Vec<Value>, fraction: f64, descending: bool) -> Result<Value> {
+    sort(&mut values, descending)?;
+    let place = (values.len() as f64 * fraction).ceil() as usize;
+    let at = place.max(1).min(values.len());
+    Ok(at.checked_sub(1).and_then(|at| values.get(at)).cloned().unwrap_or(Value::Null))
+}
+
+/// The most frequent value, of several the least one (the greatest, if descending).
+fn mode(mut values: Vec<Value>, descending: bool) -> Result<Value> {
+    sort(&mut values, descending)?;
+    let mut most: Option<(&Value, usize)> = None;
+    for some in values.chunk_by(|a, b| compare(a, b).ok().flatten() == Some(Ordering::Equal)) {
+        if most.is_none_or(|(_, count)| some.len() > count) {
+            most = some.first().map(|value| (value, some.len()));
         }
-        start += together;
     }
-    began.iter().rposition(Option::is_some).map_or(0, |step| step as i64 + 1)
+    Ok(most.map_or(Value::Null, |(value, _)| value.clone()))
+}
+
+/// Values of one kind in order.
+fn sort(values: &mut [Value], descending: bool) -> Result<()> {
+    let mut failed = None;
+    values.sort_by(|a, b| match compare(a, b) {
+        Ok(order) if descending => order.unwrap_or(Ordering::Equal).reverse(),
+        Ok(order) => order.unwrap_or(Ordering::Equal),
+        Err(error) => {
+            failed = Some(error);
+            Ordering::Equal
+        }
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// The constant that a function takes besides its values.
+fn constant(expr: Option<&Expr>) -> Result<&Value> {
+    match expr {
+        Some(Expr::Literal(Literal::Value(value))) => Ok(value),
+        _ => Err(Error::Invalid("an aggregate takes a constant here: this condition is damaged".into())),
+    }
+}
+
+fn fraction_of(value: &Value) -> Result<f64> {
+    match value {
+        Value::Double(fraction) if (0.0..=1.0).contains(fraction) => Ok(*fraction),
+        _ => Err(Error::Invalid("a quantile takes a number from 0 to 1".into())),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    /// By trying every way: rows for the steps one after another.
-    fn tried(
-        rows: &[(i64, u32)],
-        steps: usize,
-        micros: i64,
-        strict: bool,
-        step: usize,
-        chosen: &[usize],
-    ) -> usize {
-        let mut most = step;
-        if step == steps {
-            return most;
-        }
-        for (at, (time, mask)) in rows.iter().enumerate() {
-            let follows = chosen.last().is_none_or(|last| {
-                let before = rows[*last].0;
-                *time > before || (!strict && *time == before && at > *last)
-            });
-            let within = chosen.first().is_none_or(|first| time - rows[*first].0 <= micros);
-            if mask >> step & 1 == 1 && follows && within {
-                let chosen: Vec<usize> = chosen.iter().copied().chain([at]).collect();
-                most = most.max(tried(rows, steps, micros, strict, step + 1, &chosen));
-            }
-        }
-        most
-    }
-
-    proptest! {
-        #[test]
-        fn a_funnel_is_the_longest_way(
-            rows in proptest::collection::vec((0i64..8, 0u32..8), 0..9),
-            micros in 0i64..6,
-            strict in any::<bool>(),
-        ) {
-            let expected = tried(&rows, 3, micros, strict, 0, &[]);
-            prop_assert_eq!(funnel(rows, 3, micros, strict), expected as i64);
-        }
-    }
 
     #[test]
     fn a_median_of_two_is_their_mean() {
-        assert_eq!(median(vec![]), Value::Null);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Value::Double(2.0));
-        assert_eq!(median(vec![4.0, 1.0]), Value::Double(2.5));
+        assert_eq!(continuous(vec![], 0.5), Value::Null);
+        assert_eq!(continuous(vec![3.0, 1.0, 2.0], 0.5), Value::Double(2.0));
+        assert_eq!(continuous(vec![4.0, 1.0], 0.5), Value::Double(2.5));
+        assert_eq!(continuous(vec![1.0, 2.0, 3.0, 4.0, 11.0], 0.75), Value::Double(4.0));
+        assert_eq!(continuous(vec![1.0, 3.0], 0.25), Value::Double(1.5));
     }
 }

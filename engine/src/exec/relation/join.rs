@@ -16,46 +16,79 @@ struct Right<'a> {
     has_null: bool,
 }
 
+/// What IN compares, where other keys or a condition say with whom.
+struct Compared {
+    left: Computed,
+    /// The bytes of each right row's value; `None` where it is NULL.
+    rights: Vec<Option<Vec<u8>>>,
+}
+
+/// What IN has seen for a row.
+#[derive(Default)]
+struct Seen {
+    found: bool,
+    null: bool,
+    any: bool,
+}
+
 impl Run<'_> {
     pub(super) fn join(&self, join: &Join, left: &RowSet, right: &RowSet) -> Result<RowSet> {
         let lefts: Vec<_> = join.keys.iter().map(|(left, _)| left.clone()).collect();
         let rights: Vec<_> = join.keys.iter().map(|(_, right)| right.clone()).collect();
-        let (lefts, rights) = (self.all_computed(&lefts, left)?, self.all_computed(&rights, right)?);
+        let (mut lefts, mut rights) = (self.all_computed(&lefts, left)?, self.all_computed(&rights, right)?);
         let both: Vec<ColumnId> = left.columns.iter().chain(&right.columns).copied().collect();
         let now = self.snapshot.now_micros();
         let condition = join.condition.as_ref().map(|expr| Computed::new(expr, &both, now)).transpose()?;
         let mark = match join.kind {
             JoinKind::Mark(mark) | JoinKind::In(mark) => Some(mark),
-            JoinKind::Inner | JoinKind::Left | JoinKind::Single => None,
+            JoinKind::Inner | JoinKind::Left | JoinKind::Full | JoinKind::Single => None,
         };
-        if matches!(join.kind, JoinKind::In(_)) && (lefts.len() != 1 || condition.is_some()) {
-            return Err(Error::Invalid(
-                "IN compares one value and nothing else: this condition is damaged".into(),
-            ));
+        if matches!(join.kind, JoinKind::In(_)) && lefts.is_empty() {
+            return Err(Error::Invalid("IN compares a value: this condition is damaged".into()));
+        }
+        let mut compared = None;
+        if matches!(join.kind, JoinKind::In(_)) && (lefts.len() > 1 || condition.is_some()) {
+            let rights = self.values(right, &rights.remove(0))?;
+            compared = Some(Compared { left: lefts.remove(0), rights });
         }
         let columns = mark.map_or(both, |mark| left.columns.iter().copied().chain([mark]).collect());
         let mut joined = RowSet::new(columns);
         let side = self.right(right, &rights)?;
         let mut looked = 0;
         let mut bytes = Vec::new();
+        let mut paired = vec![false; if join.kind == JoinKind::Full { right.len() } else { 0 }];
         for at in 0..left.len() {
             self.look(at)?;
             let row = left.row(at);
             let known = bytes_of(&lefts, row, &mut bytes)?.is_some();
+            let (mut seen, mut own) = (Seen::default(), Vec::new());
+            if let Some(compared) = &compared {
+                seen.null = bytes_of(std::slice::from_ref(&compared.left), row, &mut own)?.is_none();
+            }
             let mut pairs = 0_usize;
             let mut candidate = |other: usize| -> Result<bool> {
                 looked += 1;
                 self.look(looked)?;
-                let other = right.row(other);
+                let (place, other) = (other, right.row(other));
                 if let Some(condition) = &condition
                     && !is_true(&condition.of_pair(row, other)?)
                 {
                     return Ok(false);
                 }
                 pairs += 1;
+                if let Some(compared) = &compared {
+                    let value = &compared.rights[place];
+                    seen.any = true;
+                    seen.found |= !seen.null && value.as_ref() == Some(&own);
+                    seen.null |= value.is_none();
+                    return Ok(seen.found);
+                }
+                if let Some(paired) = paired.get_mut(place) {
+                    *paired = true;
+                }
                 match join.kind {
                     JoinKind::Single if pairs > 1 => Err(several()),
-                    JoinKind::Inner | JoinKind::Left | JoinKind::Single => {
+                    JoinKind::Inner | JoinKind::Left | JoinKind::Full | JoinKind::Single => {
                         joined.push(row.iter().chain(other).cloned())?;
                         Ok(false)
                     }
@@ -69,19 +102,36 @@ impl Run<'_> {
             let found = pairs > 0;
             match join.kind {
                 JoinKind::Inner => {}
-                JoinKind::Left | JoinKind::Single if found => {}
-                JoinKind::Left | JoinKind::Single => {
+                JoinKind::Left | JoinKind::Full | JoinKind::Single if found => {}
+                JoinKind::Left | JoinKind::Full | JoinKind::Single => {
                     let nulls = std::iter::repeat_n(Value::Null, right.columns.len());
                     joined.push(row.iter().cloned().chain(nulls))?;
                 }
                 JoinKind::Mark(_) => joined.push(row.iter().cloned().chain([Value::Boolean(found)]))?,
                 JoinKind::In(_) => {
-                    let truth = side.is_in(known, found);
+                    let truth = if compared.is_some() { seen.truth() } else { side.is_in(known, found) };
                     joined.push(row.iter().cloned().chain([truth]))?;
                 }
             }
         }
+        for (at, _) in paired.iter().enumerate().filter(|(_, paired)| !**paired) {
+            self.look(at)?;
+            let nulls = std::iter::repeat_n(Value::Null, left.columns.len());
+            joined.push(nulls.chain(right.row(at).iter().cloned()))?;
+        }
         Ok(joined)
+    }
+
+    /// The bytes of a value of each row.
+    fn values(&self, rows: &RowSet, value: &Computed) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut values = Vec::with_capacity(rows.len());
+        for at in 0..rows.len() {
+            self.look(at)?;
+            let mut bytes = Vec::new();
+            let known = bytes_of(std::slice::from_ref(value), rows.row(at), &mut bytes)?;
+            values.push(known.map(|()| bytes));
+        }
+        Ok(values)
     }
 
     fn right<'r>(&self, rows: &'r RowSet, keys: &[Computed]) -> Result<Right<'r>> {
@@ -137,6 +187,15 @@ impl Right<'_> {
             return Value::Boolean(found);
         }
         if !known || self.has_null { Value::Null } else { Value::Boolean(false) }
+    }
+}
+
+impl Seen {
+    fn truth(&self) -> Value {
+        if self.found || !self.any {
+            return Value::Boolean(self.found);
+        }
+        if self.null { Value::Null } else { Value::Boolean(false) }
     }
 }
 

@@ -6,10 +6,14 @@
 //! an error.
 
 mod aggregate;
+mod append;
 mod by_owner;
+mod frame;
+mod funnel;
 mod group;
 mod join;
 mod narrow;
+mod sequence;
 mod window;
 
 pub use aggregate::FUNNEL_STEPS_MAX;
@@ -258,6 +262,7 @@ impl<'a> Run<'a> {
                 let (left, right) = (self.rows(&join.left)?, self.rows(&join.right)?);
                 self.join(join, &left, &right)
             }
+            Relation::Append { columns, inputs } => self.append(columns, inputs),
             Relation::Group { input, keys, aggregates } => {
                 let rows = self.rows(input)?;
                 self.group(&rows, keys, aggregates)

@@ -56,6 +56,9 @@ fn members(rows: &mut Relation) -> Option<&mut Scan> {
         Relation::Scan(scan) => scan.columns.iter().any(|(own, _)| *own == ColumnId::LIVE).then_some(scan),
         Relation::Filter { input, .. } | Relation::Compute { input, .. } => members(input),
         Relation::Join(join) => members(&mut join.left),
-        Relation::Group { .. } | Relation::Window { .. } | Relation::Sort { .. } => None,
+        Relation::Append { .. }
+        | Relation::Group { .. }
+        | Relation::Window { .. }
+        | Relation::Sort { .. } => None,
     }
 }

@@ -1,7 +1,7 @@
 //! What neighbours say of a row: rows with equal values of a partition, in an order.
 
+use super::frame::Framed;
 use super::{Computed, Order, RowSet, Run, bytes_of};
-use crate::exec::sink::Folding;
 use crate::expr::Expr;
 use crate::predicate::{SortKey, WindowCall, WindowFunction};
 use crate::schema::ColumnId;
@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use std::cmp::Ordering;
 
 /// Neighbours in order: what they are ordered by, and where they stand.
-type Neighbours = Vec<(Vec<Value>, usize)>;
+pub(super) type Neighbours = Vec<(Vec<Value>, usize)>;
 
 impl Run<'_> {
     pub(super) fn window(
@@ -26,10 +26,11 @@ impl Run<'_> {
         let mut answers: Vec<Vec<Value>> = Vec::with_capacity(outputs.len());
         for (_, call) in outputs {
             let arguments = self.all_computed(&call.arguments, rows)?;
+            let framed = call.frame.as_ref().map(|frame| self.framed(frame, rows)).transpose()?;
             let mut answer = vec![Value::Null; rows.len()];
             for (at, some) in neighbours.iter().enumerate() {
                 self.look(at)?;
-                self.answer(call.function, &arguments, rows, &order, some, &mut answer)?;
+                self.answer(call.function, &arguments, framed.as_ref(), rows, &order, some, &mut answer)?;
             }
             answers.push(answer);
         }
@@ -67,10 +68,12 @@ impl Run<'_> {
         Ok(neighbours)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a step of one loop")]
     fn answer(
         &self,
         function: WindowFunction,
         arguments: &[Computed],
+        framed: Option<&Framed>,
         rows: &RowSet,
         order: &Order,
         neighbours: &Neighbours,
@@ -116,15 +119,23 @@ impl Run<'_> {
                 }
             }
             WindowFunction::Fold(function) => {
-                let mut folding = Folding::new(function, false);
-                for (_, place) in neighbours {
-                    match arguments.first() {
-                        None => folding.take_row(),
-                        Some(argument) => folding.take(argument.of(rows.row(*place))?)?,
-                    }
+                let frames = self.frames(framed, rows, order, neighbours)?;
+                self.folded(function, arguments.first(), rows, neighbours, &frames, answer)?;
+            }
+            WindowFunction::FirstValue | WindowFunction::LastValue | WindowFunction::NthValue(_) => {
+                let argument = arguments.first().ok_or_else(without_argument)?;
+                let frames = self.frames(framed, rows, order, neighbours)?;
+                for (frame, (_, place)) in frames.into_iter().zip(neighbours) {
+                    let at = match function {
+                        WindowFunction::FirstValue => Some(frame.start),
+                        WindowFunction::NthValue(number) => {
+                            (number as usize).checked_sub(1).map(|number| frame.start.saturating_add(number))
+                        }
+                        _ => frame.end.checked_sub(1),
+                    };
+                    let other = at.filter(|at| frame.contains(at)).and_then(row);
+                    answer[*place] = other.map_or(Ok(Value::Null), |other| argument.of(other))?;
                 }
-                let value = folding.value()?;
-                neighbours.iter().for_each(|(_, place)| answer[*place] = value.clone());
             }
         }
         Ok(())
@@ -132,7 +143,7 @@ impl Run<'_> {
 }
 
 fn without_argument() -> Error {
-    Error::Invalid("lag and lead take a value: this condition is damaged".into())
+    Error::Invalid("a window function takes a value: this condition is damaged".into())
 }
 
 /// The part of a row, from 1: parts differ by one row at most, and the first ones are the greater.

@@ -388,6 +388,11 @@ impl Folding {
         self.state.merge(&self.aggregate, other.state)
     }
 
+    /// What it comes to so far.
+    pub(crate) fn so_far(&self) -> Result<Value> {
+        self.state.clone().value(&self.aggregate)
+    }
+
     pub(crate) fn value(self) -> Result<Value> {
         self.state.value(&self.aggregate)
     }

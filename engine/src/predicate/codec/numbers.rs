@@ -2,7 +2,7 @@
 
 use crate::exec::FoldFunction;
 use crate::expr::{Function, PatternKind, TimeField, TimeUnit};
-use crate::predicate::{CompareOp, Truth};
+use crate::predicate::{CompareOp, FrameUnit, Truth};
 use crate::value::Value;
 
 pub(super) mod tag {
@@ -28,6 +28,7 @@ pub(super) mod tag {
     pub const ROWS_GROUP: u16 = 5;
     pub const ROWS_WINDOW: u16 = 6;
     pub const ROWS_SORT: u16 = 7;
+    pub const ROWS_APPEND: u16 = 8;
 
     pub const TIE_IN: u16 = 1;
     pub const TIE_TRUTH: u16 = 2;
@@ -37,12 +38,20 @@ pub(super) mod tag {
     pub const JOIN_SINGLE: u16 = 3;
     pub const JOIN_MARK: u16 = 4;
     pub const JOIN_IN: u16 = 5;
+    pub const JOIN_FULL: u16 = 6;
 
     // Below stand those of FoldFunction.
     pub const ROW_ARG_MIN: u16 = 16;
     pub const ROW_ARG_MAX: u16 = 17;
     pub const ROW_MEDIAN: u16 = 18;
     pub const ROW_FUNNEL: u16 = 19;
+    pub const ROW_WINDOW_FUNNEL: u16 = 20;
+    pub const ROW_CONSECUTIVE: u16 = 21;
+    pub const ROW_SEQUENCE: u16 = 22;
+    pub const ROW_COUNT_DISTINCT: u16 = 23;
+    pub const ROW_QUANTILE_CONT: u16 = 24;
+    pub const ROW_QUANTILE_DISC: u16 = 25;
+    pub const ROW_MODE: u16 = 26;
 
     // Below stand those of FoldFunction.
     pub const WINDOW_ROW_NUMBER: u16 = 16;
@@ -51,6 +60,20 @@ pub(super) mod tag {
     pub const WINDOW_NTILE: u16 = 19;
     pub const WINDOW_LAG: u16 = 20;
     pub const WINDOW_LEAD: u16 = 21;
+    /// A frame follows, and then the function.
+    pub const WINDOW_FRAMED: u16 = 22;
+    pub const WINDOW_FIRST_VALUE: u16 = 23;
+    pub const WINDOW_LAST_VALUE: u16 = 24;
+    pub const WINDOW_NTH_VALUE: u16 = 25;
+
+    pub const BOUND_FIRST: u16 = 1;
+    pub const BOUND_BEFORE: u16 = 2;
+    pub const BOUND_CURRENT: u16 = 3;
+    pub const BOUND_AFTER: u16 = 4;
+    pub const BOUND_LAST: u16 = 5;
+
+    pub const OFFSET_COUNT: u16 = 1;
+    pub const OFFSET_VALUE: u16 = 2;
 
     pub const EXPR_COLUMN: u16 = 1;
     pub const EXPR_LITERAL: u16 = 2;
@@ -80,6 +103,7 @@ macro_rules! numbers {
 }
 
 numbers!(FoldFunction, fold_number, fold_of, Count = 1, Sum = 2, Avg = 3, Min = 4, Max = 5);
+numbers!(FrameUnit, frame_unit_number, frame_unit_of, Rows = 1, Groups = 2, Range = 3);
 numbers!(Truth, truth_number, truth_of, False = 0, True = 1, Unknown = 2);
 numbers!(CompareOp, op_number, op_of, Eq = 1, Ne = 2, Lt = 3, Le = 4, Gt = 5, Ge = 6);
 numbers!(PatternKind, pattern_number, pattern_of, Like = 1, ILike = 2, Regex = 3, IRegex = 4);

@@ -1,11 +1,11 @@
 //! From bytes to rows that are made of rows.
 
-use super::numbers::{fold_of, tag};
+use super::numbers::{fold_of, frame_unit_of, tag};
 use super::read::{Read, Reader};
 use crate::expr::Expr;
 use crate::predicate::{
-    Derived, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
-    WindowCall, WindowFunction,
+    Derived, Frame, FrameBound, FrameOffset, FunnelModes, Join, JoinKind, ROWS_DEPTH_MAX, Relation,
+    RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
 use crate::schema::{ColumnId, TableId};
 
@@ -52,6 +52,10 @@ impl Reader<'_> {
                 offset: self.i64()? as u64,
                 limit: if self.boolean()? { Some(self.i64()? as u64) } else { None },
             },
+            tag::ROWS_APPEND => Relation::Append {
+                columns: self.list(Self::column)?,
+                inputs: self.list(|reader| Ok((reader.list(Self::column)?, reader.rows()?)))?,
+            },
             other => return Err(self.refuse(at, "the tag of rows", other)),
         };
         self.depth -= 1;
@@ -76,6 +80,7 @@ impl Reader<'_> {
         let kind = match self.u16()? {
             tag::JOIN_INNER => JoinKind::Inner,
             tag::JOIN_LEFT => JoinKind::Left,
+            tag::JOIN_FULL => JoinKind::Full,
             tag::JOIN_SINGLE => JoinKind::Single,
             tag::JOIN_MARK => JoinKind::Mark(self.column()?),
             tag::JOIN_IN => JoinKind::In(self.column()?),
@@ -97,6 +102,15 @@ impl Reader<'_> {
             tag::ROW_ARG_MAX => RowFunction::ArgMax,
             tag::ROW_MEDIAN => RowFunction::Median,
             tag::ROW_FUNNEL => RowFunction::Funnel { micros: self.i64()?, strict: self.boolean()? },
+            tag::ROW_WINDOW_FUNNEL => {
+                RowFunction::WindowFunnel { micros: self.i64()?, modes: self.funnel_modes()? }
+            }
+            tag::ROW_CONSECUTIVE => RowFunction::Consecutive { micros: self.i64()? },
+            tag::ROW_SEQUENCE => RowFunction::Sequence { counts: self.boolean()? },
+            tag::ROW_COUNT_DISTINCT => RowFunction::CountDistinct,
+            tag::ROW_QUANTILE_CONT => RowFunction::QuantileCont,
+            tag::ROW_QUANTILE_DISC => RowFunction::QuantileDisc { descending: self.boolean()? },
+            tag::ROW_MODE => RowFunction::Mode { descending: self.boolean()? },
             other => match fold_of(other) {
                 Some(function) => RowFunction::Fold(function),
                 None => return Err(self.refuse(at, "an aggregate of rows", other)),
@@ -106,21 +120,64 @@ impl Reader<'_> {
         Ok((id, RowAggregate { function, arguments, distinct, filter: self.perhaps()? }))
     }
 
+    fn funnel_modes(&mut self) -> Read<FunnelModes> {
+        let at = self.at;
+        let bits = self.u8()?;
+        FunnelModes::of_bits(bits).ok_or_else(|| self.refuse(at, "the modes of a funnel", bits))
+    }
+
     fn window_call(&mut self) -> Read<(ColumnId, WindowCall)> {
-        let (id, at) = (self.column()?, self.at);
-        let function = match self.u16()? {
+        let (id, mut at) = (self.column()?, self.at);
+        let (mut number, mut frame) = (self.u16()?, None);
+        if number == tag::WINDOW_FRAMED {
+            frame = Some(self.frame()?);
+            at = self.at;
+            number = self.u16()?;
+        }
+        let function = match number {
             tag::WINDOW_ROW_NUMBER => WindowFunction::RowNumber,
             tag::WINDOW_RANK => WindowFunction::Rank,
             tag::WINDOW_DENSE_RANK => WindowFunction::DenseRank,
             tag::WINDOW_NTILE => WindowFunction::Ntile(self.u32()?),
             tag::WINDOW_LAG => WindowFunction::Lag(self.u32()?),
             tag::WINDOW_LEAD => WindowFunction::Lead(self.u32()?),
+            tag::WINDOW_FIRST_VALUE => WindowFunction::FirstValue,
+            tag::WINDOW_LAST_VALUE => WindowFunction::LastValue,
+            tag::WINDOW_NTH_VALUE => WindowFunction::NthValue(self.u32()?),
             other => match fold_of(other) {
                 Some(function) => WindowFunction::Fold(function),
                 None => return Err(self.refuse(at, "a window function", other)),
             },
         };
-        Ok((id, WindowCall { function, arguments: self.list(Self::expr)? }))
+        Ok((id, WindowCall { function, arguments: self.list(Self::expr)?, frame }))
+    }
+
+    fn frame(&mut self) -> Read<Frame> {
+        let at = self.at;
+        let number = self.u16()?;
+        let unit = frame_unit_of(number).ok_or_else(|| self.refuse(at, "what a frame counts", number))?;
+        Ok(Frame { unit, start: self.bound()?, end: self.bound()? })
+    }
+
+    fn bound(&mut self) -> Read<FrameBound> {
+        let at = self.at;
+        Ok(match self.u16()? {
+            tag::BOUND_FIRST => FrameBound::First,
+            tag::BOUND_BEFORE => FrameBound::Before(self.offset()?),
+            tag::BOUND_CURRENT => FrameBound::Current,
+            tag::BOUND_AFTER => FrameBound::After(self.offset()?),
+            tag::BOUND_LAST => FrameBound::Last,
+            other => return Err(self.refuse(at, "an end of a frame", other)),
+        })
+    }
+
+    fn offset(&mut self) -> Read<FrameOffset> {
+        let at = self.at;
+        Ok(match self.u16()? {
+            tag::OFFSET_COUNT => FrameOffset::Count(self.u32()?),
+            tag::OFFSET_VALUE => FrameOffset::Value(self.expr()?),
+            other => return Err(self.refuse(at, "1 or 2, how far a frame goes", other)),
+        })
     }
 
     fn sort_key(&mut self) -> Read<SortKey> {

@@ -1,11 +1,11 @@
 //! From rows that are made of rows to their bytes.
 
-use super::numbers::{fold_number, tag};
+use super::numbers::{fold_number, frame_unit_number, tag};
 use super::write::Writer;
 use crate::expr::Expr;
 use crate::predicate::{
-    Derived, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
-    WindowCall, WindowFunction,
+    Derived, Frame, FrameBound, FrameOffset, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate,
+    RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
 use crate::schema::ColumnId;
 use crate::{Error, Result};
@@ -43,6 +43,15 @@ impl Writer {
                 self.named(outputs)?;
             }
             Relation::Join(join) => self.join(join)?,
+            Relation::Append { columns, inputs } => {
+                self.u16(tag::ROWS_APPEND);
+                self.ids(columns)?;
+                self.count(inputs.len())?;
+                for (ids, input) in inputs {
+                    self.ids(ids)?;
+                    self.rows(input)?;
+                }
+            }
             Relation::Group { input, keys, aggregates } => {
                 self.u16(tag::ROWS_GROUP);
                 self.rows(input)?;
@@ -89,6 +98,7 @@ impl Writer {
         let (kind, mark) = match join.kind {
             JoinKind::Inner => (tag::JOIN_INNER, None),
             JoinKind::Left => (tag::JOIN_LEFT, None),
+            JoinKind::Full => (tag::JOIN_FULL, None),
             JoinKind::Single => (tag::JOIN_SINGLE, None),
             JoinKind::Mark(mark) => (tag::JOIN_MARK, Some(mark)),
             JoinKind::In(mark) => (tag::JOIN_IN, Some(mark)),
@@ -117,6 +127,29 @@ impl Writer {
                 self.i64(micros);
                 self.bytes.push(u8::from(strict));
             }
+            RowFunction::WindowFunnel { micros, modes } => {
+                self.u16(tag::ROW_WINDOW_FUNNEL);
+                self.i64(micros);
+                self.bytes.push(modes.bits());
+            }
+            RowFunction::Consecutive { micros } => {
+                self.u16(tag::ROW_CONSECUTIVE);
+                self.i64(micros);
+            }
+            RowFunction::Sequence { counts } => {
+                self.u16(tag::ROW_SEQUENCE);
+                self.bytes.push(u8::from(counts));
+            }
+            RowFunction::CountDistinct => self.u16(tag::ROW_COUNT_DISTINCT),
+            RowFunction::QuantileCont => self.u16(tag::ROW_QUANTILE_CONT),
+            RowFunction::QuantileDisc { descending } => {
+                self.u16(tag::ROW_QUANTILE_DISC);
+                self.bytes.push(u8::from(descending));
+            }
+            RowFunction::Mode { descending } => {
+                self.u16(tag::ROW_MODE);
+                self.bytes.push(u8::from(descending));
+            }
         }
         self.exprs(&aggregate.arguments)?;
         self.bytes.push(u8::from(aggregate.distinct));
@@ -125,6 +158,10 @@ impl Writer {
 
     fn window_call(&mut self, id: ColumnId, call: &WindowCall) -> Result<()> {
         self.u32(id.0);
+        if let Some(frame) = &call.frame {
+            self.u16(tag::WINDOW_FRAMED);
+            self.frame(frame)?;
+        }
         let (number, with) = match call.function {
             WindowFunction::Fold(function) => (fold_number(function), None),
             WindowFunction::RowNumber => (tag::WINDOW_ROW_NUMBER, None),
@@ -133,10 +170,45 @@ impl Writer {
             WindowFunction::Ntile(parts) => (tag::WINDOW_NTILE, Some(parts)),
             WindowFunction::Lag(by) => (tag::WINDOW_LAG, Some(by)),
             WindowFunction::Lead(by) => (tag::WINDOW_LEAD, Some(by)),
+            WindowFunction::FirstValue => (tag::WINDOW_FIRST_VALUE, None),
+            WindowFunction::LastValue => (tag::WINDOW_LAST_VALUE, None),
+            WindowFunction::NthValue(number) => (tag::WINDOW_NTH_VALUE, Some(number)),
         };
         self.u16(number);
         with.iter().for_each(|with| self.u32(*with));
         self.exprs(&call.arguments)
+    }
+
+    fn frame(&mut self, frame: &Frame) -> Result<()> {
+        self.u16(frame_unit_number(frame.unit));
+        for bound in [&frame.start, &frame.end] {
+            let (number, offset) = match bound {
+                FrameBound::First => (tag::BOUND_FIRST, None),
+                FrameBound::Before(offset) => (tag::BOUND_BEFORE, Some(offset)),
+                FrameBound::Current => (tag::BOUND_CURRENT, None),
+                FrameBound::After(offset) => (tag::BOUND_AFTER, Some(offset)),
+                FrameBound::Last => (tag::BOUND_LAST, None),
+            };
+            self.u16(number);
+            match offset {
+                None => {}
+                Some(FrameOffset::Count(count)) => {
+                    self.u16(tag::OFFSET_COUNT);
+                    self.u32(*count);
+                }
+                Some(FrameOffset::Value(expr)) => {
+                    self.u16(tag::OFFSET_VALUE);
+                    self.expr(expr)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ids(&mut self, ids: &[ColumnId]) -> Result<()> {
+        self.count(ids.len())?;
+        ids.iter().for_each(|id| self.u32(id.0));
+        Ok(())
     }
 
     fn order(&mut self, order: &[SortKey]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Aggregates and window functions: what the engine calls them, what they take and give.
 
 use super::reading::Reading;
+use super::{frames, sequences};
 use crate::bind::value::Typed;
 use crate::bind::{Names, type_error};
 use crate::error::{Error, Result, Span};
@@ -9,16 +10,10 @@ use crate::statement::{
     AggregateCall, Key, Name, Order, Over, RowCall, RowCallName, Term, TermKind, WindowTerm, Windowed,
 };
 use crate::suggest;
-use muster_engine::exec::FUNNEL_STEPS_MAX;
-use muster_engine::expr::Expr;
-use muster_engine::predicate::{Interval, RowAggregate, RowFunction, SortKey, WindowCall, WindowFunction};
+use muster_engine::expr::{Expr, Function};
+use muster_engine::predicate::{RowAggregate, RowFunction, SortKey, WindowCall, WindowFunction};
 use muster_engine::schema::DataType;
-
-/// What a funnel looks like, for messages.
-const FUNNEL: &str = "write window_funnel(INTERVAL '7 days', time, first_step, second_step, …)";
-
-/// The option of a funnel whose steps are each later than the one before, as ClickHouse calls it.
-const STRICT: &str = "strict_increase";
+use muster_engine::value::Value;
 
 /// Neighbours and their order, and what they say.
 type Bound = (Vec<Expr>, Vec<SortKey>, WindowCall, DataType);
@@ -90,57 +85,61 @@ fn of_several(
             names.number(of)?;
             Ok((RowFunction::Median, vec![of.expr.clone()], DataType::Double))
         }
-        RowCallName::WindowFunnel => funnel(names, arguments, span),
+        RowCallName::QuantileCont | RowCallName::QuantileDisc => {
+            let [of, part] = arguments.as_slice() else {
+                return takes(
+                    "write quantile_cont(x, 0.8), or percentile_cont(0.8) WITHIN GROUP (ORDER BY x)",
+                );
+            };
+            quantile(names, call, of, part)
+        }
+        RowCallName::Mode => {
+            let [of] = arguments.as_slice() else { return takes("write mode(x)") };
+            with_order(of)?;
+            let function = RowFunction::Mode { descending: call.descending };
+            Ok((function, vec![of.expr.clone()], of.known_type()))
+        }
+        RowCallName::CountDistinct => {
+            arguments.iter().try_for_each(with_order)?;
+            let arguments = arguments.into_iter().map(|typed| typed.expr).collect();
+            Ok((RowFunction::CountDistinct, arguments, DataType::BigInt))
+        }
+        RowCallName::WindowFunnel | RowCallName::Funnel => {
+            sequences::funnel(names, call.name, arguments, span)
+        }
+        RowCallName::SequenceMatch | RowCallName::SequenceCount => {
+            sequences::pattern(names, call.name, arguments, span)
+        }
     }
 }
 
-/// `window_funnel(interval, ['strict_increase',] time, step, …)`
-fn funnel(
+/// `quantile_cont(of, part)`: the number at a part of the way, or the value there.
+fn quantile(
     names: &Names<'_>,
-    arguments: Vec<Typed>,
-    span: Span,
+    call: &RowCall,
+    of: &Typed,
+    part: &Typed,
 ) -> Result<(RowFunction, Vec<Expr>, DataType)> {
-    let mut arguments = arguments.into_iter().peekable();
-    let window = arguments.next().and_then(|first| Some((first.interval()?, first.span)));
-    let Some((window, window_span)) = window else {
-        return Err(type_error(span, "window_funnel() begins with an INTERVAL").advise(FUNNEL));
+    let fraction =
+        part.constant_number().filter(|fraction| (0.0..=1.0).contains(fraction)).ok_or_else(|| {
+            type_error(part.span, format!("{}() takes a constant part from 0 to 1", call.name.text()))
+        })?;
+    let (function, fraction, data_type) = if call.name == RowCallName::QuantileCont {
+        names.number(of)?;
+        let fraction = if call.descending { 1.0 - fraction } else { fraction };
+        (RowFunction::QuantileCont, fraction, DataType::Double)
+    } else {
+        with_order(of)?;
+        (RowFunction::QuantileDisc { descending: call.descending }, fraction, of.known_type())
     };
-    let micros = micros_of(window).ok_or_else(|| {
-        type_error(window_span, "the window of a funnel is a length of time, without months")
-            .advise("write INTERVAL '30 days'")
-    })?;
-    let mut strict = false;
-    if let Some(mode) = arguments.next_if(|next| next.text().is_some()) {
-        strict = mode.text() == Some(STRICT);
-        if !strict {
-            return Err(type_error(mode.span, format!("the only option of a funnel is '{STRICT}'")));
-        }
-    }
-    let Some(time) = arguments.next() else {
-        return Err(type_error(span, "window_funnel() takes a time and its steps").advise(FUNNEL));
-    };
-    if !time.known_type().is_time() {
-        let message = format!("expected a date or time, found {}", time.describe());
-        return Err(type_error(time.span, message).advise(FUNNEL));
-    }
-    let mut taken = vec![time.expr];
-    for step in arguments {
-        let step = names.as_type(step, DataType::Boolean)?;
-        if step.data_type.is_some_and(|data_type| data_type != DataType::Boolean) {
-            let message = format!("a step is a condition, not {}", step.describe());
-            return Err(type_error(step.span, message).advise(FUNNEL));
-        }
-        taken.push(step.expr);
-    }
-    if !(2..=FUNNEL_STEPS_MAX + 1).contains(&taken.len()) {
-        return Err(type_error(span, format!("a funnel has 1 to {FUNNEL_STEPS_MAX} steps")).advise(FUNNEL));
-    }
-    Ok((RowFunction::Funnel { micros, strict }, taken, DataType::BigInt))
+    Ok((function, vec![of.expr.clone(), Expr::value(Value::Double(fraction))], data_type))
 }
 
-fn micros_of(interval: Interval) -> Option<i64> {
-    let days = i64::from(interval.days).checked_mul(muster_engine::calendar::MICROS_PER_DAY)?;
-    (interval.months == 0).then(|| days.checked_add(interval.micros)).flatten()
+fn with_order(typed: &Typed) -> Result<()> {
+    if typed.known_type() == DataType::TextArray {
+        return Err(type_error(typed.span, "a TEXT[] column has no order"));
+    }
+    Ok(())
 }
 
 /// Binds a window function.
@@ -161,9 +160,11 @@ pub(super) fn window(
         order.push(sort_key(reading, names, key)?);
     }
     let (call, data_type) = match &window.call {
-        Windowed::Aggregate(call) => aggregate_over(reading, names, call, &order, span)?,
+        Windowed::Aggregate(call) => aggregate_over(reading, names, call, span)?,
         Windowed::Function(name, arguments) => function_over(reading, names, name, arguments, span)?,
     };
+    let frame = frames::frame(reading, names, &whole)?;
+    let call = WindowCall { frame: frame.filter(|_| is_of_frame(call.function)), ..call };
     Ok((partition, order, call, data_type))
 }
 
@@ -189,7 +190,19 @@ fn whole(over: &Over, named: &[(Name, Over)]) -> Result<Over> {
         return Err(Error::unsupported(name.span, "a named window is taken as it is, or given an order"));
     }
     let order = if over.order.is_empty() { base.order.clone() } else { over.order.clone() };
-    Ok(Over { named: None, partition: base.partition.clone(), order })
+    let frame = over.frame.clone().or_else(|| base.frame.clone());
+    Ok(Over { named: None, partition: base.partition.clone(), order, frame })
+}
+
+/// True of functions that a frame is of account for.
+fn is_of_frame(function: WindowFunction) -> bool {
+    matches!(
+        function,
+        WindowFunction::Fold(_)
+            | WindowFunction::FirstValue
+            | WindowFunction::LastValue
+            | WindowFunction::NthValue(_)
+    )
 }
 
 fn sort_key(reading: &mut Reading<'_>, names: &Names<'_>, order: &Order) -> Result<SortKey> {
@@ -207,17 +220,19 @@ fn aggregate_over(
     reading: &mut Reading<'_>,
     names: &Names<'_>,
     call: &AggregateCall,
-    order: &[SortKey],
     span: Span,
 ) -> Result<(WindowCall, DataType)> {
-    if !order.is_empty() || call.distinct || call.filter.is_some() {
-        let message =
-            "an aggregate OVER a window is of its whole partition, without ORDER BY, DISTINCT and FILTER";
-        return Err(Error::unsupported(span, message));
+    if call.distinct {
+        return Err(Error::unsupported(span, "an aggregate OVER a window is without DISTINCT"));
     }
-    let (argument, data_type) = folded(reading, names, call)?;
+    let (mut argument, data_type) = folded(reading, names, call)?;
+    if let Some(filter) = &call.filter {
+        // What does not pass is NULL, and passed over.
+        let value = argument.take().unwrap_or_else(|| Expr::value(Value::Integer(1)));
+        argument = Some(Expr::call(Function::Case, [names.truth(filter, reading, 0)?, value]));
+    }
     let function = WindowFunction::Fold(call.function);
-    Ok((WindowCall { function, arguments: argument.into_iter().collect() }, data_type))
+    Ok((WindowCall { function, arguments: argument.into_iter().collect(), frame: None }, data_type))
 }
 
 fn function_over(
@@ -231,8 +246,9 @@ fn function_over(
     for term in terms {
         arguments.push(names.value(term, reading)?);
     }
-    let plain =
-        |function, arguments: Vec<Expr>, data_type| Ok((WindowCall { function, arguments }, data_type));
+    let plain = |function, arguments: Vec<Expr>, data_type| {
+        Ok((WindowCall { function, arguments, frame: None }, data_type))
+    };
     let number = |at: usize| {
         let given = arguments.get(at).map(Typed::whole_number);
         let number = given.map(|number| number.and_then(|number| u32::try_from(number).ok()));
@@ -264,7 +280,19 @@ fn function_over(
             }
             plain(function, taken, data_type)
         }
+        ("first_value" | "last_value", 1) => {
+            let first = name == "first_value";
+            let function = if first { WindowFunction::FirstValue } else { WindowFunction::LastValue };
+            plain(function, vec![arguments[0].expr.clone()], arguments[0].known_type())
+        }
+        ("nth_value", 2) => match number(1).transpose()? {
+            Some(number) if number > 0 => {
+                let function = WindowFunction::NthValue(number);
+                plain(function, vec![arguments[0].expr.clone()], arguments[0].known_type())
+            }
+            _ => Err(type_error(arguments[1].span, "nth_value takes a constant whole number from 1")),
+        },
         _ => Err(Error::unsupported(span, format!("{name} with {} values is no window function", terms.len()))
-            .advise("they are row_number(), rank(), dense_rank(), ntile(n), lag(x [, n [, default]]), lead(…), and aggregates")),
+            .advise("they are row_number(), rank(), dense_rank(), ntile(n), lag(x [, n [, default]]), lead(…), first_value(x), last_value(x), nth_value(x, n), and aggregates")),
     }
 }

@@ -7,10 +7,10 @@ use crate::bind::value::Typed;
 use crate::bind::{Names, Source};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::statement::{
-    ColumnName, Condition, From, FromSource, JoinedFrom, Name, On, Seen, Select, Term, TermKind,
+    ColumnName, Condition, From, FromSource, JoinWord, JoinedFrom, Name, On, Seen, Select, Term, TermKind,
 };
 use muster_engine::expr::{Expr, Function};
-use muster_engine::predicate::{CompareOp, JoinKind, Predicate, Relation, Scan};
+use muster_engine::predicate::{CompareOp, Join, JoinKind, Predicate, Relation, Scan};
 use muster_engine::schema::DataType;
 use std::collections::BTreeSet;
 
@@ -46,18 +46,24 @@ impl Binder<'_> {
     pub(super) fn rows(&self, select: &Select, outer: &[Field]) -> Result<Rows> {
         let mut parts = vec![self.part(&select.from, false)?];
         for join in &select.joins {
-            let part = self.part(&join.from, join.left)?;
+            let part = self.part(&join.from, matches!(join.kind, JoinWord::Left | JoinWord::Full))?;
             if let Some(twice) = part.fields.first().filter(|field| names_table(&parts, &field.table)) {
                 let message = format!("\"{}\" stands twice after FROM", twice.table);
                 return Err(Error::query(QueryErrorKind::Duplicate, join.span, message)
                     .advise("give one of them another name: FROM t AS a JOIN t AS b"));
+            }
+            if matches!(join.kind, JoinWord::Right | JoinWord::Full) {
+                parts.iter_mut().for_each(|part| part.optional = true);
             }
             parts.push(part);
         }
         let using = select.joins.iter().enumerate().map(|(at, join)| merge(&mut parts, at + 1, join));
         let using: Vec<Vec<(Expr, Expr)>> = using.collect::<Result<_>>()?;
         let mut asked = Vec::new();
-        let inner = select.joins.iter().filter(|join| !join.left);
+        // Before a join that keeps rows of its right side, a condition of a pair is not one of the whole.
+        let keeps_right = |join: &JoinedFrom| matches!(join.kind, JoinWord::Right | JoinWord::Full);
+        let alone = select.joins.iter().rposition(keeps_right).map_or(0, |last| last + 1);
+        let inner = select.joins[alone..].iter().filter(|join| join.kind == JoinWord::Inner);
         let inner = inner.filter_map(|join| if let On::Condition(on) = &join.on { Some(on) } else { None });
         for condition in select.filter.iter().chain(inner).flat_map(conjuncts) {
             let named = parts_of(&parts, condition)?;
@@ -75,18 +81,23 @@ impl Binder<'_> {
                 None => parts[at].relation.clone(),
                 Some(left) => {
                     let join = &select.joins[at - 1];
-                    let mut pending = Pending {
-                        right: parts[at].relation.clone(),
-                        kind: if join.left { JoinKind::Left } else { JoinKind::Inner },
-                        keys: using[at - 1].clone(),
-                        condition: None,
+                    let kind = match join.kind {
+                        JoinWord::Inner => JoinKind::Inner,
+                        JoinWord::Left | JoinWord::Right => JoinKind::Left,
+                        JoinWord::Full => JoinKind::Full,
                     };
-                    if join.left {
-                        self.left_join(&parts[at], join, &fields, left_fields, &mut pending)?;
-                    } else {
+                    let (right, keys) = (parts[at].relation.clone(), using[at - 1].clone());
+                    let mut pending = Pending { right, kind, keys, condition: None };
+                    if join.kind == JoinWord::Inner && at > alone {
                         self.inner_join(&parts, at, &mut asked, &fields, left_fields, &mut pending)?;
+                    } else {
+                        self.outer_join(&parts[at], join, &fields, left_fields, &mut pending)?;
                     }
-                    joined(left, vec![pending])
+                    if join.kind == JoinWord::Right {
+                        turned(left, pending)
+                    } else {
+                        joined(left, vec![pending])
+                    }
                 }
             });
         }
@@ -115,6 +126,7 @@ impl Binder<'_> {
     fn part(&self, from: &From, optional: bool) -> Result<Part> {
         let plain = match &from.source {
             FromSource::Named(_) => true,
+            FromSource::Sets(_) => false,
             FromSource::Select(inner, _) => {
                 !inner.is_relational() && inner.limit.is_none() && inner.offset == 0
             }
@@ -137,16 +149,24 @@ impl Binder<'_> {
                 Err(_) => {}
             }
         }
-        let FromSource::Select(inner, span) = &from.source else {
-            return Err(Error::unsupported(None, "a table or a SELECT stands after FROM"));
+        let span = match &from.source {
+            FromSource::Select(_, span) => *span,
+            FromSource::Sets(sets) => sets.span,
+            FromSource::Named(_) => {
+                return Err(Error::unsupported(None, "a table or a SELECT stands after FROM"));
+            }
         };
         if from.sample.is_some() {
             return Err(Error::unsupported(
-                *span,
+                span,
                 "TABLESAMPLE takes some of a table, not of what a SELECT makes",
             ));
         }
-        let made = self.select(inner)?;
+        let made = match &from.source {
+            FromSource::Sets(sets) => self.sets(sets)?,
+            FromSource::Select(inner, _) => self.select(inner)?,
+            FromSource::Named(_) => return Err(Error::unsupported(span, "expected a SELECT")),
+        };
         let table = from.alias.as_ref().map(|alias| alias.text.clone()).unwrap_or_default();
         let fields = made.columns.iter().zip(&made.ids).map(|(column, id)| Field {
             table: table.clone(),
@@ -182,8 +202,9 @@ impl Binder<'_> {
         }
     }
 
-    /// The conditions of a LEFT JOIN: what is asked of the right alone is asked of its table.
-    fn left_join(
+    /// The conditions of a join that stand for themselves: what is asked of the right alone is asked of its table, unless its rows
+    /// stay.
+    fn outer_join(
         &self,
         part: &Part,
         join: &JoinedFrom,
@@ -200,7 +221,8 @@ impl Binder<'_> {
             optional: false,
         };
         for condition in conjuncts(on) {
-            let of_right = of_fields(condition, rights) && self.narrow(&mut right, condition);
+            let is_cut = matches!(join.kind, JoinWord::Inner | JoinWord::Left);
+            let of_right = is_cut && of_fields(condition, rights) && self.narrow(&mut right, condition);
             if of_right {
                 continue;
             }
@@ -300,9 +322,20 @@ impl Binder<'_> {
     }
 }
 
+/// `left RIGHT JOIN …`: the right side comes first, and its rows stay.
+fn turned(left: Relation, pending: Pending) -> Relation {
+    let Pending { right, kind, keys, condition } = pending;
+    let keys = keys.into_iter().map(|(left, right)| (right, left)).collect();
+    Relation::Join(Box::new(Join { left: right, right: left, kind, keys, condition }))
+}
+
 /// The pairs of USING; the right column is that of the left from then on.
 fn merge(parts: &mut [Part], at: usize, join: &JoinedFrom) -> Result<Vec<(Expr, Expr)>> {
     let On::Using(names) = &join.on else { return Ok(Vec::new()) };
+    if join.kind == JoinWord::Full {
+        return Err(Error::unsupported(join.span, "USING is not supported after FULL JOIN")
+            .advise("write ON a.x = b.x, and coalesce(a.x, b.x) for the value of both"));
+    }
     let mut pairs = Vec::with_capacity(names.len());
     for name in names {
         let column = ColumnName { qualifier: None, name: name.clone() };
@@ -317,8 +350,14 @@ fn merge(parts: &mut [Part], at: usize, join: &JoinedFrom) -> Result<Vec<(Expr, 
             );
             return Err(Error::query(QueryErrorKind::Type, name.span, message).advise("write ON a.x = b.y"));
         }
-        right.merged = true;
-        pairs.push((Expr::Column(left.id), Expr::Column(right.id)));
+        let (left_id, right_id) = (left.id, right.id);
+        // The side whose rows stay has the value.
+        right.merged = join.kind != JoinWord::Right;
+        if join.kind == JoinWord::Right {
+            let merged = parts[..at].iter_mut().flat_map(|part| &mut part.fields);
+            merged.filter(|field| field.id == left_id).for_each(|field| field.merged = true);
+        }
+        pairs.push((Expr::Column(left_id), Expr::Column(right_id)));
     }
     Ok(pairs)
 }

@@ -14,13 +14,19 @@
 //! | `from` | of FROM and WHERE: rows, and what ties them to those of a SELECT around |
 //! | `reading` | of terms: values of rows, groups and windows |
 //! | `calls` | of aggregates and window functions: what the engine calls them, and their types |
+//! | `frames` | of the frames of windows: the same |
+//! | `sequences` | of funnels and patterns: the same |
+//! | `sets` | of UNION, INTERSECT and EXCEPT: rows |
 //! | `within` | of a SELECT inside a value: rows to join with |
 //! | `outputs` | of the other clauses: the rows of the SELECT |
 
 mod calls;
+mod frames;
 mod from;
 mod outputs;
 mod reading;
+mod sequences;
+mod sets;
 mod within;
 
 use super::{Context, Names, Source};

@@ -51,6 +51,13 @@ impl Reading<'_> {
 
     /// `left IN (SELECT …)`
     pub(super) fn is_in(&mut self, left: Typed, select: &Select, span: Span) -> Result<Expr> {
+        let grouped = is_grouped(select) || select.distinct || !select.windows.is_empty();
+        if !grouped && select.limit.is_none() && select.offset == 0 {
+            let rows = self.binder.rows(select, &self.around())?;
+            if !rows.keys.is_empty() || !rows.condition.is_empty() {
+                return self.is_in_tied(left, rows, select, span);
+            }
+        }
         let made = self.binder.select(select)?;
         let ([column], [id]) = (made.columns.as_slice(), made.ids.as_slice()) else {
             let message = format!("the SELECT after IN has one column, not {}", made.columns.len());
@@ -64,6 +71,25 @@ impl Reading<'_> {
         let mark = self.binder.id();
         let (kind, keys) = (JoinKind::In(mark), vec![pair]);
         self.join(Pending { right: made.relation, kind, keys, condition: None });
+        Ok(Expr::Column(mark))
+    }
+
+    /// The same of rows that are tied to the row at hand.
+    fn is_in_tied(&mut self, left: Typed, rows: Rows, select: &Select, span: Span) -> Result<Expr> {
+        let [Item::Output { term, .. }] = select.items.as_slice() else {
+            return Err(type_error(span, "the SELECT after IN has one column"));
+        };
+        let mut reading = Reading::of_rows(self.binder, &rows.fields, &[]);
+        let right = self.binder.names().value(term, &mut reading)?;
+        let data_type = right.known_type();
+        let Some(pair) = self.binder.keys(left, right)? else {
+            return Err(Error::unsupported(span, format!("IN compares no {data_type} here"))
+                .advise("CAST(value AS type) turns one into the other's type"));
+        };
+        let right = joined(rows.relation, reading.into_pending());
+        let mark = self.binder.id();
+        let keys = std::iter::once(pair).chain(rows.keys).collect();
+        self.join(Pending { right, kind: JoinKind::In(mark), keys, condition: all_of(rows.condition) });
         Ok(Expr::Column(mark))
     }
 
@@ -165,7 +191,7 @@ impl Reading<'_> {
         if first {
             let number = self.binder.id();
             let partition = rows.keys.iter().map(|(_, inner)| inner.clone()).collect();
-            let call = WindowCall { function: WindowFunction::RowNumber, arguments: Vec::new() };
+            let call = WindowCall { function: WindowFunction::RowNumber, arguments: Vec::new(), frame: None };
             let input = Box::new(right);
             let window = Relation::Window { input, partition, order, outputs: vec![(number, call)] };
             let is_first = Function::Compare(CompareOp::Eq);

@@ -164,23 +164,32 @@ pub(super) const KEYWORDS: [&str; 133] = [
 ];
 
 /// What has a parenthesis like a function, and a grammar of its own.
-const CALLS: [&str; 18] = [
+const CALLS: [&str; 27] = [
     "arg_max(",
     "arg_min(",
     "avg(",
     "count(",
     "dense_rank(",
     "extract(",
+    "first_value(",
+    "funnel(",
     "in_audience(",
     "lag(",
+    "last_value(",
     "lead(",
     "max(",
     "median(",
     "min(",
+    "mode(",
     "now()",
+    "nth_value(",
     "ntile(",
+    "quantile_cont(",
+    "quantile_disc(",
     "rank(",
     "row_number(",
+    "sequence_count(",
+    "sequence_match(",
     "sum(",
     "window_funnel(",
 ];

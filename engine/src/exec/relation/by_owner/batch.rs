@@ -47,6 +47,33 @@ impl<'a> Batch<'a> {
         Batch { lanes, len: rows.len(), segments: self.segments_of(rows) }
     }
 
+    /// Rows of several batches of as many values: those of one owner together, in the order of the batches.
+    pub(super) fn appended(parts: &[Batch<'a>], wanted: &[bool]) -> Batch<'a> {
+        let (mut places, mut first) = (Vec::new(), 0u32);
+        for part in parts {
+            for (half, rows) in part.owners() {
+                places.extend(rows.map(|row| (half, first + row as u32)));
+            }
+            first += part.len as u32;
+        }
+        places.sort_by_key(|(half, _)| *half);
+        let order: Vec<u32> = places.iter().map(|(_, row)| *row).collect();
+        let lane = |(at, wanted): (usize, &bool)| match wanted {
+            true => {
+                let whole = parts.iter().map(|part| (Arc::clone(&part.lanes[at]), part.len));
+                Arc::new(Lane::concat(whole.collect()).select(&order))
+            }
+            false => Arc::new(Lane::Same(Value::Null)),
+        };
+        let lanes = wanted.iter().enumerate().map(lane).collect();
+        let mut end = 0;
+        let segments = places.chunk_by(|a, b| a.0 == b.0).map(|owned| {
+            end += owned.len() as u32;
+            Segment { half: owned[0].0, end }
+        });
+        Batch { lanes, len: order.len(), segments: segments.collect() }
+    }
+
     /// For each row 1 where an owner's rows begin, else 0: a loop over all rows is faster than one over owners of a few rows each,
     /// whose ends are hard to foresee.
     pub(super) fn begins(&self) -> Vec<u32> {

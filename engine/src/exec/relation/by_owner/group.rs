@@ -1,6 +1,7 @@
 //! Groups of the rows of owners, by lanes.
 
-use super::super::aggregate::funnel;
+use super::super::aggregate::minds_others;
+use super::super::funnel::{funnel, window_funnel};
 use super::batch::{Batch, Segment, selected};
 use super::tree::{Aggregating, Grouped};
 use crate::Result;
@@ -123,7 +124,10 @@ fn made<'a>(rows: &Batch<'a>, groups: &Grouping, aggregating: &Aggregating) -> R
             }
             Some(shown.select(&best))
         }
-        (RowFunction::Funnel { micros, strict }, [Lane::Exact(kind, times), steps @ ..]) => {
+        (
+            function @ (RowFunction::Funnel { .. } | RowFunction::WindowFunnel { .. }),
+            [Lane::Exact(kind, times), steps @ ..],
+        ) if !minds_others(function) => {
             let unit = match kind {
                 Kind::Date => MICROS_PER_DAY,
                 Kind::Timestamp | Kind::TimestampTz => 1,
@@ -135,8 +139,12 @@ fn made<'a>(rows: &Batch<'a>, groups: &Grouping, aggregating: &Aggregating) -> R
                     *mask |= u32::from(*truth == Some(true)) << step;
                 }
             }
-            Some(funnels(groups, times, unit, &masks, taken, |taken| {
-                funnel(taken, steps.len(), micros, strict)
+            Some(funnels(groups, times, unit, &masks, taken, |taken| match function {
+                RowFunction::Funnel { micros, strict } => funnel(taken, steps.len(), micros, strict),
+                RowFunction::WindowFunnel { micros, modes } => {
+                    window_funnel(taken, steps.len(), micros, modes)
+                }
+                _ => 0,
             }))
         }
         _ => None,

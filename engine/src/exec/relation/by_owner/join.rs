@@ -147,7 +147,8 @@ fn finish<'a>(
             }
             (lefts, rights) = (all_lefts, all_rights);
         }
-        JoinKind::Inner => {}
+        // A right row without a pair is seen by whole relations only.
+        JoinKind::Inner | JoinKind::Full => {}
     }
     let mut lanes = selected(&left.lanes, &lefts, wanted);
     lanes.extend(selected(right, &rights, &wanted[left.lanes.len()..]));

@@ -65,6 +65,15 @@ impl<'s, 'a> Chunk<'s, 'a> {
                 });
                 Ok(Batch { lanes: lanes.collect::<Result<_>>()?, len: rows.len, segments: rows.segments })
             }
+            Step::Append(inputs) => {
+                let mut parts = Vec::with_capacity(inputs.len());
+                for (node, places) in inputs {
+                    let rows = self.rows(node, span, only)?;
+                    let lanes = places.iter().map(|place| Arc::clone(&rows.lanes[*place])).collect();
+                    parts.push(Batch { lanes, len: rows.len, segments: rows.segments });
+                }
+                Ok(Batch::appended(&parts, &node.wanted))
+            }
             Step::Group(input, grouped) => {
                 let rows = self.rows(input, span, only)?;
                 match super::group::grouped(&rows, grouped, &node.wanted)? {

@@ -88,17 +88,39 @@ pub(super) fn shape(snapshot: &Snapshot, owners: TableId, relation: &Relation) -
             Shape::Whole => Shape::Whole,
             _ => Shape::Mixed,
         },
+        Relation::Append { columns, inputs } => {
+            let shapes = inputs.iter().map(|(_, below)| input(below)).collect::<Result<Vec<_>>>()?;
+            if shapes.iter().all(|shape| matches!(shape, Shape::Whole)) {
+                return Ok(Shape::Whole);
+            }
+            let mut common: Option<Names> = None;
+            for (shape, (values, _)) in shapes.iter().zip(inputs) {
+                let Shape::Split(names) = shape else { return Ok(Shape::Mixed) };
+                let name =
+                    |(id, value): (&ColumnId, &ColumnId)| Some((*id, name_of(names, &Expr::Column(*value))?));
+                let here: Names = columns.iter().zip(values).filter_map(name).collect();
+                common = Some(match common {
+                    None => here,
+                    Some(common) => common.into_iter().filter(|name| here.contains(name)).collect(),
+                });
+            }
+            Shape::Split(common.unwrap_or_default())
+        }
         Relation::Join(join) => match (input(&join.left)?, input(&join.right)?) {
             (Shape::Whole, Shape::Whole) => Shape::Whole,
             (Shape::Split(left), Shape::Whole) => {
-                let fits =
-                    !matches!(join.kind, JoinKind::In(_)) || join.keys.len() == 1 && join.condition.is_none();
+                let alone = join.keys.len() == 1 && join.condition.is_none();
+                let fits = match join.kind {
+                    JoinKind::Full => false,
+                    JoinKind::In(_) => alone,
+                    _ => true,
+                };
                 if fits { Shape::Split(left) } else { Shape::Mixed }
             }
             (Shape::Split(mut left), Shape::Split(right)) => {
                 // A miss of IN may be unknown for a NULL that is somebody else's.
                 if !join.keys.iter().any(|keys| same_owner(&left, &right, keys))
-                    || matches!(join.kind, JoinKind::In(_))
+                    || matches!(join.kind, JoinKind::In(_) | JoinKind::Full)
                 {
                     return Ok(Shape::Mixed);
                 }
@@ -133,6 +155,8 @@ pub(super) enum Step {
     Source(usize),
     Filter(Box<Node>, Formula),
     Compute(Box<Node>, Vec<Formula>),
+    /// Rows of several nodes, each with the places of its values.
+    Append(Vec<(Node, Vec<usize>)>),
     Group(Box<Node>, Grouped),
     Window(Box<Node>, Windowed),
     /// Rows of one owner on both sides; of other keys, these are equal.
@@ -305,6 +329,16 @@ impl Builder<'_, '_, '_> {
                 };
                 Step::Window(input, windowed)
             }
+            Relation::Append { inputs, .. } => {
+                let mut nodes = Vec::with_capacity(inputs.len());
+                for (values, below) in inputs {
+                    let node = self.node(below)?;
+                    let places = values.iter().map(|value| place(&node.columns, *value));
+                    let places = places.collect::<Result<_>>()?;
+                    nodes.push((node, places));
+                }
+                Step::Append(nodes)
+            }
             Relation::Join(join) => self.join(join)?,
             Relation::Sort { .. } => {
                 return Err(Error::Invalid("rows of several owners were to be in one order".into()));
@@ -364,6 +398,13 @@ impl Node {
         }
         match &mut self.step {
             Step::Source(_) => {}
+            Step::Append(inputs) => {
+                for (node, places) in inputs {
+                    let mut needed = vec![false; node.columns.len()];
+                    places.iter().zip(&wanted).for_each(|(place, wanted)| needed[*place] |= wanted);
+                    node.want(needed);
+                }
+            }
             Step::Filter(input, condition) => {
                 let of_condition = below(input, std::iter::once(&*condition));
                 input.want(of_condition.iter().zip(&wanted).map(|(a, b)| a | b).collect());

@@ -38,6 +38,9 @@ pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<
     }
     let mut lanes = rows.lanes.clone();
     for (arguments, (_, call)) in asked.arguments.iter().zip(&asked.outputs) {
+        if call.frame.is_some() {
+            return Ok(None);
+        }
         let arguments = arguments.iter().map(|argument| argument.of(&rows.lanes, rows.len));
         let arguments = arguments.collect::<Result<Vec<_>>>()?;
         let arguments: Vec<&Lane<'a>> = arguments.iter().map(|lane| &**lane).collect();

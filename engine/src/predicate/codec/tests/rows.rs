@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::predicate::{
-    Derived, Join, JoinKind, ROWS_DEPTH_MAX, Relation, RowAggregate, RowFunction, Scan, SortKey, Tie,
-    WindowCall, WindowFunction,
+    Derived, Frame, FrameBound, FrameOffset, FrameUnit, FunnelModes, Join, JoinKind, ROWS_DEPTH_MAX,
+    Relation, RowAggregate, RowFunction, Scan, SortKey, Tie, WindowCall, WindowFunction,
 };
 
 const JOINS: [JoinKind; 5] =
@@ -16,11 +16,38 @@ fn row_functions() -> Vec<RowFunction> {
     functions
 }
 
+/// Those that came later: in samples of their own.
+fn later_row_functions() -> Vec<RowFunction> {
+    let mut functions = Vec::new();
+    functions.extend(FunnelModes::NAMED.map(|(_, modes)| RowFunction::WindowFunnel { micros: 7, modes }));
+    functions.extend([true, false].map(|counts| RowFunction::Sequence { counts }));
+    functions.extend([true, false].map(|descending| RowFunction::QuantileDisc { descending }));
+    functions.extend([true, false].map(|descending| RowFunction::Mode { descending }));
+    functions.extend([
+        RowFunction::Consecutive { micros: 7 },
+        RowFunction::CountDistinct,
+        RowFunction::QuantileCont,
+    ]);
+    functions
+}
+
 fn window_functions() -> Vec<WindowFunction> {
     let mut functions: Vec<WindowFunction> = AGGREGATES.map(WindowFunction::Fold).into();
     functions.extend([WindowFunction::RowNumber, WindowFunction::Rank, WindowFunction::DenseRank]);
     functions.extend([WindowFunction::Ntile(5), WindowFunction::Lag(1), WindowFunction::Lead(2)]);
     functions
+}
+
+/// Each unit, and each kind of end.
+fn frames() -> Vec<Frame> {
+    let frame = |unit, start, end| Frame { unit, start, end };
+    let (count, value) = (FrameOffset::Count(2), FrameOffset::Value(Expr::Column(COLUMN)));
+    vec![
+        frame(FrameUnit::Rows, FrameBound::First, FrameBound::Current),
+        frame(FrameUnit::Groups, FrameBound::Before(count.clone()), FrameBound::After(count)),
+        frame(FrameUnit::Range, FrameBound::Before(value.clone()), FrameBound::After(value)),
+        frame(FrameUnit::Range, FrameBound::Current, FrameBound::Last),
+    ]
 }
 
 fn scan() -> Relation {
@@ -44,7 +71,7 @@ pub(super) fn samples() -> Vec<Predicate> {
         let distinct = function == RowFunction::Fold(FoldFunction::Sum);
         (COLUMN, RowAggregate { function, arguments: vec![column()], distinct, filter })
     };
-    let call = |function| (COLUMN, WindowCall { function, arguments: vec![column()] });
+    let call = |function| (COLUMN, WindowCall { function, arguments: vec![column()], frame: None });
     let mut trees = vec![
         scan(),
         Relation::Filter { input: input(), condition: column() },
@@ -70,6 +97,25 @@ pub(super) fn samples() -> Vec<Predicate> {
     samples.extend([false, true].map(|certainly| {
         let tie = Tie::Truth { ordinal: ColumnId(2), truth: ColumnId(1) };
         Predicate::Derived(Arc::new(Derived { rows: scan(), tie, certainly: Some(certainly) }))
+    }));
+    samples.push(derived(Relation::Group {
+        input: input(),
+        keys: vec![],
+        aggregates: later_row_functions().into_iter().map(aggregate).collect(),
+    }));
+    samples.push(derived(join(JoinKind::Full)));
+    let inputs = vec![(vec![ColumnId(1)], scan()), (vec![ColumnId(2)], scan())];
+    samples.push(derived(Relation::Append { columns: vec![COLUMN], inputs }));
+    let later = [WindowFunction::FirstValue, WindowFunction::LastValue, WindowFunction::NthValue(3)];
+    let framed = frames().into_iter().map(|frame| {
+        let function = WindowFunction::Fold(FoldFunction::Sum);
+        (COLUMN, WindowCall { function, arguments: vec![column()], frame: Some(frame) })
+    });
+    samples.push(derived(Relation::Window {
+        input: input(),
+        partition: vec![],
+        order: vec![key(false, false)],
+        outputs: later.map(call).into_iter().chain(framed).collect(),
     }));
     samples
 }
@@ -98,23 +144,32 @@ fn any_tree(
     scan.prop_recursive(3, 8, 2, move |inner| {
         let input = || inner.clone().prop_map(Box::new);
         let maybe = || proptest::option::of(expr());
-        let aggregate = (proptest::sample::select(row_functions()), exprs(), any::<bool>(), maybe())
-            .prop_map(|(function, arguments, distinct, filter)| RowAggregate {
-                function,
-                arguments,
-                distinct,
-                filter,
-            });
-        let call = (proptest::sample::select(window_functions()), exprs())
-            .prop_map(|(function, arguments)| WindowCall { function, arguments });
+        let functions = [row_functions(), later_row_functions()].concat();
+        let aggregate = (proptest::sample::select(functions), exprs(), any::<bool>(), maybe()).prop_map(
+            |(function, arguments, distinct, filter)| RowAggregate { function, arguments, distinct, filter },
+        );
+        let frame = proptest::option::of(proptest::sample::select(frames()));
+        let call = (proptest::sample::select(window_functions()), exprs(), frame)
+            .prop_map(|(function, arguments, frame)| WindowCall { function, arguments, frame });
         let pairs = proptest::collection::vec((expr(), expr()), 0..2);
         prop_oneof![
             (input(), expr()).prop_map(|(input, condition)| Relation::Filter { input, condition }),
             (input(), named(expr())).prop_map(|(input, outputs)| Relation::Compute { input, outputs }),
-            (inner.clone(), inner.clone(), proptest::sample::select(JOINS.to_vec()), pairs, maybe())
+            (
+                inner.clone(),
+                inner.clone(),
+                proptest::sample::select([JOINS.as_slice(), &[JoinKind::Full]].concat()),
+                pairs,
+                maybe()
+            )
                 .prop_map(|(left, right, kind, keys, condition)| {
                     Relation::Join(Box::new(Join { left, right, kind, keys, condition }))
                 }),
+            (any::<u32>().prop_map(ColumnId), inner.clone(), inner.clone()).prop_map(
+                |(id, first, second)| {
+                    Relation::Append { columns: vec![id], inputs: vec![(vec![id], first), (vec![], second)] }
+                }
+            ),
             (input(), named(expr()), named(aggregate.boxed()))
                 .prop_map(|(input, keys, aggregates)| Relation::Group { input, keys, aggregates }),
             (input(), exprs(), keys(), named(call.boxed())).prop_map(|(input, partition, order, outputs)| {
