@@ -67,6 +67,8 @@ impl Renderer<'_> {
                 Predicate::HasAny { column, tags } if tags.len() == 1 => {
                     format!("{} <> ALL({})", text(&tags[0]), self.column(*column))
                 }
+                // Its truth may be unknown, which being IN rows is not.
+                Predicate::Derived(derived) if derived.certainly.is_none() => self.derived(derived, false),
                 inner => format!("NOT {}", self.bound(inner, 2)),
             },
             Predicate::IsTrue(column) => self.column(*column),
@@ -98,7 +100,7 @@ impl Renderer<'_> {
                 None => format!("in_audience(#{})", id.0),
             },
             Predicate::Related(related) => self.related(related),
-            Predicate::Derived(derived) => self.derived(derived),
+            Predicate::Derived(derived) => self.derived(derived, true),
             Predicate::Members(members) => format!("<{} chosen members>", members.len()),
         }
     }

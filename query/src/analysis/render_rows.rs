@@ -42,19 +42,25 @@ fn name(id: ColumnId) -> String {
 }
 
 impl Renderer<'_> {
-    /// What rows say of members.
-    pub(super) fn derived(&self, derived: &Derived) -> String {
+    /// Of whom rows say so, or say not so.
+    pub(super) fn derived(&self, derived: &Derived, so: bool) -> String {
+        let not = if so { "" } else { "NOT " };
         let mut names = Vec::new();
         name_all(&derived.rows, &mut names);
         let renderer = Renderer { slots: &names, ..*self };
         let rows = renderer.step(&derived.rows);
         let whole = match derived.tie {
             Tie::In { column, value } => {
-                format!("{} IN (SELECT {} FROM {})", self.column(column), name(value), rows.source())
+                format!("{} {not}IN (SELECT {} FROM {})", self.column(column), name(value), rows.source())
             }
             Tie::Truth { ordinal, truth } => {
                 let key = self.source.schema.key.map_or_else(ordinal_text, |key| self.column(key));
-                format!("{key} IN (SELECT {} FROM {} WHERE {})", name(ordinal), rows.source(), name(truth))
+                format!(
+                    "{key} IN (SELECT {} FROM {} WHERE {not}{})",
+                    name(ordinal),
+                    rows.source(),
+                    name(truth)
+                )
             }
         };
         match derived.certainly {

@@ -102,18 +102,16 @@ pub(super) fn window_funnel(mut rows: Vec<Stepped>, steps: usize, micros: i64, m
             return at.checked_sub(1).map_or(0, |last| taken[last].1 as i64);
         }
         match ways[before] {
-            Some((first, last)) => {
-                if is_within(first, time, micros) && (!increases || last < time) {
-                    ways[step] = Some((first, time));
-                    if step + 1 == steps {
-                        return steps as i64;
-                    }
+            Some((first, last)) if is_within(first, time, micros) && (!increases || last < time) => {
+                ways[step] = Some((first, time));
+                if step + 1 == steps {
+                    return steps as i64;
                 }
             }
             None if ordered && is_begun && !reenters => {
                 return ways.iter().position(Option::is_none).unwrap_or(steps) as i64;
             }
-            None => {}
+            _ => {}
         }
     }
     reached(&ways)
@@ -142,12 +140,12 @@ fn once(rows: &[Stepped], steps: usize, micros: i64) -> i64 {
                 continue;
             }
             let mut takes: Vec<Option<usize>> = vec![None; some.len()];
-            for step in start..steps {
+            for (step, best) in began.iter_mut().enumerate().skip(start) {
                 let mut seen = vec![false; some.len()];
                 if !is_placed(step, &candidates, &mut takes, &mut seen) {
                     break;
                 }
-                began[step] = began[step].max(first);
+                *best = (*best).max(first);
             }
         }
     }

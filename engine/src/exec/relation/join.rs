@@ -61,9 +61,11 @@ impl Run<'_> {
             self.look(at)?;
             let row = left.row(at);
             let known = bytes_of(&lefts, row, &mut bytes)?.is_some();
-            let (mut seen, mut own) = (Seen::default(), Vec::new());
+            let (mut seen, mut own) = (Seen::default(), None);
             if let Some(compared) = &compared {
-                seen.null = bytes_of(std::slice::from_ref(&compared.left), row, &mut own)?.is_none();
+                let mut value = Vec::new();
+                own = bytes_of(std::slice::from_ref(&compared.left), row, &mut value)?.map(|()| value);
+                seen.null = own.is_none();
             }
             let mut pairs = 0_usize;
             let mut candidate = |other: usize| -> Result<bool> {
@@ -79,7 +81,7 @@ impl Run<'_> {
                 if let Some(compared) = &compared {
                     let value = &compared.rights[place];
                     seen.any = true;
-                    seen.found |= !seen.null && value.as_ref() == Some(&own);
+                    seen.found |= value.is_some() && *value == own;
                     seen.null |= value.is_none();
                     return Ok(seen.found);
                 }
