@@ -6,7 +6,7 @@
 
 mod asking;
 
-use asking::{Row, belonging, ids, null_or};
+use asking::{Row, belonging, ids};
 use musterdb::Database;
 use proptest::prelude::*;
 
