@@ -288,6 +288,11 @@ impl<'p, 'a> Worker<'p, 'a> {
         let set = match self.direct(leaf, chunk)? {
             Some(set) => set,
             None => {
+                // Steps over rows cost more than any list of members.
+                let slow = matches!(plan.leaves[leaf].test, Test::ByOwner(_));
+                if slow && into.members.is_none() && !into.clauses.is_empty() {
+                    into.members = Some(self.listed(into, chunk)?);
+                }
                 if self.sparse(into, chunk)? {
                     return self.probe_all(into, &Node::Leaf { leaf, negated }, chunk);
                 }

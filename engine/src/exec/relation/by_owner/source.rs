@@ -133,6 +133,9 @@ impl<'a> Source<'a> {
                 }
             }
         }
+        if let Some(only) = only {
+            found.retain(only);
+        }
         let ascending = found.rows.is_sorted();
         let starts = found.put_in_order(ascending);
         let columns = self.readers.iter().map(|(reader, _)| Column::open(reader, &found.rows));
@@ -248,6 +251,17 @@ struct Found {
 }
 
 impl Found {
+    /// Keeps the rows of some owners.
+    fn retain(&mut self, only: &Words) {
+        let mut kept = 0;
+        for at in 0..self.rows.len() {
+            (self.rows[kept], self.halves[kept]) = (self.rows[at], self.halves[at]);
+            kept += usize::from(kernel::has(only, self.halves[at]));
+        }
+        self.rows.truncate(kept);
+        self.halves.truncate(kept);
+    }
+
     /// Puts the rows in the order of their owners, those of one as they are stored; where each owner's begin comes back.
     fn put_in_order(&mut self, ascending: bool) -> Vec<u32> {
         let mut starts = vec![0u32; CHUNK_MEMBERS + 1];
