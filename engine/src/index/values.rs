@@ -22,6 +22,8 @@ pub const VALUES_HEADER_BYTES: usize = 64;
 /// Bit planes beside a byte: with more, two bytes a row are as good.
 pub const PLANES_MAX: usize = 4;
 
+const MICROS_PER_SECOND: u64 = 1_000_000;
+
 /// How residuals become values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -286,19 +288,30 @@ pub fn frame_of(codes: &[i64], nulls: Option<&[bool]>) -> Framed {
         let frame = Frame { base: codes[0], divisor: 1, slope };
         return Framed { frame, width: 0, residuals: vec![0; codes.len()], low, high };
     }
-    let mut divisor = 0;
-    for (row, code) in codes.iter().enumerate() {
-        if divisor == 1 {
+    let mut residuals: Vec<u64> = match nulls {
+        None => codes.iter().map(|code| code.wrapping_sub(low) as u64).collect(),
+        Some(_) => (codes.iter().enumerate())
+            .map(|(row, code)| if is_null(row) { 0 } else { code.wrapping_sub(low) as u64 })
+            .collect(),
+    };
+    // Whole seconds are common, and divided by a constant: by a number not known before it takes five times as long.
+    let seconds = high.wrapping_sub(low) as u64 >= MICROS_PER_SECOND
+        && residuals.iter().all(|residual| residual.is_multiple_of(MICROS_PER_SECOND));
+    if seconds {
+        residuals.iter_mut().for_each(|residual| *residual /= MICROS_PER_SECOND);
+    }
+    let mut rest = 0;
+    for residual in &residuals {
+        if rest == 1 {
             break;
         }
-        if !is_null(row) {
-            divisor = greatest_common_divisor(code.wrapping_sub(low) as u64, divisor);
-        }
+        rest = greatest_common_divisor(*residual, rest);
     }
-    let divisor = divisor.max(1);
-    let residuals = (codes.iter().enumerate())
-        .map(|(row, code)| if is_null(row) { 0 } else { code.wrapping_sub(low) as u64 / divisor })
-        .collect();
+    let rest = rest.max(1);
+    if rest > 1 {
+        residuals.iter_mut().for_each(|residual| *residual /= rest);
+    }
+    let divisor = if seconds { rest * MICROS_PER_SECOND } else { rest };
     let width = match high.wrapping_sub(low) as u64 / divisor {
         0 => 0,
         1..=0xff => 1,
