@@ -43,7 +43,7 @@ use crate::batch::RowSource;
 use crate::catalog::{Catalog, TableRecord};
 use crate::control::{Cancel, OnProgress};
 use crate::dictionary::Dictionary;
-use crate::events::KnownStrays;
+use crate::events::{KeptTables, KnownStrays};
 use crate::member::{KeyIndex, KeyLayout};
 use crate::pool;
 use crate::schema::{ColumnId, TableId, TableSchema, TableSpec};
@@ -94,6 +94,7 @@ pub(crate) struct State {
     /// That of the database which shows the state.
     horizon: Horizon,
     strays: KnownStrays,
+    kept: KeptTables,
 }
 
 /// What an import did.
@@ -370,6 +371,7 @@ impl State {
             parts: Arc::new(parts),
             horizon: old.map_or_else(Horizon::default, |old| old.horizon.clone()),
             strays: old.map_or_else(KnownStrays::default, |old| old.strays.clone()),
+            kept: KeptTables::default(),
         })
     }
 }

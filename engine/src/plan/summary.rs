@@ -1,7 +1,7 @@
 //! What rows of other tables say of their owners, where what is kept of each owner answers: leaves like those of any column.
 //!
 //! ```text
-//! (what is kept ─ AND NOT owners whose rows were written since) OR (those owners AND their rows)
+//! what is kept, with patches for owners whose rows were written since ([`crate::events`]) ─ a leaf a comparison
 //! ```
 
 use super::owned::{Check, Slot};

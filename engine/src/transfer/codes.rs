@@ -6,7 +6,7 @@
 use super::held::HeldColumn;
 use crate::Result;
 use crate::exec::words_of;
-use crate::index::values::ValuesRef;
+use crate::index::values::{Residuals, ValuesRef};
 use crate::kernel;
 use crate::table::{ColumnReader, TableState};
 use muster_storage::chunk::Words;
@@ -70,7 +70,21 @@ impl<'t> Codes<'t> {
 
     /// The codes of some rows in their order, 0 where NULL, and which are. Cost: some nanoseconds a row wherever it is.
     pub(super) fn gather(&self, rows: &[u32]) -> (Vec<i64>, Vec<bool>) {
-        let (mut codes, mut nulls) = (Vec::with_capacity(rows.len()), vec![false; rows.len()]);
+        let mut codes = Vec::with_capacity(rows.len());
+        let alike = self.gather_as(rows, &mut codes, |values| match values.residuals {
+            Residuals::U8(residuals) => Some(residuals),
+            _ => None,
+        }) || self.gather_as(rows, &mut codes, |values| match values.residuals {
+            Residuals::U16(residuals) => Some(residuals),
+            _ => None,
+        }) || self.gather_as(rows, &mut codes, |values| match values.residuals {
+            Residuals::U32(residuals) => Some(residuals),
+            _ => None,
+        });
+        let mut nulls = vec![false; rows.len()];
+        if alike {
+            return (codes, nulls);
+        }
         for (at, row) in rows.iter().enumerate() {
             if let Some(ahead) = rows.get(at + AHEAD)
                 && let Some(Some(values)) = self.values.get((ahead >> 16) as usize)
@@ -84,6 +98,41 @@ impl<'t> Codes<'t> {
             codes.push(code.unwrap_or(0));
         }
         (codes, nulls)
+    }
+
+    /// [`Self::gather`] where no row is NULL and all chunks are of one width: which it is is then looked at once. False, and
+    /// nothing done, elsewhere.
+    fn gather_as<T: Copy + Into<u64> + 't>(
+        &self,
+        rows: &[u32],
+        codes: &mut Vec<i64>,
+        of: impl Fn(&ValuesRef<'t>) -> Option<&'t [T]>,
+    ) -> bool {
+        if self.nulls.iter().any(Option::is_some) {
+            return false;
+        }
+        let chunk = |values: &Option<ValuesRef<'t>>| {
+            let values = values.as_ref().filter(|values| values.frame.slope == 0)?;
+            Some((of(values)?, values.frame.base, values.frame.divisor))
+        };
+        let Some(chunks) = self.values.iter().map(chunk).collect::<Option<Vec<_>>>() else { return false };
+        let within = |row: u32| (row & 0xffff) as usize;
+        if chunks.is_empty()
+            || rows
+                .iter()
+                .any(|row| chunks.get((row >> 16) as usize).is_none_or(|chunk| within(*row) >= chunk.0.len()))
+        {
+            return false;
+        }
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(ahead) = rows.get(at + AHEAD) {
+                kernel::prefetch(chunks[(ahead >> 16) as usize].0, within(*ahead));
+            }
+            let (residuals, base, divisor) = chunks[(row >> 16) as usize];
+            let residual: u64 = residuals[within(*row)].into();
+            codes.push(base.wrapping_add(divisor.wrapping_mul(residual) as i64));
+        }
+        true
     }
 }
 
