@@ -20,6 +20,8 @@ mod chunk;
 mod kept;
 mod known;
 mod stamp;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use known::{KeptTables, KnownStrays};
 
