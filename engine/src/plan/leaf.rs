@@ -188,6 +188,7 @@ impl Planner<'_, '_> {
                 let rows = related.rows.first().map_or(*table, |rows| rows.table);
                 // What is kept, that of owners with strays made anew; where they are too many, all rows are asked.
                 if !negated
+                    && owned.may_be_kept(related)
                     && let Some(rows) = asking.snapshot.kept(rows)?
                     && let Some(kept) = self.summarised(rows, related, &owned)?
                 {

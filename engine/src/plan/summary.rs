@@ -177,6 +177,14 @@ impl Slot {
 }
 
 impl Owned<'_> {
+    /// False where what is kept cannot answer, by what is asked alone.
+    pub(super) fn may_be_kept(&self, related: &Related) -> bool {
+        let ([rows], [pass]) = (related.rows.as_slice(), self.passes.as_slice()) else { return false };
+        rows.aggregates.iter().all(|aggregate| aggregate.filter.is_none())
+            && (self.since(related.is_in, rows).is_some()
+                || (pass.tests.is_empty() && pass.rest == Node::Everyone))
+    }
+
     /// The time from which on rows are asked for, where all that is asked is whether there are any.
     fn since(&self, is_in: bool, rows: &RelatedRows) -> Option<i64> {
         let ([pass], aggregates) = (self.passes.as_slice(), rows.aggregates.as_slice()) else {
