@@ -6,7 +6,7 @@
 use super::lists::lists_section;
 use super::order::order_sections;
 use super::strings::strings_section;
-use super::values::{Framed, codes_section, frame_of, values_section};
+use super::values::{Framed, codes_section, frame_of, packed_section, values_section};
 use crate::batch::{ColumnValues, Strings};
 use crate::delta::Cell;
 use crate::dictionary::DictionaryBuilder;
@@ -359,6 +359,19 @@ pub fn encode_codes(
         sections.extend(set_section(SectionKind::Nulls, &words_of(nulls.iter().copied())));
     }
     push_codes(data_type, indexed, dictionary_len, codes, nulls, &mut sections);
+    sections
+}
+
+/// [`encode_codes`] of the keys of owners, of rows that are clustered by them.
+pub fn encode_owner_keys(codes: &[i64], nulls: &[bool]) -> Vec<EncodedSection> {
+    let nulls = nulls.contains(&true).then_some(nulls);
+    let mut sections = Vec::new();
+    if let Some(nulls) = nulls {
+        sections.extend(set_section(SectionKind::Nulls, &words_of(nulls.iter().copied())));
+    }
+    let framed = frame_of(codes, nulls);
+    let (bytes, stats) = (packed_section(&framed), stats_of(&framed, nulls));
+    sections.push(EncodedSection { kind: SectionKind::Values, bytes, stats });
     sections
 }
 

@@ -16,7 +16,7 @@ use crate::control::Cancel;
 use crate::delta::Cell;
 use crate::exec::words_of;
 use crate::index::encode::{
-    EncodedSection, encode_cells, encode_codes, set_section, words_of as words_of_bits,
+    EncodedSection, encode_cells, encode_codes, encode_owner_keys, set_section, words_of as words_of_bits,
 };
 use crate::index::owners::{NOBODYS, Run, owners_section};
 use crate::kernel;
@@ -48,6 +48,8 @@ enum Source<'t> {
 pub(super) struct Clustered<'t> {
     columns: Vec<(&'t Column, Source<'t>, usize)>,
     key: Option<usize>,
+    /// The column that holds the owners' keys.
+    owner: ColumnId,
     ordinals: ColumnId,
     order: &'t Order,
     /// The run that the next chunk begins in.
@@ -78,7 +80,7 @@ impl<'t> Clustered<'t> {
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let key = schema.columns.iter().position(|column| schema.key == Some(column.id));
-        Ok(Clustered { columns, key, ordinals: owner.ordinals, order, run: 0 })
+        Ok(Clustered { columns, key, owner: owner.column, ordinals: owner.ordinals, order, run: 0 })
     }
 
     /// Chunks to be written.
@@ -133,7 +135,7 @@ impl<'t> Clustered<'t> {
         let each = (0..chunks.len() * width).into_par_iter().with_max_len(1).map(|at| {
             let (rows, (column, source, entries)) =
                 (self.rows(first + at / width), &self.columns[at % width]);
-            gathered(column, source, *entries, rows, self.key == Some(at % width))
+            gathered(column, source, *entries, rows, self.key == Some(at % width), column.id == self.owner)
         });
         each.collect()
     }
@@ -318,11 +320,15 @@ fn gathered(
     entries: usize,
     rows: &[u32],
     is_key: bool,
+    owns: bool,
 ) -> Result<Gathered> {
     match source {
         Source::Codes(stored) => {
             let (codes, nulls) = stored.gather(rows);
-            let sections = coded_sections(column.data_type, entries, &codes, &nulls);
+            let sections = match column.data_type {
+                DataType::BigInt if owns => encode_owner_keys(&codes, &nulls),
+                data_type => coded_sections(data_type, entries, &codes, &nulls),
+            };
             Ok((sections, is_key.then_some(ColumnValues::Code(codes))))
         }
         Source::Truths(chunks) => {
