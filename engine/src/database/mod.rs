@@ -6,6 +6,7 @@
 //! import, define: the writer's lock ─ new parts ─ a new State ─ Store::commit ─ published in one switch
 //! ```
 
+mod adopt;
 mod append;
 mod backup;
 mod checkpoint;
@@ -211,6 +212,8 @@ impl Database {
         *record = imported.record;
         let (rows, nobodys) = (record.rows, imported.nobodys);
         self.publish(&state, &catalog, with(&state, imported.parts), unchecked)?;
+        // The rows are in, whatever comes of that.
+        let _ = self.adopt_rows(table, cancel, progress);
         Ok(ImportReport { rows, nobodys })
     }
 

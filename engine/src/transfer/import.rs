@@ -75,6 +75,30 @@ pub fn import(
     result
 }
 
+/// Writes the rows of a table anew, in the order of owners who were not there when it was imported: they get other ordinals. The
+/// caller commits the parts in the place of those that the table has, but for its dictionaries.
+///
+/// No row may have been changed or have gone. On an error the parts already written are discarded.
+pub(crate) fn cluster_again(
+    store: &Store,
+    table: &TableState,
+    record: &TableRecord,
+    owners: &TableState,
+    cancel: &Cancel,
+    progress: OnProgress<'_>,
+) -> Result<Imported> {
+    let mut allocated = Vec::new();
+    let import = Import::new(store, &record.schema, Some(owners), &[], cancel, &mut allocated);
+    let result = import.again(table, record, progress);
+    if result.is_err() {
+        for part in allocated {
+            // What cannot be removed now is removed when the database is next opened.
+            let _ = store.discard_part(part);
+        }
+    }
+    result
+}
+
 struct Import<'a> {
     store: &'a Store,
     schema: &'a TableSchema,
@@ -148,6 +172,38 @@ impl<'a> Import<'a> {
         Ok(Imported { parts, record, nobodys })
     }
 
+    /// A table whose rows are where they came, in the order of their owners, in new parts.
+    fn again(
+        mut self,
+        table: &TableState,
+        before: &TableRecord,
+        progress: OnProgress<'_>,
+    ) -> Result<Imported> {
+        let (Some(owner), Some(owners)) = (self.schema.owner, self.owners) else {
+            return Err(Error::Invalid(format!("the rows of \"{}\" are nobody's", self.schema.name)));
+        };
+        self.rows = table.rows();
+        let entries = self.schema.columns.iter().map(|column| match table.dictionary(column.id) {
+            Some(dictionary) => Ok(dictionary.view()?.len()),
+            None => Ok(0),
+        });
+        let entries = entries.collect::<Result<Vec<usize>>>()?;
+        let (mut parts, order) =
+            self.in_order(table, Loose::Parts(table), &entries, &owner, owners, progress)?;
+        let mut schema = before.schema.clone();
+        schema.owner = Some(Owner { known: owners.extent().ordinals as u32, ..owner });
+        schema.ordinal_epoch += 1;
+        let mut record = TableRecord::imported(schema, self.rows, KeyLayout::None);
+        if let Some(key) = self.schema.key {
+            record.keys = self.keys.layout();
+            if record.keys == KeyLayout::Hashed {
+                parts.push(self.write_keys(key, &parts, &record, &|_| None, false)?);
+            }
+        }
+        self.cancel.check()?;
+        Ok(Imported { parts, record, nobodys: order.nobodys() })
+    }
+
     /// The rows of parts in the order of their owners, in new parts; the old ones go.
     fn clustered(
         &mut self,
@@ -157,14 +213,33 @@ impl<'a> Import<'a> {
         dictionaries: Option<&PartRef>,
         progress: OnProgress<'_>,
     ) -> Result<(Vec<PartRef>, Order)> {
-        let rows = self.rows;
-        let tell = |share: f64| Progress { rows, rows_total: Some(rows), share, phase: "owners" };
-        progress(tell(0.0));
         let record = TableRecord::imported(self.schema.clone(), self.rows, KeyLayout::None);
         let all: Vec<PartRef> = parts.iter().chain(dictionaries).cloned().collect();
         let table = open_table(self.store, &record, &all, &HashMap::new())?;
         let (held, schema) = (self.held.take(), self.schema);
         let loose = held.as_ref().map_or(Loose::Parts(&table), |held| Loose::Held(held, schema));
+        let ordered = self.in_order(&table, loose, entries, owner, owners, progress)?;
+        drop(table);
+        for part in parts {
+            // What cannot be removed now is removed when the database is next opened.
+            let _ = self.store.discard_part(part.id);
+        }
+        Ok(ordered)
+    }
+
+    /// Writes rows in the order of their owners, and what is kept of these; `table` knows of the columns.
+    fn in_order(
+        &mut self,
+        table: &TableState,
+        loose: Loose<'_>,
+        entries: &[usize],
+        owner: &Owner,
+        owners: &TableState,
+        progress: OnProgress<'_>,
+    ) -> Result<(Vec<PartRef>, Order)> {
+        let (rows, schema) = (self.rows, self.schema);
+        let tell = |share: f64| Progress { rows, rows_total: Some(rows), share, phase: "owners" };
+        progress(tell(0.0));
         let order = order::order(loose, owner, owners, self.cancel)?;
         let mut keys = KeyCollector::default();
         let ordered = std::thread::scope(|scope| {
@@ -185,7 +260,7 @@ impl<'a> Import<'a> {
                     finishing.push(scope.spawn(move || finished(part, PartRole::Base, table, columns)));
                 }
             }
-            let summaries = cluster::Summaries::new(&table, loose, owner, owners, &order)?;
+            let summaries = cluster::Summaries::new(table, loose, owner, owners, &order)?;
             for first in (0..summaries.chunks()).step_by(RANGE_CHUNKS) {
                 self.cancel.check()?;
                 let mut part = self.open_part((first / RANGE_CHUNKS) as u32)?;
@@ -196,11 +271,6 @@ impl<'a> Import<'a> {
             finishing.into_iter().map(|handle| join(handle.join())?).collect::<Result<Vec<_>>>()
         })?;
         self.keys = keys;
-        drop(table);
-        for part in parts {
-            // What cannot be removed now is removed when the database is next opened.
-            let _ = self.store.discard_part(part.id);
-        }
         Ok((ordered, order))
     }
 
