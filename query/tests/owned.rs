@@ -466,7 +466,10 @@ fn rows_that_came_first_are_put_in_the_order_of_their_owners() {
     assert_eq!(first.rows().map(|row| row.get::<i64>(0).unwrap()).collect::<Vec<_>>(), [0, 0, 0, 0]);
     let asked = asked(2, 100);
     for (number, (condition, _)) in asked.iter().enumerate() {
-        run(&mut session, &format!("CREATE AUDIENCE a{number} AS SELECT id FROM members m WHERE {condition}"));
+        run(
+            &mut session,
+            &format!("CREATE AUDIENCE a{number} AS SELECT id FROM members m WHERE {condition}"),
+        );
     }
     check(&mut session, &model, &asked).unwrap();
     for change in [Change::Leave(3), Change::Delete(9), Change::Join(11), Change::Join(3)] {

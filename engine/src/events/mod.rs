@@ -381,6 +381,16 @@ impl Strays {
             let (range, within) = (*chunk as usize / RANGE_CHUNKS, *chunk as usize % RANGE_CHUNKS);
             let mut rows = Vec::new();
             self.made_of.rows[range].differing(&before.made_of.rows[range], within, &mut rows);
+            // Codes of texts say nothing of two states of which one never came to be: whose a row is does.
+            let (here, there) = (&self.chunks[*chunk as usize], before.chunks.get(*chunk as usize));
+            let found = here.found.iter().chain(there.map_or(&[][..], |there| &there.found));
+            let whose = |chunk: Option<&ChunkStrays>, row| {
+                chunk.and_then(|chunk| chunk.stray(row)).map(|stray| stray.whose)
+            };
+            let there = there.map(|there| &**there);
+            rows.extend(
+                found.map(|stray| stray.row).filter(|row| whose(Some(here), *row) != whose(there, *row)),
+            );
             rows.sort_unstable();
             rows.dedup();
             let stored = finder.ordinals.owners(*chunk)?;
