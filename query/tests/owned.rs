@@ -436,6 +436,52 @@ fn rows_ask_rows_so_often_and_no_more() {
 }
 
 /// A day as a CSV file has it.
+/// Orders that come before their members are put in order when these are imported, and belong to them.
+#[test]
+fn rows_that_came_first_are_put_in_the_order_of_their_owners() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path().join("db")).unwrap();
+    let mut session = db.session();
+    run(&mut session, "CREATE TABLE members (id BIGINT PRIMARY KEY, grp BIGINT)");
+    let columns =
+        "n BIGINT PRIMARY KEY, whose BIGINT REFERENCES members, at TIMESTAMP, kind SMALLINT, amount INTEGER";
+    let links = "WITH (owner = 'whose', time = 'at', sums = 'amount')";
+    run(&mut session, &format!("CREATE TABLE rows ({columns}) {links}"));
+    let mut model = Model::default();
+    let mut lines = "n,whose,at,kind,amount\n".to_owned();
+    for number in 0..60 {
+        let (whose, day, kind, amount) =
+            (number as i64 * 7 % 13, number as i64 * 11 % DAYS, number as i64 % 3, 1);
+        writeln!(lines, "{number},{whose},{},{kind},{amount}", day_text(day)).unwrap();
+        model.rows.insert(number, Row { whose: Some(whose), day: Some(day), kind, amount: Some(amount) });
+    }
+    let files = ["rows", "members"].map(|name| directory.path().join(format!("{name}.csv")));
+    std::fs::write(&files[0], lines).unwrap();
+    run(&mut session, &format!("COPY rows FROM '{}' (HEADER)", files[0].display()));
+    model.members = (0..10).map(|id| (id, id % 3)).collect();
+    let members: String = model.members.iter().map(|(id, group)| format!("{id},{group}\n")).collect();
+    std::fs::write(&files[1], format!("id,grp\n{members}")).unwrap();
+    run(&mut session, &format!("COPY members FROM '{}' (HEADER)", files[1].display()));
+    let first = session.execute("SELECT whose FROM rows LIMIT 4").unwrap();
+    // Those of the first year; as they came, they are 0, 7, 1 and 8.
+    assert_eq!(first.rows().map(|row| row.get::<i64>(0).unwrap()).collect::<Vec<_>>(), [0, 0, 0, 1]);
+    let asked = asked(2, 100);
+    for (number, (condition, _)) in asked.iter().enumerate() {
+        run(
+            &mut session,
+            &format!("CREATE AUDIENCE a{number} AS SELECT id FROM members m WHERE {condition}"),
+        );
+    }
+    check(&mut session, &model, &asked).unwrap();
+    for change in [Change::Leave(3), Change::Delete(9), Change::Join(11), Change::Join(3)] {
+        apply(&change, &mut session, &mut model);
+        check(&mut session, &model, &asked).unwrap();
+    }
+    drop((session, db));
+    let db = Database::open(directory.path().join("db")).unwrap();
+    check(&mut db.session(), &model, &asked).unwrap();
+}
+
 fn day_text(day: i64) -> String {
     let (mut year, mut left) = (2024, day);
     loop {

@@ -6,6 +6,7 @@
 //! import, define: the writer's lock ─ new parts ─ a new State ─ Store::commit ─ published in one switch
 //! ```
 
+mod adopt;
 mod append;
 mod backup;
 mod checkpoint;
@@ -43,7 +44,7 @@ use crate::batch::RowSource;
 use crate::catalog::{Catalog, TableRecord};
 use crate::control::{Cancel, OnProgress};
 use crate::dictionary::Dictionary;
-use crate::events::KnownStrays;
+use crate::events::{KeptTables, KnownStrays};
 use crate::member::{KeyIndex, KeyLayout};
 use crate::pool;
 use crate::schema::{ColumnId, TableId, TableSchema, TableSpec};
@@ -94,6 +95,7 @@ pub(crate) struct State {
     /// That of the database which shows the state.
     horizon: Horizon,
     strays: KnownStrays,
+    kept: KeptTables,
 }
 
 /// What an import did.
@@ -210,6 +212,8 @@ impl Database {
         *record = imported.record;
         let (rows, nobodys) = (record.rows, imported.nobodys);
         self.publish(&state, &catalog, with(&state, imported.parts), unchecked)?;
+        // The rows are in, whatever comes of that.
+        let _ = self.adopt_rows(table, cancel, progress);
         Ok(ImportReport { rows, nobodys })
     }
 
@@ -370,6 +374,7 @@ impl State {
             parts: Arc::new(parts),
             horizon: old.map_or_else(Horizon::default, |old| old.horizon.clone()),
             strays: old.map_or_else(KnownStrays::default, |old| old.strays.clone()),
+            kept: KeptTables::default(),
         })
     }
 }

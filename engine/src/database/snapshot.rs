@@ -154,6 +154,19 @@ impl Snapshot {
         self.state.strays.of(table, self.table(owner)?)
     }
 
+    /// A table with what is kept of its rows' owners as it is now; `None` where that would take as long as going through rows.
+    pub(crate) fn kept(&self, table: TableId) -> Result<Option<&TableState>> {
+        let slot = self.state.kept.slot(table, self.state.tables.keys().copied());
+        let Some(slot) = slot else { return Ok(None) };
+        if slot.get().is_none() {
+            let (rows, strays) = (self.table(table)?, self.strays(table)?);
+            let owners = rows.schema().owner.map_or(table, |owner| owner.table);
+            let made = strays.kept(rows, self.table(owners)?)?;
+            return Ok(slot.get_or_init(|| made).as_ref());
+        }
+        Ok(slot.get().and_then(Option::as_ref))
+    }
+
     pub(crate) fn key_layout(&self, table: TableId) -> KeyLayout {
         self.state.catalog.table(table).map_or(KeyLayout::None, |record| record.keys)
     }

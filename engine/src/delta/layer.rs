@@ -47,6 +47,11 @@ impl ColumnLayer {
         self.ranges.get(range)?.as_deref()
     }
 
+    /// [`Self::range`], to be kept.
+    pub fn shared_range(&self, range: usize) -> Option<&Arc<RangeLayer>> {
+        self.ranges.get(range)?.as_ref()
+    }
+
     /// How many ranges it may have patches in.
     pub fn ranges(&self) -> usize {
         self.ranges.len()

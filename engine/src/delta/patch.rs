@@ -456,6 +456,11 @@ impl Patch {
         PatchRef::read(self.0.as_bytes()).unwrap_or(PatchRef::EMPTY)
     }
 
+    /// True of one that shares its bytes.
+    pub fn is(&self, other: &Patch) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Asks the cache for its first lines.
     pub fn prefetch(&self, lines: usize) {
         (0..lines).for_each(|line| kernel::prefetch(&self.0, 8 * line));

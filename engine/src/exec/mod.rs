@@ -26,6 +26,7 @@ pub(crate) use clause::{nulls_of, trues_of, words_of};
 pub use grouping::Grouping;
 pub use overlap::{OVERLAP_SETS_MAX, Overlap, overlap};
 pub(crate) use owned::Loose;
+pub(crate) use project::{code_at, codes_at};
 pub use project::{project, value_at};
 pub use related::{RELATED_DEPTH_MAX, RELATED_VALUES_MAX, resolve, resolve_naively};
 pub(crate) use related::{check_depth, is_in_list, resolve_at};

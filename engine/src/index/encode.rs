@@ -6,7 +6,7 @@
 use super::lists::lists_section;
 use super::order::order_sections;
 use super::strings::strings_section;
-use super::values::{Framed, codes_section, frame_of, values_section};
+use super::values::{Framed, codes_section, frame_of, packed_section, values_section};
 use crate::batch::{ColumnValues, Strings};
 use crate::delta::Cell;
 use crate::dictionary::DictionaryBuilder;
@@ -74,6 +74,11 @@ impl ColumnEncoder {
         (has && !self.dictionary.is_empty()).then_some(&self.dictionary)
     }
 
+    /// Strings that have a code.
+    pub fn entries(&self) -> usize {
+        self.dictionary.len()
+    }
+
     /// The sections of one chunk.
     pub fn encode(&mut self, values: &ColumnValues, nulls: Option<&[bool]>) -> Vec<EncodedSection> {
         let nulls = nulls.filter(|nulls| nulls.contains(&true));
@@ -100,33 +105,62 @@ impl ColumnEncoder {
     }
 
     fn encode_text(&mut self, strings: &Strings, nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
-        let rows = strings.len();
-        if !self.plain {
-            let known = self.dictionary.len();
-            let codes: Vec<u32> = (0..rows)
-                .map(|row| {
-                    if nulls.is_some_and(|nulls| nulls[row]) {
-                        0
-                    } else {
-                        self.dictionary.code(strings.get(row))
-                    }
-                })
-                .collect();
-            let new = self.dictionary.len() - known;
-            let near_unique = rows >= NEAR_UNIQUE_ROWS_MIN && new as f64 > NEAR_UNIQUE_SHARE * rows as f64;
-            let too_long = self.dictionary.text_bytes() > DICTIONARY_BYTES_MAX;
-            if !near_unique && !too_long {
-                return self.encode_text_codes(&codes, nulls, sections);
-            }
-            self.near_unique_chunks += u32::from(near_unique);
-            self.plain = too_long || self.near_unique_chunks >= NEAR_UNIQUE_CHUNKS_MAX;
-            if self.plain && !self.used {
-                self.dictionary = DictionaryBuilder::default();
-            }
+        match self.codes_of_text(strings, nulls) {
+            Some(codes) => self.encode_text_codes(&codes, nulls, sections),
+            None => sections.push(plain_section(strings, nulls)),
         }
-        let bytes = strings_section((0..rows).map(|row| strings.get(row)));
-        let stats = SectionStats { cardinality: present(rows, nulls), ..SectionStats::default() };
-        sections.push(EncodedSection { kind: SectionKind::Strings, bytes, stats });
+    }
+
+    /// The dictionary codes of a chunk's texts, of a NULL row any; where they go without, its sections.
+    ///
+    /// Panics on values that are no TEXT.
+    pub fn text_codes(
+        &mut self,
+        values: &ColumnValues,
+        nulls: Option<&[bool]>,
+    ) -> Result<Vec<u32>, Vec<EncodedSection>> {
+        let nulls = nulls.filter(|nulls| nulls.contains(&true));
+        let without = |strings: &Strings| {
+            let of_nulls =
+                nulls.and_then(|nulls| set_section(SectionKind::Nulls, &words_of(nulls.iter().copied())));
+            of_nulls.into_iter().chain([plain_section(strings, nulls)]).collect::<Vec<_>>()
+        };
+        let codes = match values {
+            ColumnValues::Text(strings) => {
+                self.codes_of_text(strings, nulls).ok_or_else(|| without(strings))?
+            }
+            ColumnValues::TextDictionary { codes, dictionary } => {
+                self.codes_of_entries(codes, dictionary, nulls).map_err(|strings| without(&strings))?
+            }
+            values => unreachable!("texts were asked of {values:?}"),
+        };
+        self.used = true;
+        Ok(codes)
+    }
+
+    /// The codes of texts; `None` where they are to be stored as they are.
+    fn codes_of_text(&mut self, strings: &Strings, nulls: Option<&[bool]>) -> Option<Vec<u32>> {
+        if self.plain {
+            return None;
+        }
+        let (rows, known) = (strings.len(), self.dictionary.len());
+        let codes: Vec<u32> = (0..rows)
+            .map(|row| {
+                if nulls.is_some_and(|nulls| nulls[row]) { 0 } else { self.dictionary.code(strings.get(row)) }
+            })
+            .collect();
+        let new = self.dictionary.len() - known;
+        let near_unique = rows >= NEAR_UNIQUE_ROWS_MIN && new as f64 > NEAR_UNIQUE_SHARE * rows as f64;
+        let too_long = self.dictionary.text_bytes() > DICTIONARY_BYTES_MAX;
+        if !near_unique && !too_long {
+            return Some(codes);
+        }
+        self.near_unique_chunks += u32::from(near_unique);
+        self.plain = too_long || self.near_unique_chunks >= NEAR_UNIQUE_CHUNKS_MAX;
+        if self.plain && !self.used {
+            self.dictionary = DictionaryBuilder::default();
+        }
+        None
     }
 
     fn encode_entries(
@@ -136,6 +170,19 @@ impl ColumnEncoder {
         nulls: Option<&[bool]>,
         sections: &mut Vec<EncodedSection>,
     ) {
+        match self.codes_of_entries(entries, dictionary, nulls) {
+            Ok(codes) => self.encode_text_codes(&codes, nulls, sections),
+            Err(strings) => sections.push(plain_section(&strings, nulls)),
+        }
+    }
+
+    /// The codes of entries of a batch's dictionary; the texts where they are to be stored as they are.
+    fn codes_of_entries(
+        &mut self,
+        entries: &[u32],
+        dictionary: &Strings,
+        nulls: Option<&[bool]>,
+    ) -> Result<Vec<u32>, Strings> {
         if self.plain || dictionary.len() > entries.len() / 2 {
             let mut strings = Strings::default();
             for (row, entry) in entries.iter().enumerate() {
@@ -143,20 +190,18 @@ impl ColumnEncoder {
                 strings.bytes.extend_from_slice(if null { &[] } else { dictionary.get(*entry as usize) });
                 strings.ends.push(strings.bytes.len() as u32);
             }
-            return self.encode_text(&strings, nulls, sections);
+            return self.codes_of_text(&strings, nulls).ok_or(strings);
         }
         // Entries that no row of the chunk uses get no code.
         let mut translated = vec![None; dictionary.len()];
-        let codes: Vec<u32> = (entries.iter().enumerate())
-            .map(|(row, entry)| {
-                if nulls.is_some_and(|nulls| nulls[row]) {
-                    return 0;
-                }
-                let slot = &mut translated[*entry as usize];
-                *slot.get_or_insert_with(|| self.dictionary.code(dictionary.get(*entry as usize)))
-            })
-            .collect();
-        self.encode_text_codes(&codes, nulls, sections);
+        let code = |(row, entry): (usize, &u32)| {
+            if nulls.is_some_and(|nulls| nulls[row]) {
+                return 0;
+            }
+            let slot = &mut translated[*entry as usize];
+            *slot.get_or_insert_with(|| self.dictionary.code(dictionary.get(*entry as usize)))
+        };
+        Ok(entries.iter().enumerate().map(code).collect())
     }
 
     fn encode_text_codes(
@@ -194,6 +239,14 @@ impl ColumnEncoder {
         }
         tag_sections(&list_ends, &codes, self.dictionary.len(), sections);
     }
+}
+
+/// Texts as they are.
+fn plain_section(strings: &Strings, nulls: Option<&[bool]>) -> EncodedSection {
+    let rows = strings.len();
+    let bytes = strings_section((0..rows).map(|row| strings.get(row)));
+    let stats = SectionStats { cardinality: present(rows, nulls), ..SectionStats::default() };
+    EncodedSection { kind: SectionKind::Strings, bytes, stats }
 }
 
 /// The sections of numbers; of a NULL row any number.
@@ -306,6 +359,19 @@ pub fn encode_codes(
         sections.extend(set_section(SectionKind::Nulls, &words_of(nulls.iter().copied())));
     }
     push_codes(data_type, indexed, dictionary_len, codes, nulls, &mut sections);
+    sections
+}
+
+/// [`encode_codes`] of the keys of owners, of rows that are clustered by them.
+pub fn encode_owner_keys(codes: &[i64], nulls: &[bool]) -> Vec<EncodedSection> {
+    let nulls = nulls.contains(&true).then_some(nulls);
+    let mut sections = Vec::new();
+    if let Some(nulls) = nulls {
+        sections.extend(set_section(SectionKind::Nulls, &words_of(nulls.iter().copied())));
+    }
+    let framed = frame_of(codes, nulls);
+    let (bytes, stats) = (packed_section(&framed), stats_of(&framed, nulls));
+    sections.push(EncodedSection { kind: SectionKind::Values, bytes, stats });
     sections
 }
 

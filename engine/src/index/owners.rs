@@ -81,6 +81,14 @@ impl<'a> OwnersRef<'a> {
 }
 
 impl<'a> OwnersRef<'a> {
+    /// Whose a row is; `None` of nobody's, and beyond the rows.
+    pub fn owner_of(&self, row: usize) -> Option<u32> {
+        let half = *self.halves.get(row)?;
+        let run = self.runs.partition_point(|run| run.start as usize <= row).checked_sub(1)?;
+        let owners = self.runs[run].owners;
+        (owners != NOBODYS).then(|| owners << 16 | u32::from(half))
+    }
+
     /// The rows of some owners, ascending halves, within a run, which is in their order.
     pub fn rows_of<'o>(
         &self,
@@ -130,6 +138,8 @@ mod tests {
         assert_eq!(of(4), [(4, 6)]);
         assert_eq!((of(0), of(3), of(NOBODYS)), (vec![], vec![], vec![(6, 7)]));
         assert_eq!(read.halves, [5, 5, 6, 1, 0, 9, 0]);
+        let owners: Vec<_> = [0, 2, 3, 5, 6, 7].map(|row| read.owner_of(row)).into();
+        assert_eq!(owners, [Some(0x1_0005), Some(0x1_0006), Some(0x1_0001), Some(0x4_0009), None, None]);
         let rows = |run, halves: &[u16]| {
             read.rows_of(run, halves).map(|rows| (rows.start, rows.end)).collect::<Vec<_>>()
         };

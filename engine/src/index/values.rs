@@ -9,7 +9,8 @@
 //! not six. A sequence (surrogate keys) has a slope and no residuals at all. NULL rows hold residual 0.
 //!
 //! Dictionary codes a little wider than a byte are stored as a byte and bit planes: of some hundred cities a byte and a bit
-//! each, not two bytes. Grouping by such a column reads little more than half of what it would else.
+//! each, not two bytes. Grouping by such a column reads little more than half of what it would else. So are the keys of owners
+//! in rows that are clustered by them, beside two bytes: a chunk of rows has those of one or two chunks of owners.
 
 use crate::kernel;
 use muster_storage::chunk::{Malformed, Words};
@@ -21,6 +22,8 @@ pub const VALUES_HEADER_BYTES: usize = 64;
 
 /// Bit planes beside a byte: with more, two bytes a row are as good.
 pub const PLANES_MAX: usize = 4;
+
+const MICROS_PER_SECOND: u64 = 1_000_000;
 
 /// How residuals become values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub enum Residuals<'a> {
     Planes(&'a [u8], &'a [Words]),
     /// Two bytes each.
     U16(&'a [u16]),
+    /// Two bytes each, and the bits above them as a bitset each.
+    WidePlanes(&'a [u16], &'a [Words]),
     /// Four bytes each.
     U32(&'a [u32]),
     /// Eight bytes each.
@@ -93,6 +98,7 @@ impl<'a> Residuals<'a> {
             Residuals::U8(values) => u64::from(values[index]),
             Residuals::Planes(low, high) => with_planes(low[index], high, index),
             Residuals::U16(values) => u64::from(values[index]),
+            Residuals::WidePlanes(low, high) => above(u64::from(low[index]), 16, high, index),
             Residuals::U32(values) => u64::from(values[index]),
             Residuals::U64(values) => values[index],
         }
@@ -108,6 +114,9 @@ impl<'a> Residuals<'a> {
                 low.get(index).map_or(u64::MAX, |low| with_planes(*low, high, index))
             }
             Residuals::U16(values) => values.get(index).map_or(u64::MAX, |value| u64::from(*value)),
+            Residuals::WidePlanes(low, high) => {
+                low.get(index).map_or(u64::MAX, |low| above(u64::from(*low), 16, high, index))
+            }
             Residuals::U32(values) => values.get(index).map_or(u64::MAX, |value| u64::from(*value)),
             Residuals::U64(values) => values.get(index).copied().unwrap_or(u64::MAX),
         }
@@ -120,7 +129,7 @@ impl<'a> Residuals<'a> {
             Residuals::None => {}
             // The planes of a chunk are in the cache after a few rows.
             Residuals::U8(values) | Residuals::Planes(values, _) => kernel::prefetch(values, index),
-            Residuals::U16(values) => kernel::prefetch(values, index),
+            Residuals::U16(values) | Residuals::WidePlanes(values, _) => kernel::prefetch(values, index),
             Residuals::U32(values) => kernel::prefetch(values, index),
             Residuals::U64(values) => kernel::prefetch(values, index),
         }
@@ -131,7 +140,7 @@ impl<'a> Residuals<'a> {
         match self {
             Residuals::None => 0,
             Residuals::U8(_) | Residuals::Planes(..) => 1,
-            Residuals::U16(_) => 2,
+            Residuals::U16(_) | Residuals::WidePlanes(..) => 2,
             Residuals::U32(_) => 4,
             Residuals::U64(_) => 8,
         }
@@ -141,8 +150,14 @@ impl<'a> Residuals<'a> {
 /// A residual from its byte and its bits in the planes.
 #[inline(always)]
 pub fn with_planes(low: u8, high: &[Words], row: usize) -> u64 {
-    let bit = |(plane, words): (usize, &Words)| (words[row / 64] >> (row % 64) & 1) << (8 + plane);
-    high.iter().enumerate().map(bit).fold(u64::from(low), |residual, bit| residual | bit)
+    above(u64::from(low), 8, high, row)
+}
+
+/// The low bits of a residual with those in the planes above them.
+#[inline(always)]
+fn above(low: u64, bits: usize, high: &[Words], row: usize) -> u64 {
+    let bit = |(plane, words): (usize, &Words)| (words[row / 64] >> (row % 64) & 1) << (bits + plane);
+    high.iter().enumerate().map(bit).fold(low, |residual, bit| residual | bit)
 }
 
 /// A `Values` section, read in place.
@@ -170,11 +185,17 @@ impl<'a> ValuesRef<'a> {
         let (body, planes) = (&section[VALUES_HEADER_BYTES..], usize::from(header[29]));
         let residuals = match (Residuals::read(body, header[28], rows)?, planes) {
             (residuals, 0) => residuals,
-            (Residuals::U8(low), 1..=PLANES_MAX) if rows == CHUNK_MEMBERS => {
-                let planes = body.get(rows..rows + planes * BITSET_BYTES).ok_or(malformed)?;
-                Residuals::Planes(low, <[Words]>::ref_from_bytes(planes).map_err(|_| malformed)?)
+            (residuals @ (Residuals::U8(_) | Residuals::U16(_)), 1..=PLANES_MAX) if rows == CHUNK_MEMBERS => {
+                let at = rows * residuals.width();
+                let high = body.get(at..at + planes * BITSET_BYTES).ok_or(malformed)?;
+                let high = <[Words]>::ref_from_bytes(high).map_err(|_| malformed)?;
+                match residuals {
+                    Residuals::U8(low) => Residuals::Planes(low, high),
+                    Residuals::U16(low) => Residuals::WidePlanes(low, high),
+                    other => other,
+                }
             }
-            _ => return Err(Malformed("bit planes beside a byte for each row of a full chunk")),
+            _ => return Err(Malformed("bit planes beside one or two bytes for each row of a full chunk")),
         };
         Ok(ValuesRef { frame, rows, residuals })
     }
@@ -200,7 +221,9 @@ impl<'a> ValuesRef<'a> {
             Residuals::None => out.extend(rows.iter().map(|row| frame.value(usize::from(*row), 0))),
             Residuals::U8(values) => each!(values),
             // A chunk with planes is full.
-            Residuals::Planes(..) => out.extend(rows.iter().map(|row| self.get(usize::from(*row)))),
+            Residuals::Planes(..) | Residuals::WidePlanes(..) => {
+                out.extend(rows.iter().map(|row| self.get(usize::from(*row))));
+            }
             Residuals::U16(values) => each!(values),
             Residuals::U32(values) => each!(values),
             Residuals::U64(values) => each!(values),
@@ -213,7 +236,9 @@ impl<'a> ValuesRef<'a> {
         if rows.start >= rows.end || low > high {
             return selected.fill(0);
         }
-        if frame.slope != 0 || matches!(self.residuals, Residuals::Planes(..) | Residuals::U64(_)) {
+        if frame.slope != 0
+            || matches!(self.residuals, Residuals::Planes(..) | Residuals::WidePlanes(..) | Residuals::U64(_))
+        {
             return self.retain_singly(low, high, first, selected);
         }
         let least = frame.residual_at_least(low);
@@ -286,19 +311,30 @@ pub fn frame_of(codes: &[i64], nulls: Option<&[bool]>) -> Framed {
         let frame = Frame { base: codes[0], divisor: 1, slope };
         return Framed { frame, width: 0, residuals: vec![0; codes.len()], low, high };
     }
-    let mut divisor = 0;
-    for (row, code) in codes.iter().enumerate() {
-        if divisor == 1 {
+    let mut residuals: Vec<u64> = match nulls {
+        None => codes.iter().map(|code| code.wrapping_sub(low) as u64).collect(),
+        Some(_) => (codes.iter().enumerate())
+            .map(|(row, code)| if is_null(row) { 0 } else { code.wrapping_sub(low) as u64 })
+            .collect(),
+    };
+    // Whole seconds are common, and divided by a constant: by a number not known before it takes five times as long.
+    let seconds = high.wrapping_sub(low) as u64 >= MICROS_PER_SECOND
+        && residuals.iter().all(|residual| residual.is_multiple_of(MICROS_PER_SECOND));
+    if seconds {
+        residuals.iter_mut().for_each(|residual| *residual /= MICROS_PER_SECOND);
+    }
+    let mut rest = 0;
+    for residual in &residuals {
+        if rest == 1 {
             break;
         }
-        if !is_null(row) {
-            divisor = greatest_common_divisor(code.wrapping_sub(low) as u64, divisor);
-        }
+        rest = greatest_common_divisor(*residual, rest);
     }
-    let divisor = divisor.max(1);
-    let residuals = (codes.iter().enumerate())
-        .map(|(row, code)| if is_null(row) { 0 } else { code.wrapping_sub(low) as u64 / divisor })
-        .collect();
+    let rest = rest.max(1);
+    if rest > 1 {
+        residuals.iter_mut().for_each(|residual| *residual /= rest);
+    }
+    let divisor = if seconds { rest * MICROS_PER_SECOND } else { rest };
     let width = match high.wrapping_sub(low) as u64 / divisor {
         0 => 0,
         1..=0xff => 1,
@@ -338,17 +374,28 @@ pub fn values_section(framed: &Framed) -> Vec<u8> {
 
 /// The `Values` section of dictionary codes: with bit planes where a byte is just too narrow.
 pub fn codes_section(framed: &Framed) -> Vec<u8> {
-    let widest = framed.residuals.iter().fold(0, |all, residual| all | residual);
-    let planes = (u64::BITS - widest.leading_zeros()).saturating_sub(8) as usize;
+    with_planes_above(framed, 1)
+}
+
+/// The `Values` section of numbers that are seldom read by vector: with bit planes where two bytes are just too narrow.
+pub fn packed_section(framed: &Framed) -> Vec<u8> {
+    with_planes_above(framed, 2)
+}
+
+/// The `Values` section with so many bytes a row and bit planes above them, where that is what residuals need.
+fn with_planes_above(framed: &Framed, width: u8) -> Vec<u8> {
+    let (widest, bits) =
+        (framed.residuals.iter().fold(0, |all, residual| all | residual), 8 * u32::from(width));
+    let planes = (u64::BITS - widest.leading_zeros()).saturating_sub(bits) as usize;
     if !(1..=PLANES_MAX).contains(&planes) || framed.residuals.len() != CHUNK_MEMBERS {
         return values_section(framed);
     }
-    let residuals = framed.residuals.iter().map(|residual| residual & 0xff).collect();
-    let mut section = values_section(&Framed { width: 1, residuals, ..*framed });
+    let residuals = framed.residuals.iter().map(|residual| residual & ((1 << bits) - 1)).collect();
+    let mut section = values_section(&Framed { width, residuals, ..*framed });
     section[29] = planes as u8;
-    for plane in 0..planes {
-        let bits = framed.residuals.iter().map(|residual| residual >> (8 + plane) & 1 == 1);
-        section.extend_from_slice(super::encode::words_of(bits).as_bytes());
+    for plane in 0..planes as u32 {
+        let set = framed.residuals.iter().map(|residual| residual >> (bits + plane) & 1 == 1);
+        section.extend_from_slice(super::encode::words_of(set).as_bytes());
     }
     section
 }
@@ -411,6 +458,28 @@ mod tests {
             assert!(ValuesRef::open(&Bytes::copied(&cut)).is_err());
             cut[29] = 5;
             assert!(ValuesRef::open(&Bytes::copied(&cut)).is_err());
+        }
+    }
+
+    #[test]
+    fn numbers_of_seventeen_to_twenty_bits_have_planes_beside_two_bytes() {
+        for (distinct, planes) in
+            [(1 << 16, 0), ((1 << 16) + 1, 1), (1 << 17, 1), (1 << 20, 4), ((1 << 20) + 1, 0)]
+        {
+            let codes: Vec<i64> = (0..CHUNK_MEMBERS as i64).map(|row| row * row % (distinct - 1)).collect();
+            let codes = [&codes[1..], &[distinct - 1]].concat();
+            let section = Bytes::copied(&packed_section(&frame_of(&codes, None)));
+            let read = ValuesRef::open(&section).unwrap();
+            let found = if let Residuals::WidePlanes(_, high) = read.residuals { high.len() } else { 0 };
+            assert_eq!(found, planes, "{distinct} numbers");
+            assert!(codes.iter().enumerate().all(|(row, code)| read.get(row) == *code));
+            let mut gathered = Vec::new();
+            read.gather(&[0, 65_535], &mut gathered);
+            assert_eq!(gathered, [codes[0], codes[65_535]]);
+            let (low, high, mut selected) = (distinct / 4, distinct / 2, vec![u64::MAX; 1_024]);
+            read.retain_within(low, high, 0, &mut selected);
+            let holds = |row: usize| selected[row / 64] >> (row % 64) & 1 == 1;
+            assert!((0..CHUNK_MEMBERS).all(|row| holds(row) == (low..=high).contains(&codes[row])));
         }
     }
 

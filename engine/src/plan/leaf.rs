@@ -3,7 +3,7 @@
 use super::cut::cut;
 use super::holds::ComputedTest;
 use super::owned::Asking;
-use super::{Node, Others, Plan, Planner, asks_owners, combine, constant};
+use super::{Node, Others, Plan, Planner, asks_owners, constant};
 use crate::exec::ByOwner;
 use crate::expr::clock::{self, Beside};
 use crate::index::fences;
@@ -202,27 +202,16 @@ impl Planner<'_, '_> {
                 };
                 let Some(owned) = asking.plan(related, wanted)? else { return Ok(constant(negated)) };
                 let rows = related.rows.first().map_or(*table, |rows| rows.table);
-                let (rows, strays) = (asking.snapshot.table(rows)?, asking.snapshot.strays(rows)?);
-                let kept = if negated { None } else { self.summarised(rows, related, &owned)? };
-                let ordinals = self.table.extent().ordinals as u32;
-                let known = rows.schema().owner.map_or(0, |owner| owner.known).min(ordinals);
-                let unsettled = strays.unsettled().len() + (ordinals - known) as usize;
-                if let (Some(kept), 0) = (&kept, unsettled) {
-                    return Ok(kept.clone());
+                // What is kept, that of owners with strays made anew; where they are too many, all rows are asked.
+                if !negated
+                    && owned.may_be_kept(related)
+                    && let Some(rows) = asking.snapshot.kept(rows)?
+                    && let Some(kept) = self.summarised(rows, related, &owned)?
+                {
+                    return Ok(kept);
                 }
                 self.owned.push(owned);
-                let asked = self.leaf(ColumnId::LIVE, Test::Rows(self.owned.len() - 1), negated)?;
-                let few = unsettled <= ordinals as usize / UNSETTLED_SHARE;
-                let Some(kept) = kept.filter(|_| few || unsettled <= UNSETTLED_FEW) else { return Ok(asked) };
-                // What is kept of these need not be so any more, or is not: their rows are asked.
-                let theirs =
-                    Test::Ordinals(strays.unsettled().iter().copied().chain(known..ordinals).collect());
-                let settled = self.leaf(ColumnId::LIVE, theirs.clone(), true)?;
-                let others = self.leaf(ColumnId::LIVE, theirs, false)?;
-                Ok(combine(
-                    vec![combine(vec![settled, kept], true), combine(vec![others, asked], true)],
-                    false,
-                ))
+                self.leaf(ColumnId::LIVE, Test::Rows(self.owned.len() - 1), negated)
             }
             Others::Unasked => Err(Error::Invalid(
                 "what rows of other tables say is not planned, but resolved before".into(),
@@ -448,11 +437,6 @@ impl Planner<'_, '_> {
         Ok(codes)
     }
 }
-
-/// Where more than one of so many owners, and more than some, have rows that were written since they were clustered, the rows of all
-/// are asked.
-const UNSETTLED_SHARE: usize = 16;
-const UNSETTLED_FEW: usize = 4_096;
 
 impl Leaf {
     /// The share of members it holds for and its cost a chunk in bytes read, from one chunk in the middle of the table.

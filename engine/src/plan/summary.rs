@@ -1,7 +1,7 @@
 //! What rows of other tables say of their owners, where what is kept of each owner answers: leaves like those of any column.
 //!
 //! ```text
-//! (what is kept ─ AND NOT owners whose rows were written since) OR (those owners AND their rows)
+//! what is kept, with patches for owners whose rows were written since ([`crate::events`]) ─ a leaf a comparison
 //! ```
 
 use super::owned::{Check, Slot};
@@ -177,6 +177,14 @@ impl Slot {
 }
 
 impl Owned<'_> {
+    /// False where what is kept cannot answer, by what is asked alone.
+    pub(super) fn may_be_kept(&self, related: &Related) -> bool {
+        let ([rows], [pass]) = (related.rows.as_slice(), self.passes.as_slice()) else { return false };
+        rows.aggregates.iter().all(|aggregate| aggregate.filter.is_none())
+            && (self.since(related.is_in, rows).is_some()
+                || (pass.tests.is_empty() && pass.rest == Node::Everyone))
+    }
+
     /// The time from which on rows are asked for, where all that is asked is whether there are any.
     fn since(&self, is_in: bool, rows: &RelatedRows) -> Option<i64> {
         let ([pass], aggregates) = (self.passes.as_slice(), rows.aggregates.as_slice()) else {

@@ -7,9 +7,13 @@
 //! (duplicates refused) ─ the caller commits everything under one LSN
 //! ```
 //!
+//! Rows that belong to somebody wait for their order in memory ([`super::held`]), or where that is too much in loose parts.
+//!
 //! Until that commit nothing names the new files: a failure, Ctrl-C or a crash leaves the database as it was.
 
 use super::cluster;
+use super::held::{Held, Taken};
+use super::order::{self, Loose, Order};
 use super::rechunk::{Rechunker, text_of};
 use crate::batch::{Batch, ColumnValues, Place, RowSource};
 use crate::catalog::TableRecord;
@@ -71,6 +75,30 @@ pub fn import(
     result
 }
 
+/// Writes the rows of a table anew, in the order of owners who were not there when it was imported: they get other ordinals. The
+/// caller commits the parts in the place of those that the table has, but for its dictionaries.
+///
+/// No row may have been changed or have gone. On an error the parts already written are discarded.
+pub(crate) fn cluster_again(
+    store: &Store,
+    table: &TableState,
+    record: &TableRecord,
+    owners: &TableState,
+    cancel: &Cancel,
+    progress: OnProgress<'_>,
+) -> Result<Imported> {
+    let mut allocated = Vec::new();
+    let import = Import::new(store, &record.schema, Some(owners), &[], cancel, &mut allocated);
+    let result = import.again(table, record, progress);
+    if result.is_err() {
+        for part in allocated {
+            // What cannot be removed now is removed when the database is next opened.
+            let _ = store.discard_part(part);
+        }
+    }
+    result
+}
+
 struct Import<'a> {
     store: &'a Store,
     schema: &'a TableSchema,
@@ -82,7 +110,12 @@ struct Import<'a> {
     encoders: Vec<ColumnEncoder>,
     keys: KeyCollector,
     rows: u64,
+    /// Rows whose order is not known yet, while they are held in memory.
+    held: Option<Held>,
 }
+
+/// Makes the sections of a chunk, column by column, when they are to be written.
+type Made = Box<dyn FnOnce(&[ColumnEncoder], &TableSchema) -> Vec<Vec<EncodedSection>>>;
 
 struct OpenPart {
     id: PartId,
@@ -106,17 +139,19 @@ impl<'a> Import<'a> {
             .map(|c| ColumnEncoder::new(c.data_type, schema.key == Some(c.id), schema.is_indexed(c.id)))
             .collect();
         let keys = KeyCollector::default();
-        Import { store, schema, owners, sources, cancel, allocated, encoders, keys, rows: 0 }
+        let held = (schema.owner.is_some() && owners.is_some() && Held::takes(schema)).then(Held::default);
+        Import { store, schema, owners, sources, cancel, allocated, encoders, keys, rows: 0, held }
     }
 
     fn run(mut self, source: &mut dyn RowSource, progress: OnProgress<'_>) -> Result<Imported> {
         let mut parts = self.rows_to_parts(source, progress)?;
         let mut record = TableRecord::imported(self.schema.clone(), self.rows, KeyLayout::None);
+        let entries: Vec<usize> = self.encoders.iter().map(ColumnEncoder::entries).collect();
         let dictionaries = self.write_dictionaries()?;
         let mut order = None;
         if let (Some(owner), Some(owners), 1..) = (&self.schema.owner, self.owners, self.rows) {
             (parts, order) = self
-                .clustered(owner, owners, parts, dictionaries.as_ref(), progress)
+                .clustered(owner, owners, (parts, &entries), dictionaries.as_ref(), progress)
                 .map(|(p, o)| (p, Some(o)))?;
             record.schema.owner = Some(Owner { known: owners.extent().ordinals as u32, ..*owner });
         }
@@ -137,29 +172,82 @@ impl<'a> Import<'a> {
         Ok(Imported { parts, record, nobodys })
     }
 
+    /// A table whose rows are where they came, in the order of their owners, in new parts.
+    fn again(
+        mut self,
+        table: &TableState,
+        before: &TableRecord,
+        progress: OnProgress<'_>,
+    ) -> Result<Imported> {
+        let (Some(owner), Some(owners)) = (self.schema.owner, self.owners) else {
+            return Err(Error::Invalid(format!("the rows of \"{}\" are nobody's", self.schema.name)));
+        };
+        self.rows = table.rows();
+        let entries = self.schema.columns.iter().map(|column| match table.dictionary(column.id) {
+            Some(dictionary) => Ok(dictionary.view()?.len()),
+            None => Ok(0),
+        });
+        let entries = entries.collect::<Result<Vec<usize>>>()?;
+        let (mut parts, order) =
+            self.in_order(table, Loose::Parts(table), &entries, &owner, owners, progress)?;
+        let mut schema = before.schema.clone();
+        schema.owner = Some(Owner { known: owners.extent().ordinals as u32, ..owner });
+        schema.ordinal_epoch += 1;
+        let mut record = TableRecord::imported(schema, self.rows, KeyLayout::None);
+        if let Some(key) = self.schema.key {
+            record.keys = self.keys.layout();
+            if record.keys == KeyLayout::Hashed {
+                parts.push(self.write_keys(key, &parts, &record, &|_| None, false)?);
+            }
+        }
+        self.cancel.check()?;
+        Ok(Imported { parts, record, nobodys: order.nobodys() })
+    }
+
     /// The rows of parts in the order of their owners, in new parts; the old ones go.
     fn clustered(
         &mut self,
         owner: &Owner,
         owners: &TableState,
-        loose: Vec<PartRef>,
+        (parts, entries): (Vec<PartRef>, &[usize]),
         dictionaries: Option<&PartRef>,
         progress: OnProgress<'_>,
-    ) -> Result<(Vec<PartRef>, cluster::Order)> {
-        let rows = self.rows;
+    ) -> Result<(Vec<PartRef>, Order)> {
+        let record = TableRecord::imported(self.schema.clone(), self.rows, KeyLayout::None);
+        let all: Vec<PartRef> = parts.iter().chain(dictionaries).cloned().collect();
+        let table = open_table(self.store, &record, &all, &HashMap::new())?;
+        let (held, schema) = (self.held.take(), self.schema);
+        let loose = held.as_ref().map_or(Loose::Parts(&table), |held| Loose::Held(held, schema));
+        let ordered = self.in_order(&table, loose, entries, owner, owners, progress)?;
+        drop(table);
+        for part in parts {
+            // What cannot be removed now is removed when the database is next opened.
+            let _ = self.store.discard_part(part.id);
+        }
+        Ok(ordered)
+    }
+
+    /// Writes rows in the order of their owners, and what is kept of these; `table` knows of the columns.
+    fn in_order(
+        &mut self,
+        table: &TableState,
+        loose: Loose<'_>,
+        entries: &[usize],
+        owner: &Owner,
+        owners: &TableState,
+        progress: OnProgress<'_>,
+    ) -> Result<(Vec<PartRef>, Order)> {
+        let (rows, schema) = (self.rows, self.schema);
         let tell = |share: f64| Progress { rows, rows_total: Some(rows), share, phase: "owners" };
         progress(tell(0.0));
-        let record = TableRecord::imported(self.schema.clone(), self.rows, KeyLayout::None);
-        let all: Vec<PartRef> = loose.iter().chain(dictionaries).cloned().collect();
-        let table = open_table(self.store, &record, &all, &HashMap::new())?;
-        let order = cluster::order(&table, owner, owners, self.cancel)?;
+        let order = order::order(loose, owner, owners, self.cancel)?;
         let mut keys = KeyCollector::default();
-        let parts = std::thread::scope(|scope| {
+        let ordered = std::thread::scope(|scope| {
             // Parts are made durable beside the work on the next.
             let mut finishing = Vec::new();
             let columns: Vec<u32> =
                 std::iter::once(ColumnId::LIVE.0).chain(self.schema.columns.iter().map(|c| c.id.0)).collect();
-            let mut clustered = cluster::Clustered::new(&table, owner, &order)?;
+            let mut clustered = cluster::Clustered::new(schema, loose, entries, owner, &order)?;
             let chunks = clustered.chunks();
             for first in (0..chunks).step_by(RANGE_CHUNKS) {
                 let range = (first / RANGE_CHUNKS) as u32;
@@ -172,7 +260,7 @@ impl<'a> Import<'a> {
                     finishing.push(scope.spawn(move || finished(part, PartRole::Base, table, columns)));
                 }
             }
-            let summaries = cluster::Summaries::new(&table, owner, owners, &order)?;
+            let summaries = cluster::Summaries::new(table, loose, owner, owners, &order)?;
             for first in (0..summaries.chunks()).step_by(RANGE_CHUNKS) {
                 self.cancel.check()?;
                 let mut part = self.open_part((first / RANGE_CHUNKS) as u32)?;
@@ -183,12 +271,7 @@ impl<'a> Import<'a> {
             finishing.into_iter().map(|handle| join(handle.join())?).collect::<Result<Vec<_>>>()
         })?;
         self.keys = keys;
-        drop(table);
-        for part in loose {
-            // What cannot be removed now is removed when the database is next opened.
-            let _ = self.store.discard_part(part.id);
-        }
-        Ok((parts, order))
+        Ok((ordered, order))
     }
 
     /// The main pass: every row into base parts.
@@ -237,18 +320,26 @@ impl<'a> Import<'a> {
                         refused = Some(row);
                         return Err(Error::Cancelled);
                     }
-                    let mut part = match open.take() {
-                        Some(part) => part,
-                        None => self.open_part(chunk / RANGE_CHUNKS as u32)?,
-                    };
-                    self.append_chunk(&mut part.writer, (chunk as usize % RANGE_CHUNKS) as u16, &batch)?;
-                    self.rows += batch.rows as u64;
-                    chunk += 1;
-                    if (chunk as usize).is_multiple_of(RANGE_CHUNKS) {
-                        finishing.push(self.finish_part(scope, part));
-                    } else {
-                        open = Some(part);
+                    for (rows, sections) in self.loose_sections(&batch)? {
+                        let mut part = match open.take() {
+                            Some(part) => part,
+                            None => self.open_part(chunk / RANGE_CHUNKS as u32)?,
+                        };
+                        let sections = sections(&self.encoders, self.schema);
+                        self.append_chunk(
+                            &mut part.writer,
+                            (chunk as usize % RANGE_CHUNKS) as u16,
+                            rows,
+                            sections,
+                        )?;
+                        chunk += 1;
+                        if (chunk as usize).is_multiple_of(RANGE_CHUNKS) {
+                            finishing.push(self.finish_part(scope, part));
+                        } else {
+                            open = Some(part);
+                        }
                     }
+                    self.rows += batch.rows as u64;
                     if told.elapsed() > PROGRESS_EVERY {
                         told = Instant::now();
                         progress(Progress { rows: self.rows, rows_total, share, phase: "rows" });
@@ -329,9 +420,32 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    fn append_chunk(&mut self, part: &mut PartWriter, chunk: u16, batch: &Batch) -> Result<()> {
-        let live = set_section(SectionKind::Sets, &words_of((0..batch.rows).map(|_| true)));
-        append(part, ColumnId::LIVE, chunk, live)?;
+    /// The chunks that are to be written now: none while rows are held; all that were held and these when that ends.
+    fn loose_sections(&mut self, batch: &Batch) -> Result<Vec<(usize, Made)>> {
+        let Some(mut held) = self.held.take() else {
+            let sections = self.encoded(batch);
+            return Ok(vec![(batch.rows, Box::new(|_, _| sections))]);
+        };
+        let this = held.take(batch, &self.schema.columns, &self.sources, &mut self.encoders);
+        if this.is_none() && !held.is_full() {
+            self.held = Some(held);
+            return Ok(Vec::new());
+        }
+        let before = held.chunks.into_iter().map(|columns| columns.into_iter().map(Taken::Held).collect());
+        let chunks = before.chain(this).map(|columns: Vec<Taken>| {
+            let rows = columns.iter().find_map(Taken::rows).unwrap_or(batch.rows);
+            let made: Made = Box::new(|encoders: &[ColumnEncoder], schema: &TableSchema| {
+                let each = columns.into_par_iter().zip(encoders).zip(&schema.columns).with_max_len(1);
+                each.map(|((taken, encoder), column)| taken.sections(column.data_type, encoder.entries()))
+                    .collect()
+            });
+            (rows, made)
+        });
+        Ok(chunks.collect())
+    }
+
+    /// Encodes a chunk of rows that are where they are to be, or go to loose parts.
+    fn encoded(&mut self, batch: &Batch) -> Vec<Vec<EncodedSection>> {
         // Of rows that are yet to be put in order they are taken then.
         let key = self.schema.key.filter(|_| self.schema.owner.is_none());
         let key = key.and_then(|key| self.schema.columns.iter().position(|c| c.id == key));
@@ -360,6 +474,18 @@ impl<'a> Import<'a> {
                 }
             },
         );
+        sections
+    }
+
+    fn append_chunk(
+        &self,
+        part: &mut PartWriter,
+        chunk: u16,
+        rows: usize,
+        sections: Vec<Vec<EncodedSection>>,
+    ) -> Result<()> {
+        let live = set_section(SectionKind::Sets, &words_of((0..rows).map(|_| true)));
+        append(part, ColumnId::LIVE, chunk, live)?;
         for (column, sections) in self.schema.columns.iter().zip(sections) {
             append(part, column.id, chunk, sections)?;
         }

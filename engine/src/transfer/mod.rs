@@ -14,12 +14,14 @@
 
 mod arrow;
 mod cluster;
+mod codes;
 mod column;
 mod csv;
 mod encoding;
 mod evidence;
 pub mod export;
 mod files;
+mod held;
 pub(crate) mod import;
 mod infer;
 mod input;
@@ -28,6 +30,7 @@ mod json;
 mod jsonl;
 pub mod keys;
 mod mapping;
+mod order;
 mod parquet;
 mod places;
 mod rechunk;

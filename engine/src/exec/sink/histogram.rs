@@ -38,7 +38,7 @@ pub fn count_residuals(residuals: Residuals<'_>, rows: &[u16], counts: &mut [u64
         Residuals::Planes(low, high) => count!(low, |row: usize| with_planes(low[row], high, row)),
         Residuals::U16(residuals) => count!(residuals),
         Residuals::U32(residuals) => count!(residuals),
-        Residuals::U64(_) => return false,
+        Residuals::U64(_) | Residuals::WidePlanes(..) => return false,
     }
     true
 }

@@ -1,0 +1,441 @@
+//! The order of rows that belong to somebody: their owner's chunk, a span of time, their owner, the time, the row as it came.
+//!
+//! ```text
+//! owner of each row (by key) ─ counted into chunks of owners ─ each: its rows' times ─ spans ─ sorted run by run
+//! ```
+//!
+//! Cost: three numbers of 32 bits a row in memory while it is found; then the row and half an owner.
+
+use super::codes::{Codes, gather_numbers};
+use super::held::Held;
+use crate::calendar::{MICROS_PER_DAY, civil_from_days, days_of};
+use crate::control::Cancel;
+use crate::exec::words_of;
+use crate::index::owners::{NOBODYS, Run};
+use crate::kernel;
+use crate::member::{Key, KeyIndex, lookup};
+use crate::schema::{ColumnId, DataType, Owner, TableSchema};
+use crate::table::TableState;
+use crate::{Error, Result};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use muster_storage::format::CHUNK_MEMBERS;
+use rayon::prelude::*;
+
+/// Keys that are looked up together.
+const KEYS_AT_ONCE: usize = 1 << 18;
+
+/// The fewest rows that the runs of a span have on average: one that gives fewer is too fine.
+const RUN_ROWS: usize = 1_024;
+
+const MICROS_PER_HOUR: i64 = MICROS_PER_DAY / 24;
+
+/// Days or hours that are counted in an array, from the first on; further apart they are searched for.
+const ARRAY_MAX: i64 = 1 << 17;
+
+/// Whose a row is that is nobody's.
+const NO_OWNER: u32 = u32::MAX;
+
+/// Rows as they came.
+#[derive(Clone, Copy)]
+pub(super) enum Loose<'t> {
+    /// In parts just written.
+    Parts(&'t TableState),
+    /// In memory.
+    Held(&'t Held, &'t TableSchema),
+}
+
+impl<'t> Loose<'t> {
+    /// How many there are.
+    pub(super) fn rows(&self) -> usize {
+        match self {
+            Loose::Parts(table) => table.extent().ordinals as usize,
+            Loose::Held(held, _) => held.rows(),
+        }
+    }
+
+    /// The codes of a column.
+    pub(super) fn codes(&self, column: ColumnId) -> Result<Codes<'t>> {
+        match self {
+            Loose::Parts(table) => Codes::of(table, &table.reader(column)?),
+            Loose::Held(held, schema) => {
+                let place = schema.columns.iter().position(|one| one.id == column);
+                let place = place.ok_or_else(|| Error::Invalid(format!("no column {}", column.0)))?;
+                Ok(Codes::held(held.chunks.iter().map(move |columns| &columns[place])))
+            }
+        }
+    }
+
+    fn data_type(&self, column: ColumnId) -> Result<DataType> {
+        match self {
+            Loose::Parts(table) => table.data_type(column),
+            Loose::Held(_, schema) => {
+                let column = schema.column(column).map(|column| column.data_type);
+                column.ok_or_else(|| Error::Invalid("a time in no column".into()))
+            }
+        }
+    }
+}
+
+/// The new order of a table's rows.
+pub(super) struct Order {
+    /// The rows as they came, in the new order.
+    pub(super) rows: Vec<u32>,
+    /// The low half of the ordinal of each row's owner, in the new order; 0 of nobody's.
+    pub(super) halves: Vec<u16>,
+    /// Runs by their first row in the new order.
+    pub(super) runs: Vec<(u64, Run)>,
+    /// The first row of each chunk of owners, and the end.
+    pub(super) starts: Vec<usize>,
+}
+
+impl Order {
+    /// Rows that belong to nobody.
+    pub(super) fn nobodys(&self) -> u64 {
+        let last = self.starts.len().saturating_sub(2);
+        (self.rows.len() - self.starts.get(last).copied().unwrap_or(0)) as u64
+    }
+}
+
+/// How long the times of a run may be apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Span {
+    Hour,
+    Day,
+    Week,
+    Month,
+    Year,
+}
+
+impl Span {
+    /// From the finest.
+    const ALL: [Span; 5] = [Span::Hour, Span::Day, Span::Week, Span::Month, Span::Year];
+
+    /// The number of the span that a time is in.
+    fn of(self, data_type: DataType, code: i64) -> i64 {
+        let days = if data_type == DataType::Date { code } else { days_of(code) };
+        match self {
+            Span::Hour if data_type == DataType::Date => days.saturating_mul(24),
+            Span::Hour => code.div_euclid(MICROS_PER_HOUR),
+            Span::Day => days,
+            // Weeks begin on Mondays; 1970-01-01 was a Thursday.
+            Span::Week => days.saturating_add(3).div_euclid(7),
+            Span::Month => {
+                let (year, month, _) = civil_from_days(days);
+                year * 12 + i64::from(month)
+            }
+            Span::Year => civil_from_days(days).0,
+        }
+    }
+
+    /// The next finer one.
+    fn finer(self) -> Option<Span> {
+        Span::ALL.iter().rev().skip_while(|span| **span != self).nth(1).copied()
+    }
+}
+
+/// Finds the order of rows whose owners these are.
+pub(super) fn order(loose: Loose<'_>, owner: &Owner, owners: &TableState, cancel: &Cancel) -> Result<Order> {
+    let owner_of = owners_of(loose, owner, owners, cancel)?;
+    let owner_chunks = owners.chunks() as usize;
+    let place = |owner: u32| if owner == NO_OWNER { owner_chunks } else { (owner >> 16) as usize };
+    let mut starts = vec![0usize; owner_chunks + 2];
+    owner_of.iter().for_each(|owner| starts[place(*owner) + 1] += 1);
+    (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
+    let mut rows = vec![0u32; owner_of.len()];
+    let mut next = starts.clone();
+    for (row, owner) in owner_of.iter().enumerate() {
+        let slot = &mut next[place(*owner)];
+        rows[*slot] = row as u32;
+        *slot += 1;
+    }
+    let mut halves = vec![0u16; rows.len()];
+    let times = match owner.time {
+        Some(time) => Some(Times { data_type: loose.data_type(time)?, codes: loose.codes(time)? }),
+        None => None,
+    };
+    let (mut rest, mut rest_halves) = (rows.as_mut_slice(), halves.as_mut_slice());
+    let mut slices = Vec::with_capacity(owner_chunks + 1);
+    for chunk in 0..=owner_chunks {
+        let count = starts[chunk + 1] - starts[chunk];
+        let (here, after) = rest.split_at_mut(count);
+        let (halves_here, halves_after) = rest_halves.split_at_mut(count);
+        slices.push((chunk, here, halves_here));
+        (rest, rest_halves) = (after, halves_after);
+    }
+    let runs = slices.into_par_iter().with_max_len(1).map(|(chunk, rows, halves)| {
+        cancel.check()?;
+        let owners = if chunk == owner_chunks { NOBODYS } else { chunk as u32 };
+        if owners != NOBODYS {
+            gather_numbers(&owner_of, rows, |at, owner| halves[at] = owner as u16);
+        }
+        Ok(sorted(rows, halves, owners, starts[chunk] as u64, times.as_ref()))
+    });
+    let runs = runs.collect::<Result<Vec<_>>>()?.concat();
+    Ok(Order { rows, halves, runs, starts })
+}
+
+/// Sorts the rows of one chunk of owners, which begin at `first`, and the halves of their owners; its runs come back.
+fn sorted(
+    rows: &mut [u32],
+    halves: &mut [u16],
+    owners: u32,
+    first: u64,
+    times: Option<&Times<'_>>,
+) -> Vec<(u64, Run)> {
+    let mut runs = Vec::new();
+    let Some(times) = times else {
+        let mut keys: Vec<(u16, u32)> = halves.iter().copied().zip(rows.iter().copied()).collect();
+        keys.sort_unstable();
+        for ((row, half), key) in rows.iter_mut().zip(halves).zip(&keys) {
+            (*half, *row) = *key;
+        }
+        if !rows.is_empty() {
+            runs.push((first, Run { low: i64::MAX, high: i64::MIN, owners, start: 0 }));
+        }
+        return runs;
+    };
+    let (codes, nulls) = times.codes.gather(rows);
+    let spans = times.spans(&codes, &nulls);
+    // Rows by their run; those without a time come last.
+    let mut starts = vec![0usize; spans.runs.len() + 2];
+    let run_of: Vec<u32> = codes
+        .iter()
+        .zip(&nulls)
+        .map(
+            |(code, null)| if *null { spans.runs.len() as u32 } else { spans.run_of(times.data_type, *code) },
+        )
+        .collect();
+    run_of.iter().for_each(|run| starts[*run as usize + 1] += 1);
+    (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
+    let mut next = starts.clone();
+    let mut keys = vec![(0u64, 0u32); rows.len()];
+    for (at, run) in run_of.iter().enumerate() {
+        let slot = &mut next[*run as usize];
+        let since = if nulls[at] { 0 } else { codes[at].wrapping_sub(spans.first) as u64 };
+        keys[*slot] = (u64::from(halves[at]) << 48 | since & (u64::MAX >> 16), rows[at]);
+        *slot += 1;
+    }
+    let mut bounds_of = vec![(i64::MAX, i64::MIN); spans.runs.len() + 1];
+    for ((code, null), run) in codes.iter().zip(&nulls).zip(&run_of) {
+        if !null {
+            let (low, high) = &mut bounds_of[*run as usize];
+            (*low, *high) = ((*low).min(*code), (*high).max(*code));
+        }
+    }
+    for (run, bounds) in starts.windows(2).enumerate().filter(|(_, bounds)| bounds[0] < bounds[1]) {
+        keys[bounds[0]..bounds[1]].sort_unstable();
+        let (low, high) = bounds_of[run];
+        debug_assert!((run == spans.runs.len()) == (low > high), "rows without a time are in the last run");
+        runs.push((first + bounds[0] as u64, Run { low, high, owners, start: 0 }));
+    }
+    for ((row, half), key) in rows.iter_mut().zip(halves).zip(&keys) {
+        (*row, *half) = (key.1, (key.0 >> 48) as u16);
+    }
+    runs
+}
+
+/// The ordinal of each row's owner.
+fn owners_of(loose: Loose<'_>, owner: &Owner, owners: &TableState, cancel: &Cancel) -> Result<Vec<u32>> {
+    let mut found = vec![NO_OWNER; loose.rows()];
+    let text = match loose {
+        Loose::Parts(table) if table.data_type(owner.column)? == DataType::Text => Some(table),
+        _ => None,
+    };
+    let codes = if text.is_none() { Some(loose.codes(owner.column)?) } else { None };
+    let sequence = match owners.keys() {
+        KeyIndex::Sequence(first) if owners.new_keys.is_empty() && !owners.has_dead() => Some(*first),
+        _ => None,
+    };
+    found.par_chunks_mut(KEYS_AT_ONCE).enumerate().try_for_each(|(nth, found)| {
+        cancel.check()?;
+        let first = (nth * KEYS_AT_ONCE) as u32;
+        match (&codes, text) {
+            (Some(codes), _) => {
+                if let Some(key) = sequence {
+                    let known = owners.extent().indexed as i64;
+                    for (at, owner) in found.iter_mut().enumerate() {
+                        let code = codes.get(first + at as u32).and_then(|code| code.checked_sub(key));
+                        if let Some(distance) = code.filter(|distance| (0..known).contains(distance)) {
+                            *owner = distance as u32;
+                        }
+                    }
+                    return Ok(());
+                }
+                let rows = (0..found.len() as u32).filter_map(|at| Some((at, codes.get(first + at)?)));
+                let (places, keys): (Vec<u32>, Vec<Key<'_>>) =
+                    rows.map(|(at, code)| (at, Key::Integer(code))).unzip();
+                place_owners(owners, &places, &keys, found)
+            }
+            (None, Some(table)) => owners_in(table, owner, owners, first >> 16, found),
+            (None, None) => Ok(()),
+        }
+    })?;
+    Ok(found)
+}
+
+fn place_owners(owners: &TableState, places: &[u32], keys: &[Key<'_>], found: &mut [u32]) -> Result<()> {
+    for (place, ordinal) in places.iter().zip(lookup(owners, keys)?) {
+        if let Some(ordinal) = ordinal {
+            found[*place as usize] = ordinal;
+        }
+    }
+    Ok(())
+}
+
+/// The ordinals of the owners of the rows of some chunks, whose keys are texts.
+fn owners_in(
+    table: &TableState,
+    owner: &Owner,
+    owners: &TableState,
+    first: u32,
+    found: &mut [u32],
+) -> Result<()> {
+    let reader = table.reader(owner.column)?;
+    let view = table.dictionary(owner.column).map(|dictionary| dictionary.view()).transpose()?;
+    let (mut keys, mut places): (Vec<Key<'_>>, Vec<u32>) = (Vec::new(), Vec::new());
+    for (chunk, base) in (first..).zip((0..found.len()).step_by(CHUNK_MEMBERS)) {
+        let rows = (found.len() - base).min(CHUNK_MEMBERS);
+        let nulls = words_of(reader.nulls(chunk)?);
+        let (strings, values) = (reader.strings(chunk)?, reader.values(chunk)?);
+        for row in (0..rows).filter(|row| !kernel::has(&nulls, *row as u16)) {
+            let key = match (strings, values, view) {
+                (Some(strings), _, _) => Key::Text(strings.get(row)),
+                (None, Some(values), Some(view)) => Key::Text(view.get(values.get(row) as u32)),
+                _ => continue,
+            };
+            keys.push(key);
+            places.push((base + row) as u32);
+        }
+    }
+    place_owners(owners, &places, &keys, found)
+}
+
+/// When rows happened.
+struct Times<'t> {
+    data_type: DataType,
+    codes: Codes<'t>,
+}
+
+impl Times<'_> {
+    /// The runs of rows with these times.
+    fn spans(&self, codes: &[i64], nulls: &[bool]) -> Spans {
+        let times = || codes.iter().zip(nulls).filter(|(_, null)| !**null).map(|(code, _)| *code);
+        let (Some(first), Some(last)) = (times().min(), times().max()) else {
+            return Spans { first: 0, runs: Vec::new(), of_hour: Vec::new() };
+        };
+        let day_of = |time| Span::Day.of(self.data_type, time);
+        let (first_day, last_day) = (day_of(first), day_of(last));
+        let days: Vec<(i64, usize)> = if last_day - first_day < ARRAY_MAX {
+            let mut counts = vec![0usize; (last_day - first_day) as usize + 1];
+            times().for_each(|time| counts[(day_of(time) - first_day) as usize] += 1);
+            (first_day..).zip(counts).filter(|(_, rows)| *rows > 0).collect()
+        } else {
+            let mut days: HashMap<i64, usize, FixedState> = HashMap::default();
+            times().for_each(|time| *days.entry(day_of(time)).or_insert(0) += 1);
+            let mut days: Vec<(i64, usize)> = days.into_iter().collect();
+            days.sort_unstable();
+            days
+        };
+        let mut runs = Vec::new();
+        self.split(&days, Span::Year, &mut runs);
+        let last_hour = Span::Hour.of(self.data_type, last);
+        let hours = runs.first().map_or(0, |first| last_hour.saturating_sub(*first).saturating_add(1));
+        let mut of_hour = Vec::new();
+        if hours <= ARRAY_MAX {
+            of_hour.reserve(hours as usize);
+            for (run, begins) in runs.iter().enumerate() {
+                let ends = runs.get(run + 1).copied().unwrap_or(last_hour + 1);
+                of_hour.resize(of_hour.len() + (ends - begins).max(0) as usize, run as u32);
+            }
+        }
+        Spans { first, runs, of_hour }
+    }
+
+    /// Splits days with their rows, ascending, into runs of one span each, and those again where finer spans have enough rows:
+    /// the first hour of each run, counted from 1970.
+    fn split(&self, days: &[(i64, usize)], span: Span, runs: &mut Vec<i64>) {
+        let same = |span: Span, a: i64, b: i64| span.of(DataType::Date, a) == span.of(DataType::Date, b);
+        for run in days.chunk_by(|a, b| same(span, a.0, b.0)) {
+            let rows: usize = run.iter().map(|(_, rows)| rows).sum();
+            match span.finer() {
+                // Hours are not counted: a day of many rows has all of its.
+                Some(Span::Hour) if rows >= 24 * RUN_ROWS && self.data_type != DataType::Date => {
+                    runs.extend((0..24).map(|hour| run[0].0 * 24 + hour));
+                }
+                Some(finer) if finer != Span::Hour && rows >= 2 * RUN_ROWS => {
+                    let parts = run.chunk_by(|a, b| same(finer, a.0, b.0)).count();
+                    if rows >= parts * RUN_ROWS {
+                        self.split(run, finer, runs);
+                    } else {
+                        runs.push(run[0].0 * 24);
+                    }
+                }
+                _ => runs.push(run[0].0 * 24),
+            }
+        }
+    }
+}
+
+/// Where the runs of some rows begin.
+struct Spans {
+    /// The first time.
+    first: i64,
+    /// The first hour of each run, ascending.
+    runs: Vec<i64>,
+    /// The run of each hour from the first run's on; empty where the hours are too many.
+    of_hour: Vec<u32>,
+}
+
+impl Spans {
+    /// The run of a time.
+    #[inline]
+    fn run_of(&self, data_type: DataType, time: i64) -> u32 {
+        let hour = Span::Hour.of(data_type, time);
+        let since = self.runs.first().map_or(0, |first| hour.wrapping_sub(*first));
+        match self.of_hour.get(since as usize) {
+            Some(run) => *run,
+            None => self.runs.partition_point(|first| *first <= hour).saturating_sub(1) as u32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calendar::days_from_civil;
+
+    #[test]
+    fn spans_are_as_fine_as_their_rows_allow() {
+        let codes = Codes::held(std::iter::empty());
+        let (times, january) = (Times { data_type: DataType::Date, codes }, days_from_civil(2026, 1, 1));
+        let runs = |days: &[(i64, usize)]| {
+            let mut runs = Vec::new();
+            times.split(days, Span::Year, &mut runs);
+            runs.into_iter().map(|hour| hour / 24 - january).collect::<Vec<_>>()
+        };
+        assert_eq!(runs(&[(january, 500), (january + 40, 500)]), [0], "a year of few rows");
+        assert_eq!(runs(&[(january, 1_500), (january + 40, 1_500)]), [0, 40], "months");
+        assert_eq!(runs(&[(january - 1, 1), (january, 1)]), [-1, 0], "years are apart");
+        // Thursday and Friday of a week of many rows, and a Monday.
+        assert_eq!(runs(&[(january, 3_000), (january + 1, 1_200), (january + 4, 1_100)]), [0, 1, 4]);
+        assert!(runs(&[]).is_empty());
+    }
+
+    #[test]
+    fn spans_follow_the_calendar() {
+        let at = |year, month, day| days_from_civil(year, month, day) * MICROS_PER_DAY;
+        let month = |code| Span::Month.of(DataType::Timestamp, code);
+        assert_eq!(month(at(2026, 2, 28) + MICROS_PER_DAY - 1), month(at(2026, 2, 1)));
+        assert_eq!(month(at(2026, 3, 1)), month(at(2026, 2, 1)) + 1);
+        assert_eq!(month(at(1969, 12, 31)) + 1, month(at(1970, 1, 1)));
+        let week = |day| Span::Week.of(DataType::Date, days_from_civil(2026, 11, day));
+        assert_eq!((week(23), week(29)), (week(24), week(24)), "Monday to Sunday");
+        assert_eq!(week(30), week(29) + 1);
+        assert!(
+            Span::ALL
+                .iter()
+                .all(|span| span.of(DataType::Timestamp, i64::MIN) < span.of(DataType::Timestamp, i64::MAX))
+        );
+    }
+}
