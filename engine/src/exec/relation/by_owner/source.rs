@@ -117,7 +117,7 @@ impl<'a> Source<'a> {
             None => {}
             Some(owned) => {
                 let few =
-                    only.map(|only| kernel::cardinality(only)).filter(|asked| *asked <= OWNERS_LOOKED_UP);
+                    only.map(kernel::cardinality).filter(|asked| *asked <= OWNERS_LOOKED_UP);
                 let mut members = Vec::new();
                 if let (Some(only), Some(asked)) = (only, few) {
                     kernel::decode_members(only, asked, &mut members);
@@ -235,7 +235,7 @@ fn selected_of(answer: &Answer, rows: usize) -> Box<Words> {
     match answer {
         Answer::Nobody => {}
         Answer::Everyone => {
-            (0..BITSET_WORDS).for_each(|index| words[index] = kernel::first_bits(rows, index))
+            (0..BITSET_WORDS).for_each(|index| words[index] = kernel::first_bits(rows, index));
         }
         Answer::Members(members) => kernel::set_members(&mut words, members, true),
         Answer::Words(answer, _) => words.copy_from_slice(&answer[..]),
@@ -296,10 +296,13 @@ pub(super) struct Opened<'s, 'a> {
     columns: Vec<Column<'a>>,
 }
 
+/// The numbers of a chunk, and which are NULL where some are.
+type Numbers<'a> = (ValuesRef<'a>, Option<Box<Words>>);
+
 /// A column, open where rows were found.
 enum Column<'a> {
     /// Numbers, as they were imported: by chunk, from the first that has rows.
-    Stored(Kind, u32, Vec<Option<(ValuesRef<'a>, Option<Box<Words>>)>>),
+    Stored(Kind, u32, Vec<Option<Numbers<'a>>>),
     /// Anything else is read as expressions read it.
     Read,
 }
@@ -407,7 +410,7 @@ impl<'a> Opened<'_, 'a> {
 fn stored(
     rows: &[u32],
     first: u32,
-    open: &[Option<(ValuesRef<'_>, Option<Box<Words>>)>],
+    open: &[Option<Numbers<'_>>],
 ) -> Vec<Option<i64>> {
     let number = |row: &u32| {
         let (values, nulls) = open[((row >> 16) - first) as usize].as_ref()?;
