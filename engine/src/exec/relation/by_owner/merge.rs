@@ -140,6 +140,14 @@ impl Merging {
                 Totals::Owners(counts, last) => {
                     counts.resize(count, 0);
                     last.resize(count, u64::MAX);
+                    if is_known && filter.is_none() {
+                        for (group, owner) in groups.of.iter().zip(rows.numbered()) {
+                            let (group, owner) = (*group as usize, groups.owners + u64::from(owner));
+                            counts[group] += i64::from(last[group] != owner);
+                            last[group] = owner;
+                        }
+                        continue;
+                    }
                     for (owner, (_, owned)) in (groups.owners..).zip(rows.owners()) {
                         for row in owned.filter(|row| taken(*row)) {
                             let group = groups.of[row] as usize;
