@@ -16,6 +16,7 @@ mod batch;
 mod group;
 mod join;
 mod merge;
+mod needs;
 mod source;
 mod steps;
 mod tree;
@@ -38,6 +39,7 @@ use hashbrown::HashMap;
 use merge::Merging;
 use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
+use needs::{Need, needs_of};
 use roaring::RoaringBitmap;
 use source::Source;
 use std::ops::Range;
@@ -61,6 +63,8 @@ struct Tree<'a> {
     tables: usize,
     sources: Vec<Source<'a>>,
     root: Node,
+    /// What an owner needs for any row to be left.
+    needs: Vec<Need<'a>>,
     owners: TableId,
     /// Who lives, where some of the owners do not.
     live: Option<ColumnReader<'a>>,
@@ -81,11 +85,13 @@ impl<'a> Tree<'a> {
         root.want(vec![true; root.columns.len()]);
         let (sources, table) = (builder.sources, snapshot.table(owners)?);
         let live = table.has_dead().then(|| table.reader(ColumnId::LIVE)).transpose()?;
-        Ok(Tree { snapshot, cancel, tables, sources, root, owners, live, owner_chunks: table.chunks() })
+        let needs = needs_of(snapshot, owners, relation, &cancel, tables + 1)?;
+        let owner_chunks = table.chunks();
+        Ok(Tree { snapshot, cancel, tables, sources, root, needs, owners, live, owner_chunks })
     }
 
     fn workers<'s>(&'s self) -> Vec<Worker<'s, 'a>> {
-        self.sources.iter().map(Source::worker).collect()
+        self.sources.iter().map(Source::worker).chain(self.needs.iter().map(Need::worker)).collect()
     }
 
     fn rows_a_chunk(&self) -> u64 {
@@ -107,6 +113,13 @@ impl<'a> Tree<'a> {
             match &mut asked {
                 Some(asked) => asked.iter_mut().zip(&lives).for_each(|(word, lives)| *word &= lives),
                 None => asked = Some(lives),
+            }
+        }
+        let (workers, of_needs) = workers.split_at_mut(self.sources.len());
+        for (need, worker) in self.needs.iter().zip(of_needs) {
+            let asked = asked.get_or_insert([u64::MAX; BITSET_WORDS]);
+            if asked.iter().any(|word| *word != 0) {
+                need.retain(worker, owners, asked)?;
             }
         }
         if asked.as_ref().is_some_and(|asked| asked.iter().all(|word| *word == 0)) {
@@ -321,7 +334,12 @@ impl<'a> ByOwner<'a> {
     pub(crate) fn way(&self) -> String {
         let mut ways: Vec<String> = self.tree.sources.iter().map(Source::way).collect();
         ways.dedup();
-        format!("steps over {}", ways.join(" + "))
+        let of_needs = match self.tree.needs.len() {
+            0 => String::new(),
+            1 => ", of who has a row that is needed".to_owned(),
+            many => format!(", of who has each of {many} rows that are needed"),
+        };
+        format!("steps over {}{of_needs}", ways.join(" + "))
     }
 
     /// Rows of a chunk of owners on average.
