@@ -98,9 +98,13 @@ fn operand(cursor: &mut Cursor) -> Result<Select> {
     if !cursor.eat(&Token::LParen) {
         return core(cursor);
     }
+    let start = cursor.span();
     let inner = select(cursor)?;
     cursor.expect(&Token::RParen)?;
-    Ok(inner)
+    // What follows is not to take the place of its order and limit.
+    let is_ordered = !inner.order_by.is_empty() || inner.limit.is_some() || inner.offset > 0;
+    let is_sets = matches!(inner.from.source, FromSource::Sets(_));
+    Ok(if is_sets && is_ordered { all_of(inner, Vec::new(), start, cursor) } else { inner })
 }
 
 fn set_word(cursor: &Cursor) -> Option<SetWord> {
@@ -134,9 +138,10 @@ fn set_part(
 
 /// SELECTs joined, as a SELECT of all that they make; one alone is itself.
 fn joined_sets(first: Select, rest: Vec<SetPart>, start: Span, cursor: &Cursor) -> Select {
-    if rest.is_empty() {
-        return first;
-    }
+    if rest.is_empty() { first } else { all_of(first, rest, start, cursor) }
+}
+
+fn all_of(first: Select, rest: Vec<SetPart>, start: Span, cursor: &Cursor) -> Select {
     let span = start.to(cursor.last_span());
     let source = FromSource::Sets(Box::new(Sets { first, rest, span }));
     Select {

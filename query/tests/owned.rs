@@ -435,7 +435,6 @@ fn rows_ask_rows_so_often_and_no_more() {
     assert!(error.contains("at most 16 times in a row"), "{error}");
 }
 
-/// A day as a CSV file has it.
 /// Orders that come before their members are put in order when these are imported, and belong to them.
 #[test]
 fn rows_that_came_first_are_put_in_the_order_of_their_owners() {
@@ -482,6 +481,7 @@ fn rows_that_came_first_are_put_in_the_order_of_their_owners() {
     check(&mut db.session(), &model, &asked).unwrap();
 }
 
+/// A day as a CSV file has it.
 fn day_text(day: i64) -> String {
     let (mut year, mut left) = (2024, day);
     loop {

@@ -208,20 +208,21 @@ fn sorted(
         .collect();
     run_of.iter().for_each(|run| starts[*run as usize + 1] += 1);
     (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
-    let mut next = starts.clone();
-    let mut keys = vec![(0u64, 0u32); rows.len()];
-    for (at, run) in run_of.iter().enumerate() {
-        let slot = &mut next[*run as usize];
-        let since = if nulls[at] { 0 } else { codes[at].wrapping_sub(spans.first) as u64 };
-        keys[*slot] = (u64::from(halves[at]) << 48 | since & (u64::MAX >> 16), rows[at]);
-        *slot += 1;
-    }
     let mut bounds_of = vec![(i64::MAX, i64::MIN); spans.runs.len() + 1];
     for ((code, null), run) in codes.iter().zip(&nulls).zip(&run_of) {
         if !null {
             let (low, high) = &mut bounds_of[*run as usize];
             (*low, *high) = ((*low).min(*code), (*high).max(*code));
         }
+    }
+    let mut next = starts.clone();
+    let mut keys = vec![(0u64, 0u32); rows.len()];
+    for (at, run) in run_of.iter().enumerate() {
+        let slot = &mut next[*run as usize];
+        // Since the first time of the run, which is a year long at most: 48 bits of microseconds are nine.
+        let since = if nulls[at] { 0 } else { codes[at].wrapping_sub(bounds_of[*run as usize].0) as u64 };
+        keys[*slot] = (u64::from(halves[at]) << 48 | since & (u64::MAX >> 16), rows[at]);
+        *slot += 1;
     }
     for (run, bounds) in starts.windows(2).enumerate().filter(|(_, bounds)| bounds[0] < bounds[1]) {
         keys[bounds[0]..bounds[1]].sort_unstable();
@@ -322,7 +323,7 @@ impl Times<'_> {
     fn spans(&self, codes: &[i64], nulls: &[bool]) -> Spans {
         let times = || codes.iter().zip(nulls).filter(|(_, null)| !**null).map(|(code, _)| *code);
         let (Some(first), Some(last)) = (times().min(), times().max()) else {
-            return Spans { first: 0, runs: Vec::new(), of_hour: Vec::new() };
+            return Spans { runs: Vec::new(), of_hour: Vec::new() };
         };
         let day_of = |time| Span::Day.of(self.data_type, time);
         let (first_day, last_day) = (day_of(first), day_of(last));
@@ -349,7 +350,7 @@ impl Times<'_> {
                 of_hour.resize(of_hour.len() + (ends - begins).max(0) as usize, run as u32);
             }
         }
-        Spans { first, runs, of_hour }
+        Spans { runs, of_hour }
     }
 
     /// Splits days with their rows, ascending, into runs of one span each, and those again where finer spans have enough rows:
@@ -379,8 +380,6 @@ impl Times<'_> {
 
 /// Where the runs of some rows begin.
 struct Spans {
-    /// The first time.
-    first: i64,
     /// The first hour of each run, ascending.
     runs: Vec<i64>,
     /// The run of each hour from the first run's on; empty where the hours are too many.
@@ -404,6 +403,7 @@ impl Spans {
 mod tests {
     use super::*;
     use crate::calendar::days_from_civil;
+    use crate::transfer::held::HeldColumn;
 
     #[test]
     fn spans_are_as_fine_as_their_rows_allow() {
@@ -420,6 +420,18 @@ mod tests {
         // Thursday and Friday of a week of many rows, and a Monday.
         assert_eq!(runs(&[(january, 3_000), (january + 1, 1_200), (january + 4, 1_100)]), [0, 1, 4]);
         assert!(runs(&[]).is_empty());
+    }
+
+    /// Distances from the first time of all took 48 bits of microseconds, nine years, and began anew within a year.
+    #[test]
+    fn rows_of_an_owner_are_in_the_order_of_time_after_nine_years_too() {
+        let days = [(2010, 1, 1), (2018, 12, 15), (2018, 11, 15), (2030, 1, 1)];
+        let codes = days.map(|(year, month, day)| days_from_civil(year, month, day) * MICROS_PER_DAY);
+        let held = HeldColumn::of(&codes, None);
+        let times = Times { data_type: DataType::Timestamp, codes: Codes::held(std::iter::once(&held)) };
+        let (mut rows, mut halves) = ([0, 1, 2, 3], [7; 4]);
+        sorted(&mut rows, &mut halves, 0, 0, Some(&times));
+        assert_eq!(rows, [0, 2, 1, 3]);
     }
 
     #[test]

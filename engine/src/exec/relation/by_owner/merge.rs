@@ -1,6 +1,6 @@
 //! Groups of the rows of many owners: each thread has its own, and they are put together at the end.
 
-use super::super::RowSet;
+use super::super::{ROWS_VALUES_MAX, RowSet, too_many};
 use super::batch::Batch;
 use super::tree::{Aggregating, Formula, Node};
 use crate::Result;
@@ -74,25 +74,22 @@ enum Totals {
 }
 
 impl Merging {
-    /// `None` where what is made of two parts cannot be put together.
+    /// True where what is made of two parts can be put together.
+    pub(super) fn takes(aggregates: &[(ColumnId, RowAggregate)]) -> bool {
+        aggregates.iter().all(|(_, aggregate)| matches!(aggregate.function, RowFunction::Fold(_)))
+    }
+
+    /// Of aggregates that it takes.
     pub(super) fn new(
         keys: &[(ColumnId, Expr)],
         aggregates: &[(ColumnId, RowAggregate)],
         input: &Node,
         now_micros: i64,
-    ) -> Result<Option<Merging>> {
-        let merges = |aggregate: &RowAggregate| matches!(aggregate.function, RowFunction::Fold(_));
-        if !aggregates.iter().all(|(_, aggregate)| merges(aggregate)) {
-            return Ok(None);
-        }
+    ) -> Result<Merging> {
         let columns = keys.iter().map(|(id, _)| *id).chain(aggregates.iter().map(|(id, _)| *id)).collect();
         let keys = keys.iter().map(|(_, key)| Formula::new(key, &input.columns, now_micros));
         let making = aggregates.iter().map(|(_, aggregate)| Aggregating::new(aggregate, input, now_micros));
-        Ok(Some(Merging {
-            columns,
-            keys: keys.collect::<Result<_>>()?,
-            making: making.collect::<Result<_>>()?,
-        }))
+        Ok(Merging { columns, keys: keys.collect::<Result<_>>()?, making: making.collect::<Result<_>>()? })
     }
 
     /// The values that it reads.
@@ -125,6 +122,10 @@ impl Merging {
         groups.find(&keys, rows.len);
         groups.rows += rows.len as u64;
         let count = groups.keys.len();
+        // What would not be taken at the end is refused before it fills the memory.
+        if count.saturating_mul(self.columns.len()) > ROWS_VALUES_MAX {
+            return Err(too_many());
+        }
         for (making, totals) in self.making.iter().zip(&mut groups.totals) {
             let argument =
                 making.arguments.first().map(|argument| argument.of(&rows.lanes, rows.len)).transpose()?;

@@ -220,10 +220,20 @@ fn split_by(snapshot: &Snapshot, relation: &Relation) -> Result<Option<TableId>>
     Ok(None)
 }
 
+/// True of rows of one table and values computed of each.
+fn is_one_table(relation: &Relation) -> bool {
+    match relation {
+        Relation::Scan(_) => true,
+        Relation::Filter { input, .. } | Relation::Compute { input, .. } => is_one_table(input),
+        _ => false,
+    }
+}
+
 impl<'a> Run<'a> {
-    /// The rows of a relation, if every step keeps to one owner, or every step but a grouping above.
+    /// The rows of a relation, if every step keeps to one owner, or every step but a grouping above. Rows of one table, to which
+    /// nothing is joined, are not worth it: as they are stored, they come in the order by which ties are decided.
     pub(super) fn by_owner(&mut self, relation: &Relation) -> Result<Option<RowSet>> {
-        if self.nobodys.is_some() {
+        if self.nobodys.is_some() || is_one_table(relation) {
             return Ok(None);
         }
         if let Some(owners) = split_by(self.snapshot, relation)? {
@@ -231,11 +241,12 @@ impl<'a> Run<'a> {
             return self.gathered(&tree, relation).map(Some);
         }
         let Relation::Group { input, keys, aggregates } = relation else { return Ok(None) };
+        if !Merging::takes(aggregates) {
+            return Ok(None);
+        }
         let Some(owners) = split_by(self.snapshot, input)? else { return Ok(None) };
         let mut tree = Tree::new(self.snapshot, self, owners, input)?;
-        let Some(merging) = Merging::new(keys, aggregates, &tree.root, self.snapshot.now_micros())? else {
-            return Ok(None);
-        };
+        let merging = Merging::new(keys, aggregates, &tree.root, self.snapshot.now_micros())?;
         tree.root.want(merging.needs(&tree.root));
         let mut groups =
             tree.each(|| merging.begin(), |groups, chunk, rows| merging.take(groups, chunk, rows))?;

@@ -99,11 +99,13 @@ impl<'s, 'a> Chunk<'s, 'a> {
                     let right = self.rows(right, span, Some(&owners_of(&left)))?;
                     (left, right)
                 };
-                super::join::joined(&left, &right, *kind, (others, condition.as_ref()), &node.wanted)
+                let asked = (others.as_slice(), condition.as_ref());
+                super::join::joined(&left, &right, *kind, asked, &node.wanted, self.cancel)
             }
             Step::Lookup { kind, left, keys, right, condition } => {
                 let left = self.rows(left, span, only)?;
-                super::join::looked_up(&left, right, *kind, (keys, condition.as_ref()), &node.wanted)
+                let asked = (keys.as_slice(), condition.as_ref());
+                super::join::looked_up(&left, right, *kind, asked, &node.wanted, self.cancel)
             }
         }
     }
