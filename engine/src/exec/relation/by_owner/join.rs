@@ -6,9 +6,14 @@ use crate::exec::compute::{Lane, NONE};
 use crate::exec::key_bytes;
 use crate::predicate::JoinKind;
 use crate::{Error, Result};
+use hashbrown::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::ROWS_VALUES_MAX;
+
+/// So many pairs of one owner's rows are compared one by one.
+const PAIRS_LOOKED_THROUGH: usize = 1 << 12;
 
 /// Pairs of rows that may belong together: places on the left, ascending, and on the right.
 type Pairs = (Vec<u32>, Vec<u32>);
@@ -30,6 +35,10 @@ pub(super) fn joined<'a>(
     for (half, rows) in left.owners() {
         while owners.next_if(|(other, _)| *other < half).is_some() {}
         let Some((_, others)) = owners.peek().filter(|(other, _)| *other == half) else { continue };
+        if !keys.is_empty() && rows.len() * others.len() > PAIRS_LOOKED_THROUGH {
+            pair_by_keys(&keys, rows, others.clone(), (&mut lefts, &mut rights))?;
+            continue;
+        }
         for row in rows {
             let some = others.clone().map(|other| other as u32).filter(|other| equal(row as u32, *other));
             rights.extend(some);
@@ -38,6 +47,30 @@ pub(super) fn joined<'a>(
         check_pairs(lefts.len())?;
     }
     finish(left, &right.lanes, (lefts, rights), (kind, condition), None, wanted)
+}
+
+/// Appends the pairs of an owner with many rows: those on the right are found by the bytes of their keys.
+fn pair_by_keys(
+    keys: &[(Arc<Lane<'_>>, Arc<Lane<'_>>)],
+    rows: Range<usize>,
+    others: Range<usize>,
+    (lefts, rights): (&mut Vec<u32>, &mut Vec<u32>),
+) -> Result<()> {
+    let mut places: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
+    let mut bytes = Vec::new();
+    for other in others.filter(|other| keys.iter().all(|(_, right)| !right.is_null(*other))) {
+        bytes.clear();
+        keys.iter().for_each(|(_, right)| key_bytes(&right.value(other), &mut bytes));
+        places.entry_ref(bytes.as_slice()).or_default().push(other as u32);
+    }
+    for row in rows.filter(|row| keys.iter().all(|(left, _)| !left.is_null(*row))) {
+        bytes.clear();
+        keys.iter().for_each(|(left, _)| key_bytes(&left.value(row), &mut bytes));
+        rights.extend(places.get(&bytes).into_iter().flatten());
+        lefts.resize(rights.len(), row as u32);
+        check_pairs(lefts.len())?;
+    }
+    Ok(())
 }
 
 /// Rows with those of the same keys among some that are the same for all owners.
