@@ -516,7 +516,7 @@ fn owners_make_answers_fast_and_no_other() {
     let table = |name: &str, link: &str| format!("CREATE TABLE {name} ({})", columns.replace("{}", link));
     run(&mut session, &format!("{} WITH (sums = 'amount')", table("rows", " REFERENCES members (id)")));
     run(&mut session, &table("loose", ""));
-    let (members, rows) = (140_000u64, 300_000u64);
+    let (members, rows) = (140_000u64, 180_000u64);
     let mut random = 7u64;
     let mut next = |below: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

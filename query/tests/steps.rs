@@ -15,10 +15,6 @@ type Asked<'r> = (String, Box<dyn Fn(i64) -> bool + 'r>);
 
 const MEMBERS: i64 = 5;
 
-fn time(hours: Option<i64>) -> String {
-    hours.map_or_else(|| "NULL".to_owned(), |hours| format!("TIMESTAMP '2026-01-01 {hours:02}:00:00'"))
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -34,7 +34,7 @@ pub(crate) const QUESTIONS: [(&str, &str); 10] = [
 
 /// Questions about the orders of members, where the population has them: rows that belong to members, with the sum of amounts
 /// kept.
-pub(crate) const EVENTS: [(&str, &str); 5] = [
+pub(crate) const EVENTS: [(&str, &str); 8] = [
     (
         "ev_recent2",
         "SELECT count(*) FROM members WHERE id IN (SELECT member_id FROM orders WHERE ordered_at >= TIMESTAMP '2026-11-01 00:00:00' - INTERVAL '30' DAY GROUP BY member_id HAVING count(*) >= 2)",
@@ -54,6 +54,18 @@ pub(crate) const EVENTS: [(&str, &str); 5] = [
     (
         "ev_categories",
         "SELECT category, count(*), sum(amount_cents) FROM orders WHERE member_id IN (SELECT id FROM members WHERE tier='gold' AND t00) GROUP BY category ORDER BY 2 DESC LIMIT 10",
+    ),
+    (
+        "ev_funnel",
+        "SELECT count(*) FROM members WHERE id IN (SELECT member_id FROM orders WHERE category < 3 GROUP BY member_id HAVING window_funnel(INTERVAL '24' HOUR, ordered_at, category = 0, category = 1, category = 2) = 3)",
+    ),
+    (
+        "ev_second",
+        "SELECT count(*) FROM (SELECT ordered_at, lag(ordered_at) OVER (PARTITION BY member_id ORDER BY ordered_at) AS before, row_number() OVER (PARTITION BY member_id ORDER BY ordered_at) AS number FROM orders) o WHERE number = 2 AND ordered_at <= before + INTERVAL '30' DAY",
+    ),
+    (
+        "ev_retention",
+        "WITH firsts AS (SELECT member_id, date_trunc('month', min(ordered_at)) AS cohort FROM orders GROUP BY member_id) SELECT cohort, date_trunc('month', ordered_at) AS month, count(DISTINCT o.member_id) FROM orders o JOIN firsts f ON f.member_id = o.member_id GROUP BY 1, 2 ORDER BY 1, 2",
     ),
 ];
 

@@ -11,19 +11,26 @@ use std::sync::OnceLock;
 /// Days from 1970-01-01 of which the beginnings of their months, quarters and years are known: to the end of 2099.
 const DAYS_KNOWN: i64 = 47_482;
 
-/// The beginning of the unit of a day, by a look at a table: a civil date takes several divisions.
-fn known_beginning(unit: TimeUnit, day: i64) -> Option<i64> {
+/// The beginnings of the months, quarters or years of these days: a civil date takes several divisions, a table a look.
+fn known_beginnings(unit: TimeUnit) -> &'static [i64] {
     static BEGINNINGS: [OnceLock<Vec<i64>>; 3] = [const { OnceLock::new() }; 3];
     let place = match unit {
         TimeUnit::Month => 0,
         TimeUnit::Quarter => 1,
         TimeUnit::Year => 2,
-        _ => return None,
+        _ => return &[],
     };
-    let day = usize::try_from(day).ok().filter(|day| *day < DAYS_KNOWN as usize)?;
-    let known = BEGINNINGS[place]
-        .get_or_init(|| (0..DAYS_KNOWN).map(|day| beginning(unit, day) * MICROS_PER_DAY).collect());
-    known.get(day).copied()
+    BEGINNINGS[place]
+        .get_or_init(|| (0..DAYS_KNOWN).map(|day| beginning(unit, day) * MICROS_PER_DAY).collect())
+}
+
+/// [`truncated`] of many instants.
+pub(crate) fn truncation(unit: TimeUnit) -> impl Fn(i64) -> Option<i64> {
+    let known = known_beginnings(unit);
+    move |micros| match known.get(days_of(micros) as usize) {
+        Some(beginning) => Some(*beginning),
+        None => truncated(unit, micros),
+    }
 }
 
 /// The first day of the month, quarter or year of a day.
@@ -50,12 +57,7 @@ pub(crate) fn truncated(unit: TimeUnit, micros: i64) -> Option<i64> {
         TimeUnit::Day => day,
         // 1970-01-01 was a Thursday.
         TimeUnit::Week => day - (day + 3).rem_euclid(7),
-        TimeUnit::Month | TimeUnit::Quarter | TimeUnit::Year => {
-            if let Some(micros) = known_beginning(unit, day) {
-                return Some(micros);
-            }
-            beginning(unit, day)
-        }
+        TimeUnit::Month | TimeUnit::Quarter | TimeUnit::Year => beginning(unit, day),
     };
     day.checked_mul(MICROS_PER_DAY)
 }

@@ -466,11 +466,8 @@ fn looped<'b>(function: &Function, lanes: &[&Lane<'b>], count: usize) -> Option<
             ))
         }
         (Function::DateTrunc(unit), [Lane::Exact(kind, numbers)]) => {
-            let kind = time_kind(*kind)?;
-            Some(Lane::Exact(
-                kind.1,
-                each(numbers, |number| time::truncated(*unit, number.checked_mul(kind.0)?))?,
-            ))
+            let (kind, truncated) = (time_kind(*kind)?, time::truncation(*unit));
+            Some(Lane::Exact(kind.1, each(numbers, |number| truncated(number.checked_mul(kind.0)?))?))
         }
         (Function::Extract(field), [Lane::Exact(kind, numbers)]) => {
             let kind = time_kind(*kind)?;

@@ -46,7 +46,7 @@ impl<'a> Ordered<'a> {
         can_have: impl Fn(i64, i64) -> bool,
         mut hear: impl FnMut(u32, &OwnersRef<'a>, Vec<Range<usize>>, Option<&Words>) -> Result<()>,
     ) -> Result<()> {
-        let few = only.map(|only| kernel::cardinality(only)).filter(|asked| *asked <= OWNERS_LOOKED_UP);
+        let few = only.map(kernel::cardinality).filter(|asked| *asked <= OWNERS_LOOKED_UP);
         let mut members = Vec::new();
         if let (Some(only), Some(asked)) = (only, few) {
             kernel::decode_members(only, asked, &mut members);

@@ -181,25 +181,14 @@ fn folded<'a>(
     numbers: &[Option<i64>],
     taken: impl Fn(usize) -> bool,
 ) -> Option<Lane<'a>> {
-    let mut made: Vec<Option<i64>> = vec![None; groups.len()];
-    let mut counts = vec![0u32; if function == FoldFunction::Avg { groups.len() } else { 0 }];
-    let mut fits = true;
-    for (row, (group, number)) in groups.of.iter().zip(numbers).enumerate() {
-        let Some(number) = number.filter(|_| taken(row)) else { continue };
-        let made = &mut made[*group as usize];
-        *made = Some(match (*made, function) {
-            (None, _) => number,
-            (Some(known), FoldFunction::Min) => known.min(number),
-            (Some(known), FoldFunction::Max) => known.max(number),
-            (Some(known), _) => known.checked_add(number).unwrap_or_else(|| {
-                fits = false;
-                0
-            }),
-        });
-        if let Some(count) = counts.get_mut(*group as usize) {
-            *count += 1;
-        }
-    }
+    let mut made = Made { numbers: vec![0; groups.len()], counts: vec![0; groups.len()] };
+    let rows = groups.of.iter().zip(numbers).enumerate().filter(|(row, _)| taken(*row));
+    let rows = rows.filter_map(|(_, (group, number))| Some((*group as usize, (*number)?)));
+    let fits = match function {
+        FoldFunction::Min => made.fold(rows, |a, b| (a.min(b), false)),
+        FoldFunction::Max => made.fold(rows, |a, b| (a.max(b), false)),
+        _ => made.fold(rows, i64::overflowing_add),
+    };
     let scale = match kind {
         Kind::Integer => 0,
         Kind::Decimal(scale) => scale,
@@ -210,16 +199,46 @@ fn folded<'a>(
         return None;
     }
     Some(match function {
-        FoldFunction::Min | FoldFunction::Max => Lane::Exact(kind, made),
-        FoldFunction::Sum => Lane::Exact(Kind::Decimal(scale), made),
+        FoldFunction::Min | FoldFunction::Max => Lane::Exact(kind, made.values().collect()),
+        FoldFunction::Sum => Lane::Exact(Kind::Decimal(scale), made.values().collect()),
         FoldFunction::Avg => {
-            let mean = |(sum, count): (Option<i64>, &u32)| {
-                sum.map(|sum| sum as f64 / f64::from(*count) / 10f64.powi(i32::from(scale)))
-            };
-            Lane::Double(made.into_iter().zip(&counts).map(mean).collect())
+            let unit = 10f64.powi(i32::from(scale));
+            let mean =
+                |(sum, count): (Option<i64>, &u32)| sum.map(|sum| sum as f64 / f64::from(*count) / unit);
+            Lane::Double(made.values().zip(&made.counts).map(mean).collect())
         }
         FoldFunction::Count => return None,
     })
+}
+
+/// A number of each group, and how many it was made of.
+struct Made {
+    numbers: Vec<i64>,
+    counts: Vec<u32>,
+}
+
+impl Made {
+    /// Makes one number of two; false where one did not fit.
+    fn fold(
+        &mut self,
+        rows: impl Iterator<Item = (usize, i64)>,
+        of_two: impl Fn(i64, i64) -> (i64, bool),
+    ) -> bool {
+        let mut fits = true;
+        for (group, number) in rows {
+            let (known, count) = (&mut self.numbers[group], &mut self.counts[group]);
+            let (folded, over) = of_two(*known, number);
+            fits &= !over | (*count == 0);
+            *known = if *count == 0 { number } else { folded };
+            *count += 1;
+        }
+        fits
+    }
+
+    /// The number of each group, NULL of nothing.
+    fn values(&self) -> impl Iterator<Item = Option<i64>> {
+        self.numbers.iter().zip(&self.counts).map(|(number, count)| (*count > 0).then_some(*number))
+    }
 }
 
 /// The level of each group: of the steps that its rows take at all, `level` says how far they go in time.

@@ -26,6 +26,14 @@ pub(super) fn joined<'a>(
     (others, condition): (&[(Formula, Formula)], Option<&Formula>),
     wanted: &[bool],
 ) -> Result<Batch<'a>> {
+    // A row for each owner on the right, and nothing else to compare: where an owner's rows are is known without a look at them.
+    if others.is_empty()
+        && condition.is_none()
+        && kind == JoinKind::Inner
+        && right.len == right.segments.len()
+    {
+        return Ok(beside(left, right, wanted));
+    }
     let keys = others.iter().map(|(a, b)| Ok((a.of(&left.lanes, left.len)?, b.of(&right.lanes, right.len)?)));
     let keys = keys.collect::<Result<Vec<_>>>()?;
     let equal =
@@ -71,6 +79,27 @@ fn pair_by_keys(
         check_pairs(lefts.len())?;
     }
     Ok(())
+}
+
+/// The rows of owners of whom there is a row on the right, each beside that.
+fn beside<'a>(left: &Batch<'a>, right: &Batch<'a>, wanted: &[bool]) -> Batch<'a> {
+    let mut rights = left.numbered();
+    let same = left.segments.len() == right.segments.len()
+        && left.segments.iter().zip(&right.segments).all(|(a, b)| a.half == b.half);
+    let mut kept = Batch { lanes: left.lanes.clone(), len: left.len, segments: left.segments.clone() };
+    if !same {
+        let (mut place, mut rows) = (0, Vec::with_capacity(left.len));
+        let places = left.segments.iter().map(|owner| {
+            place += right.segments[place..].partition_point(|other| other.half < owner.half);
+            right.segments.get(place).filter(|other| other.half == owner.half).map_or(NONE, |_| place as u32)
+        });
+        let places: Vec<u32> = places.collect();
+        rows.extend((0..left.len as u32).filter(|row| places[rights[*row as usize] as usize] != NONE));
+        rights = rows.iter().map(|row| places[rights[*row as usize] as usize]).collect();
+        kept = kept.retained(&rows, wanted);
+    }
+    kept.lanes.extend(selected(&right.lanes, &rights, &wanted[left.lanes.len()..]));
+    kept
 }
 
 /// Rows with those of the same keys among some that are the same for all owners.

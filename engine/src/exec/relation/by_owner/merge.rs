@@ -140,6 +140,14 @@ impl Merging {
                 Totals::Owners(counts, last) => {
                     counts.resize(count, 0);
                     last.resize(count, u64::MAX);
+                    if is_known && filter.is_none() {
+                        for (group, owner) in groups.of.iter().zip(rows.numbered()) {
+                            let (group, owner) = (*group as usize, groups.owners + u64::from(owner));
+                            counts[group] += i64::from(last[group] != owner);
+                            last[group] = owner;
+                        }
+                        continue;
+                    }
                     for (owner, (_, owned)) in (groups.owners..).zip(rows.owners()) {
                         for row in owned.filter(|row| taken(*row)) {
                             let group = groups.of[row] as usize;
@@ -198,7 +206,7 @@ impl Merging {
         if self.keys.is_empty() && all.is_empty() {
             let totals = self.making.iter().map(|making| match making.function {
                 RowFunction::Fold(function) if !counts(making) => {
-                    Total::Folded(Folding::new(function, making.distinct))
+                    Total::Folded(Box::new(Folding::new(function, making.distinct)))
                 }
                 _ => Total::Count(0),
             });
@@ -230,7 +238,7 @@ struct Whole {
 
 enum Total {
     Count(i64),
-    Folded(Folding),
+    Folded(Box<Folding>),
 }
 
 impl Totals {
@@ -239,7 +247,7 @@ impl Totals {
             Totals::Counts(counts) | Totals::Owners(counts, _) => {
                 Box::new(counts.into_iter().map(Total::Count))
             }
-            Totals::Folded(folded) => Box::new(folded.into_iter().map(Total::Folded)),
+            Totals::Folded(folded) => Box::new(folded.into_iter().map(|one| Total::Folded(Box::new(one)))),
         }
     }
 }
@@ -248,7 +256,7 @@ impl Total {
     fn merge(&mut self, other: Total) -> Result<()> {
         match (self, other) {
             (Total::Count(count), Total::Count(more)) => *count += more,
-            (Total::Folded(folded), Total::Folded(more)) => folded.merge(more)?,
+            (Total::Folded(folded), Total::Folded(more)) => folded.merge(*more)?,
             _ => {}
         }
         Ok(())

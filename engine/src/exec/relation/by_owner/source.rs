@@ -9,7 +9,7 @@ use crate::exec::chunk::{Answer, Worker};
 use crate::exec::compute::{self, Inputs, Kind, Lane};
 use crate::exec::resolve_at;
 use crate::exec::words_of;
-use crate::index::values::ValuesRef;
+use crate::index::values::{Residuals, ValuesRef};
 use crate::kernel;
 use crate::plan::{Node, Plan, Test};
 use crate::predicate::Scan;
@@ -130,7 +130,9 @@ impl<'a> Source<'a> {
         }
         let ascending = found.rows.is_sorted();
         let starts = found.put_in_order(ascending);
-        let columns = self.readers.iter().map(|(reader, _)| Column::open(reader, &found.rows));
+        let chunks = found.rows.iter().map(|row| row >> 16);
+        let chunks = chunks.fold((u32::MAX, 0), |(low, high), chunk| (low.min(chunk), high.max(chunk)));
+        let columns = self.readers.iter().map(|(reader, _)| Column::open(reader, chunks, found.rows.len()));
         let columns = columns.collect::<Result<_>>()?;
         Ok(Opened { source: self, rows: found.rows, starts, columns })
     }
@@ -232,7 +234,7 @@ fn selected_of(answer: &Answer, rows: usize) -> Box<Words> {
     match answer {
         Answer::Nobody => {}
         Answer::Everyone => {
-            (0..BITSET_WORDS).for_each(|index| words[index] = kernel::first_bits(rows, index))
+            (0..BITSET_WORDS).for_each(|index| words[index] = kernel::first_bits(rows, index));
         }
         Answer::Members(members) => kernel::set_members(&mut words, members, true),
         Answer::Words(answer, _) => words.copy_from_slice(&answer[..]),
@@ -250,19 +252,19 @@ pub(super) struct Opened<'s, 'a> {
     columns: Vec<Column<'a>>,
 }
 
+/// The numbers of a chunk, and which are NULL where some are.
+type Numbers<'a> = (ValuesRef<'a>, Option<Box<Words>>);
+
 /// A column, open where rows were found.
 enum Column<'a> {
     /// Numbers, as they were imported: by chunk, from the first that has rows.
-    Stored(Kind, u32, Vec<Option<(ValuesRef<'a>, Option<Box<Words>>)>>),
+    Stored(Kind, u32, Vec<Option<Numbers<'a>>>),
     /// Anything else is read as expressions read it.
     Read,
 }
 
 impl<'a> Column<'a> {
-    fn open(reader: &ColumnReader<'a>, rows: &[u32]) -> Result<Column<'a>> {
-        let chunks = rows.iter().map(|row| row >> 16);
-        let (first, last) =
-            chunks.fold((u32::MAX, 0), |(low, high), chunk| (low.min(chunk), high.max(chunk)));
+    fn open(reader: &ColumnReader<'a>, (first, last): (u32, u32), rows: usize) -> Result<Column<'a>> {
         let Some(kind) = Kind::of(reader.data_type()).filter(|_| last.wrapping_sub(first) < CHUNKS_OPEN)
         else {
             return Ok(Column::Read);
@@ -276,7 +278,7 @@ impl<'a> Column<'a> {
             let nulls = (nulls.cardinality() > 0).then(|| Box::new(words_of(nulls)));
             let values = reader.values(chunk)?;
             // Rows are read in the order of their owners, a line of each run at a time: nothing would run ahead of that.
-            if let Some(values) = values.filter(|values| rows.len() >= values.rows / LINES_SHARE) {
+            if let Some(values) = values.filter(|values| rows >= values.rows / LINES_SHARE) {
                 let a_line = LINE_BYTES / values.residuals.width().max(1);
                 (0..values.rows).step_by(a_line).for_each(|row| values.residuals.prefetch(row));
             }
@@ -358,11 +360,31 @@ impl<'a> Opened<'_, 'a> {
 }
 
 /// The numbers of some rows.
-fn stored(
-    rows: &[u32],
-    first: u32,
-    open: &[Option<(ValuesRef<'_>, Option<Box<Words>>)>],
-) -> Vec<Option<i64>> {
+fn stored(rows: &[u32], first: u32, open: &[Option<Numbers<'_>>]) -> Vec<Option<i64>> {
+    macro_rules! all_of {
+        ($width:ident) => {
+            let all = open.iter().map(|open| match open {
+                Some((ValuesRef { frame, residuals: Residuals::$width(residuals), .. }, None))
+                    if frame.slope == 0 =>
+                {
+                    Some((frame.base, frame.divisor, *residuals))
+                }
+                _ => None,
+            });
+            if let Some(all) = all.collect::<Option<Vec<_>>>() {
+                // What chunks hold is of one width, and nothing is NULL.
+                let number = |row: &u32| {
+                    let (base, divisor, residuals) = all[((row >> 16) - first) as usize];
+                    let residual = residuals.get((row & 0xffff) as usize)?;
+                    Some(base.wrapping_add(divisor.wrapping_mul(*residual as u64) as i64))
+                };
+                return rows.iter().map(number).collect();
+            }
+        };
+    }
+    all_of!(U32);
+    all_of!(U16);
+    all_of!(U8);
     let number = |row: &u32| {
         let (values, nulls) = open[((row >> 16) - first) as usize].as_ref()?;
         let row = (row & 0xffff) as usize;
