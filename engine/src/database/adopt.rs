@@ -6,7 +6,8 @@
 //!
 //! The second step is apart: where it does not come to its commit, all answers are the same, and take longer. Rows get other
 //! ordinals, so it is for tables of which nothing else names any: no change is in memory or in patches, none is in the log after
-//! the checkpoint, no row is gone, no static audience has members. Snapshots keep the parts they have.
+//! the checkpoint, no row is gone, no static audience has members, no rows of another table are in the order of these. Snapshots
+//! keep the parts they have.
 
 use super::{Database, unchecked};
 use crate::Result;
@@ -35,7 +36,9 @@ impl Database {
             };
             let parts: Vec<&PartRef> = state.part_refs.iter().filter(|part| part.table == id.0).collect();
             let owned = rows.schema().owner.filter(|owner| owner.table == owners.schema().id);
-            if owned.is_none_or(|owner| owner.known > 0) || !may_move(rows, &parts) {
+            let mut others = state.tables.values().filter_map(|other| other.schema().owner);
+            let are_owners = others.any(|owner| owner.table == id && owner.known > 0);
+            if owned.is_none_or(|owner| owner.known > 0) || are_owners || !may_move(rows, &parts) {
                 continue;
             }
             let mut catalog = Catalog::clone(&state.catalog);

@@ -224,7 +224,10 @@ fn describe_columns<'a>(
     listing(&columns, rows.collect())
 }
 
-/// What a column is beside its values: `owner: members (id)`.
+/// The most owners of owners that are shown.
+const OWNERS_SHOWN: usize = 4;
+
+/// What a column is beside its values: `owner: members (id)`, or `owner: orders (id) → member_id → members (id)`.
 fn role(snapshot: &Snapshot, table: &TableSchema, column: ColumnId) -> Option<String> {
     let refers = table.references.iter().find(|(referring, _)| *referring == column);
     let Some((_, other)) = refers else {
@@ -237,7 +240,16 @@ fn role(snapshot: &Snapshot, table: &TableSchema, column: ColumnId) -> Option<St
     let other = snapshot.schema(*other).ok()?;
     let key = other.key.and_then(|key| other.column(key))?;
     let is_owner = table.owner.is_some_and(|owner| owner.column == column);
-    Some(format!("{}: {} ({})", if is_owner { "owner" } else { "refers to" }, other.name, key.name))
+    let mut role = format!("{}: {} ({})", if is_owner { "owner" } else { "refers to" }, other.name, key.name);
+    let mut at = other;
+    for _ in 0..OWNERS_SHOWN {
+        let Some(owner) = at.owner.filter(|_| is_owner) else { break };
+        let next = snapshot.schema(owner.table).ok()?;
+        let (column, key) = (at.column(owner.column)?, next.key.and_then(|key| next.column(key))?);
+        role.push_str(&format!(" → {} → {} ({})", column.name, next.name, key.name));
+        at = next;
+    }
+    Some(role)
 }
 
 fn describe_audience(audience: &AudienceRecord, context: &Context<'_>) -> Result<Outcome> {

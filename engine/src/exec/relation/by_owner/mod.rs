@@ -9,14 +9,19 @@
 //!    ─▶ rows, or groups of the rows of all owners (each thread its own, put together at the end)
 //! ```
 //!
+//! Rows belong to members by their own column, or by that of the rows that they belong to: members' orders' lines.
+//!
 //! Rows are lanes, so that a step is a loop; what has no loop is done row by row as in whole relations, of a few thousand rows at a
 //! time. The rows of nobody are a relation of their own, evaluated as a whole.
 
 mod batch;
+mod found;
 mod group;
 mod join;
 mod merge;
 mod needs;
+mod nobodys;
+mod shape;
 mod source;
 mod steps;
 mod tree;
@@ -35,17 +40,17 @@ use crate::table::ColumnReader;
 use crate::value::Value;
 use crate::{Error, Result, Snapshot};
 use batch::Batch;
-use hashbrown::HashMap;
 use merge::Merging;
 use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
 use needs::{Need, needs_of};
-use roaring::RoaringBitmap;
+pub(super) use nobodys::Nobodys;
+use shape::{Name, NamedBy, Owners, Shape, candidates, shape};
 use source::Source;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use steps::Chunk;
-use tree::{Builder, Name, Node, Shape, shape};
+use tree::{Builder, Node};
 
 /// Rows that are taken at once on average: a dozen lanes of them stay in a second-level cache.
 const ROWS_AT_ONCE: u64 = 4_096;
@@ -65,7 +70,7 @@ struct Tree<'a> {
     root: Node,
     /// What an owner needs for any row to be left.
     needs: Vec<Need<'a>>,
-    owners: TableId,
+    owners: Owners,
     /// Who lives, where some of the owners do not.
     live: Option<ColumnReader<'a>>,
     owner_chunks: u32,
@@ -76,16 +81,16 @@ impl<'a> Tree<'a> {
     fn new(
         snapshot: &'a Snapshot,
         run: &mut Run<'_>,
-        owners: TableId,
+        owners: Owners,
         relation: &Relation,
     ) -> Result<Tree<'a>> {
         let (cancel, tables) = (run.cancel.clone(), run.tables);
         let mut builder = Builder { snapshot, owners, run, sources: Vec::new() };
         let mut root = builder.node(relation)?;
         root.want(vec![true; root.columns.len()]);
-        let (sources, table) = (builder.sources, snapshot.table(owners)?);
+        let (sources, table) = (builder.sources, snapshot.table(owners.table)?);
         let live = table.has_dead().then(|| table.reader(ColumnId::LIVE)).transpose()?;
-        let needs = needs_of(snapshot, owners, relation, &cancel, tables + 1)?;
+        let needs = needs_of(snapshot, owners.table, relation, &cancel, tables + 1)?;
         let owner_chunks = table.chunks();
         Ok(Tree { snapshot, cancel, tables, sources, root, needs, owners, live, owner_chunks })
     }
@@ -165,56 +170,21 @@ impl<'a> Tree<'a> {
 
     /// The rows that are nobody's, those of equal names together.
     fn nobodys(&self, relation: &Relation) -> Result<Option<Batch<'static>>> {
-        let mut tables = HashMap::new();
-        let mut scanned = Vec::new();
-        relation.for_each_scan(&mut |scan| scanned.push(scan.table));
-        for table in scanned {
-            let state = self.snapshot.table(table)?;
-            let owner = state.schema().owner.filter(|owner| owner.table == self.owners);
-            if let (Some(owner), false) = (owner, tables.contains_key(&table)) {
-                let rows = source::nobodys(self.snapshot, state, &owner, &self.cancel)?;
-                tables.insert(table, rows);
-            }
-        }
-        if tables.values().all(RoaringBitmap::is_empty) {
-            return Ok(None);
-        }
+        let nobodys = Nobodys::find(self.snapshot, self.owners, relation, &self.cancel)?;
+        let Some(nobodys) = nobodys else { return Ok(None) };
         let mut run = Run::new(self.snapshot, &self.cancel, self.tables);
-        run.nobodys = Some(Nobodys { owners: self.owners, tables });
+        run.nobodys = Some(nobodys);
         let rows = run.rows(relation)?;
         let place = self.root.names.first().map(|(id, _)| rows.place(*id)).transpose()?;
         Ok(Some(rows.by_value(place)))
     }
 }
 
-/// The rows of some tables that belong to none of the members of one.
-pub(super) struct Nobodys {
-    owners: TableId,
-    tables: HashMap<TableId, RoaringBitmap>,
-}
-
-impl Nobodys {
-    /// The rows of a table that are asked; `None` is all.
-    pub(super) fn of(&self, table: TableId) -> Option<RoaringBitmap> {
-        if table == self.owners {
-            return Some(RoaringBitmap::new());
-        }
-        self.tables.get(&table).cloned()
-    }
-}
-
-/// The table whose members own rows that a relation reads, where every step keeps to one of them; of groups, the steps below.
-fn split_by(snapshot: &Snapshot, relation: &Relation) -> Result<Option<TableId>> {
-    let mut owners: Vec<TableId> = Vec::new();
-    let mut hear = |table| {
-        let owner = snapshot.schema(table).ok().and_then(|schema| schema.owner);
-        owners.extend(owner.map(|owner| owner.table));
-    };
-    relation.for_each_scan(&mut |scan| hear(scan.table));
-    owners.dedup();
-    for owner in owners {
-        if let Shape::Split(_) = shape(snapshot, owner, relation)? {
-            return Ok(Some(owner));
+/// The owners of the rows that a relation reads, where every step keeps to one of them.
+fn split_by(snapshot: &Snapshot, relation: &Relation) -> Result<Option<Owners>> {
+    for owners in candidates(snapshot, relation) {
+        if let Shape::Split(_) = shape(snapshot, owners, relation)? {
+            return Ok(Some(owners));
         }
     }
     Ok(None)
@@ -300,15 +270,24 @@ enum Says {
 
 /// True of a condition that [`ByOwner`] answers.
 pub(crate) fn takes_derived(snapshot: &Snapshot, table: TableId, derived: &Derived) -> bool {
-    let split =
-        || Ok::<_, Error>((shape(snapshot, table, &derived.rows)?, split_by(snapshot, &derived.rows)?));
-    let Ok((Shape::Split(names), Some(owners))) = split() else { return false };
-    let key = snapshot.schema(table).ok().and_then(|schema| schema.key);
-    let named = match derived.tie {
-        Tie::In { column, value } => names.contains(&(value, Name::Key)) && key == Some(column),
-        Tie::Truth { ordinal, .. } => names.contains(&(ordinal, Name::Ordinal)),
-    };
-    owners == table && named
+    matches!(taken_by(snapshot, table, derived), Ok(Some(_)))
+}
+
+/// The members of a table as the owners of the rows that a condition about them reads; `None` where some step does not keep to one.
+fn taken_by(snapshot: &Snapshot, table: TableId, derived: &Derived) -> Result<Option<Owners>> {
+    let key = snapshot.schema(table)?.key;
+    for owners in candidates(snapshot, &derived.rows).into_iter().filter(|owners| owners.table == table) {
+        let Shape::Split(names) = shape(snapshot, owners, &derived.rows)? else { continue };
+        let (value, by) = match derived.tie {
+            Tie::In { column, value } if key == Some(column) => (value, NamedBy::Key),
+            Tie::In { .. } => continue,
+            Tie::Truth { ordinal, .. } => (ordinal, NamedBy::Ordinal),
+        };
+        if names.contains(&(value, Name { table, by })) {
+            return Ok(Some(owners));
+        }
+    }
+    Ok(None)
 }
 
 impl<'a> ByOwner<'a> {
@@ -322,7 +301,10 @@ impl<'a> ByOwner<'a> {
         wanted: bool,
     ) -> Result<Option<ByOwner<'a>>> {
         check_depth(tables)?;
-        let mut tree = Tree::new(snapshot, &mut Run::new(snapshot, cancel, tables), table, &derived.rows)?;
+        let Some(owners) = taken_by(snapshot, table, derived)? else {
+            return Err(Error::Invalid("rows of several owners were asked for owner by owner".into()));
+        };
+        let mut tree = Tree::new(snapshot, &mut Run::new(snapshot, cancel, tables), owners, &derived.rows)?;
         let says = match derived.tie {
             Tie::In { value, .. } => {
                 // Whoever is not in a list for certain: everybody else, unless some row is nobody's.

@@ -1,14 +1,14 @@
 //! The rows of a table, some owners at a time: in the order of their owners, those of one owner as they are stored.
 
 use super::batch::{Batch, Segment};
+use super::found::{Found, Ordered};
+use super::shape::Owners;
 use crate::control::Cancel;
 use crate::dictionary::Dictionary;
-use crate::events::Strays;
 use crate::exec::chunk::{Answer, Worker};
 use crate::exec::compute::{self, Inputs, Kind, Lane};
+use crate::exec::resolve_at;
 use crate::exec::words_of;
-use crate::exec::{resolve_at, trues_of};
-use crate::index::owners::NOBODYS;
 use crate::index::values::{Residuals, ValuesRef};
 use crate::kernel;
 use crate::plan::{Node, Plan, Test};
@@ -18,13 +18,9 @@ use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
 use crate::{Result, Snapshot};
 use muster_storage::chunk::Words;
-use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
-use roaring::RoaringBitmap;
+use muster_storage::format::BITSET_WORDS;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// So many owners of a chunk are looked up in each run; of more, all rows are gone through.
-const OWNERS_LOOKED_UP: u32 = 256;
 
 /// Chunks of rows that are open at once; rows that were written since are far from the others.
 const CHUNKS_OPEN: u32 = 64;
@@ -46,10 +42,10 @@ pub(super) struct Source<'a> {
 
 /// Rows that belong to others.
 struct Owned<'a> {
-    ordinals: ColumnReader<'a>,
-    strays: Arc<Strays>,
-    /// Strays that satisfy the condition: their owner, the row; ascending.
-    loose: Vec<(u32, u32)>,
+    /// The table's rows, those among the strays that satisfy the condition.
+    rows: Ordered<'a>,
+    /// The rows that they belong to by way of others, those of the owners first; with the tables' names.
+    between: Vec<(&'a str, Ordered<'a>)>,
     /// The times that rows have to be in.
     times: Vec<(i64, i64)>,
 }
@@ -58,7 +54,7 @@ impl<'a> Source<'a> {
     pub(super) fn new(
         snapshot: &'a Snapshot,
         scan: &Scan,
-        owners: TableId,
+        owners: Owners,
         cancel: &Cancel,
         tables: usize,
     ) -> Result<Source<'a>> {
@@ -72,21 +68,22 @@ impl<'a> Source<'a> {
                 readers.push((table.reader(*column)?, table.dictionary(*column)));
             }
         }
-        let owned = match table.schema().owner.filter(|owner| owner.table == owners) {
-            Some(owner) => Some(Owned::new(snapshot, scan, &owner, &plan)?),
-            None => None,
-        };
+        let way = owners.way_from(snapshot, scan.table)?.unwrap_or_default();
+        let owned = way.split_first().map(|((_, owner), way)| Owned::new(snapshot, scan, owner, way, &plan));
+        let owned = owned.transpose()?;
         Ok(Source { table, plan, readers, values, owned })
     }
 
     /// How it is read, for EXPLAIN.
     pub(super) fn way(&self) -> String {
-        let by_time = self.owned.as_ref().is_some_and(|owned| !owned.times.is_empty());
-        let how = match &self.owned {
-            Some(_) if by_time => " by owner, runs by time",
-            Some(_) => " by owner",
-            None => "",
-        };
+        let mut how = String::new();
+        if let Some(owned) = &self.owned {
+            how.push_str(" by owner");
+            owned.between.iter().rev().for_each(|(table, _)| how.push_str(&format!(" of {table}")));
+            if !owned.times.is_empty() {
+                how.push_str(", runs by time");
+            }
+        }
         format!("rows of {}{how}", self.table.schema().name)
     }
 
@@ -116,20 +113,16 @@ impl<'a> Source<'a> {
             }
             None => {}
             Some(owned) => {
-                let few = only.map(kernel::cardinality).filter(|asked| *asked <= OWNERS_LOOKED_UP);
-                let mut members = Vec::new();
-                if let (Some(only), Some(asked)) = (only, few) {
-                    kernel::decode_members(only, asked, &mut members);
-                }
-                for chunk in owned.strays.chunks_of(owners) {
-                    self.find(owned, worker, (owners, chunk), few.map(|_| members.as_slice()), &mut found)?;
-                }
-                let from = owned.loose.partition_point(|(owner, _)| owner >> 16 < owners);
-                let to = owned.loose.partition_point(|(owner, _)| owner >> 16 <= owners);
-                for (owner, row) in &owned.loose[from..to] {
-                    found.halves.push(*owner as u16);
-                    found.rows.push(*row);
-                }
+                found = match owned.between.split_first() {
+                    None => self.find(owned, worker, owners, only)?,
+                    Some(((_, first), between)) => {
+                        let mut rows = first.found(owners, only)?;
+                        for (_, next) in between {
+                            rows = rows.through(|chunk, some| next.found(chunk, Some(some)))?;
+                        }
+                        rows.through(|chunk, some| self.find(owned, worker, chunk, Some(some)))?
+                    }
+                };
             }
         }
         if let Some(only) = only {
@@ -144,50 +137,44 @@ impl<'a> Source<'a> {
         Ok(Opened { source: self, rows: found.rows, starts, columns })
     }
 
-    /// The rows of a chunk of owners that are in one chunk of rows.
+    /// The rows of a chunk of those whose they are at once, for `only` some where not all are asked: there may be more.
     fn find<'s>(
         &'s self,
         owned: &Owned<'a>,
         worker: &mut Worker<'s, 'a>,
-        (owners, chunk): (u32, u32),
-        few: Option<&[u16]>,
-        found: &mut Found,
-    ) -> Result<()> {
-        let Some(stored) = owned.ordinals.owners(chunk)? else { return Ok(()) };
+        owners: u32,
+        only: Option<&Words>,
+    ) -> Result<Found> {
+        let mut found = Found::default();
         let can_have = |low: i64, high: i64| {
             owned.times.iter().all(|(from, to)| low <= high && low <= *to && *from <= high)
         };
-        let runs =
-            stored.runs_of(owners).filter(|(run, _)| can_have(run.low, run.high)).map(|(_, rows)| rows);
-        let runs: Vec<Range<usize>> = match few {
-            None => runs.collect(),
-            Some(few) => runs.flat_map(|rows| stored.rows_of(rows, few)).collect(),
-        };
-        let (excluded, first) = (owned.strays.excluded(chunk), chunk << 16);
-        if runs.is_empty() {
-            return Ok(());
-        }
-        if excluded.is_none() && self.plan.root == Node::Everyone {
-            for rows in runs {
-                found.halves.extend_from_slice(&stored.halves[rows.clone()]);
-                found.rows.extend(rows.map(|row| first | row as u32));
+        owned.rows.for_each_chunk(owners, only, can_have, |chunk, stored, runs, excluded| {
+            let first = chunk << 16;
+            if excluded.is_none() && self.plan.root == Node::Everyone {
+                for rows in runs {
+                    found.halves.extend_from_slice(&stored.halves[rows.clone()]);
+                    found.rows.extend(rows.map(|row| first | row as u32));
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
-        let mut mask = Box::new([0; BITSET_WORDS]);
-        runs.iter().for_each(|rows| kernel::set_run(&mut mask, rows.start as u16, (rows.end - 1) as u16));
-        if let Some(excluded) = excluded {
-            mask.iter_mut().zip(excluded).for_each(|(word, out)| *word &= !out);
-        }
-        worker.begin(chunk..chunk + 1);
-        let answer = worker.members(chunk, Some(&mask))?;
-        let mut buffer = Vec::new();
-        let answered = answer.found(self.table.chunk_rows(chunk));
-        let rows = answered.rows(&mut buffer);
-        found.halves.extend(rows.iter().map(|row| stored.halves[usize::from(*row)]));
-        found.rows.extend(rows.iter().map(|row| first | u32::from(*row)));
-        worker.recycle(answer);
-        Ok(())
+            let mut mask = Box::new([0; BITSET_WORDS]);
+            runs.iter().for_each(|rows| kernel::set_run(&mut mask, rows.start as u16, (rows.end - 1) as u16));
+            if let Some(excluded) = excluded {
+                mask.iter_mut().zip(excluded).for_each(|(word, out)| *word &= !out);
+            }
+            worker.begin(chunk..chunk + 1);
+            let answer = worker.members(chunk, Some(&mask))?;
+            let mut buffer = Vec::new();
+            let answered = answer.found(self.table.chunk_rows(chunk));
+            let rows = answered.rows(&mut buffer);
+            found.halves.extend(rows.iter().map(|row| stored.halves[usize::from(*row)]));
+            found.rows.extend(rows.iter().map(|row| first | u32::from(*row)));
+            worker.recycle(answer);
+            Ok(())
+        })?;
+        owned.rows.add_strays(owners, &mut found);
+        Ok(found)
     }
 
     pub(super) fn worker(&self) -> Worker<'_, 'a> {
@@ -196,7 +183,13 @@ impl<'a> Source<'a> {
 }
 
 impl<'a> Owned<'a> {
-    fn new(snapshot: &'a Snapshot, scan: &Scan, owner: &Owner, plan: &Plan<'a>) -> Result<Owned<'a>> {
+    fn new(
+        snapshot: &'a Snapshot,
+        scan: &Scan,
+        owner: &Owner,
+        way: &[(TableId, Owner)],
+        plan: &Plan<'a>,
+    ) -> Result<Owned<'a>> {
         let (table, strays) = (snapshot.table(scan.table)?, snapshot.strays(scan.table)?);
         let terms = match &plan.root {
             Node::And(terms) => terms.as_slice(),
@@ -226,8 +219,13 @@ impl<'a> Owned<'a> {
             let here = some.iter().filter(|(row, _)| kernel::has(&selected, *row as u16));
             loose.extend(here.map(|(row, owner)| (*owner, *row)));
         }
-        loose.sort_unstable();
-        Ok(Owned { ordinals: table.reader(owner.ordinals)?, strays, loose, times: times.collect() })
+        let mut between = Vec::with_capacity(way.len());
+        for (table, owner) in way.iter().rev() {
+            let name = snapshot.schema(*table)?.name.as_str();
+            between.push((name, Ordered::new(snapshot, *table, owner, None)?));
+        }
+        let rows = Ordered::new(snapshot, scan.table, owner, Some(loose))?;
+        Ok(Owned { rows, between, times: times.collect() })
     }
 }
 
@@ -242,49 +240,6 @@ fn selected_of(answer: &Answer, rows: usize) -> Box<Words> {
         Answer::Words(answer, _) => words.copy_from_slice(&answer[..]),
     }
     words
-}
-
-/// Rows of a chunk of owners, and the low halves of their owners' ordinals.
-#[derive(Default)]
-struct Found {
-    halves: Vec<u16>,
-    rows: Vec<u32>,
-}
-
-impl Found {
-    /// Keeps the rows of some owners.
-    fn retain(&mut self, only: &Words) {
-        let mut kept = 0;
-        for at in 0..self.rows.len() {
-            (self.rows[kept], self.halves[kept]) = (self.rows[at], self.halves[at]);
-            kept += usize::from(kernel::has(only, self.halves[at]));
-        }
-        self.rows.truncate(kept);
-        self.halves.truncate(kept);
-    }
-
-    /// Puts the rows in the order of their owners, those of one as they are stored; where each owner's begin comes back.
-    fn put_in_order(&mut self, ascending: bool) -> Vec<u32> {
-        let mut starts = vec![0u32; CHUNK_MEMBERS + 1];
-        self.halves.iter().for_each(|half| starts[usize::from(*half) + 1] += 1);
-        (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
-        if self.halves.is_sorted() && ascending {
-            return starts;
-        }
-        let mut next = starts.clone();
-        let mut rows = vec![0u32; self.rows.len()];
-        for (half, row) in self.halves.iter().zip(&self.rows) {
-            let place = &mut next[usize::from(*half)];
-            rows[*place as usize] = *row;
-            *place += 1;
-        }
-        if !ascending {
-            let owners = starts.windows(2).filter(|bounds| bounds[1] > bounds[0] + 1);
-            owners.for_each(|bounds| rows[bounds[0] as usize..bounds[1] as usize].sort_unstable());
-        }
-        self.rows = rows;
-        starts
-    }
 }
 
 /// A table, open at a chunk of owners.
@@ -437,53 +392,4 @@ fn stored(rows: &[u32], first: u32, open: &[Option<Numbers<'_>>]) -> Vec<Option<
         known.then(|| values.get(row))
     };
     rows.iter().map(number).collect()
-}
-
-/// The live rows of a table that belong to none of its owners.
-pub(super) fn nobodys(
-    snapshot: &Snapshot,
-    table: &TableState,
-    owner: &Owner,
-    cancel: &Cancel,
-) -> Result<RoaringBitmap> {
-    let (strays, owners) = (snapshot.strays(table.schema().id)?, snapshot.table(owner.table)?);
-    let (ordinals, live) = (table.reader(owner.ordinals)?, table.reader(ColumnId::LIVE)?);
-    let owners_live = owners.reader(ColumnId::LIVE)?;
-    let mut nobodys = RoaringBitmap::new();
-    let mut known: Option<(u32, Words)> = None;
-    for chunk in 0..table.chunks() {
-        cancel.check()?;
-        let mut left = trues_of(&live, chunk)?;
-        let mut owned: Words = [0; BITSET_WORDS];
-        if let Some(stored) = ordinals.owners(chunk)? {
-            for (at, run) in stored.runs.iter().enumerate().filter(|(_, run)| run.owners != NOBODYS) {
-                let end = stored.runs.get(at + 1).map_or(stored.halves.len(), |next| next.start as usize);
-                let rows = run.start as usize..end;
-                if !owners.has_dead() {
-                    kernel::set_run(&mut owned, rows.start as u16, (rows.end - 1) as u16);
-                    continue;
-                }
-                if known.as_ref().is_none_or(|(chunk, _)| *chunk != run.owners) {
-                    known = Some((run.owners, trues_of(&owners_live, run.owners)?));
-                }
-                let Some((_, lives)) = &known else { continue };
-                for row in rows.filter(|row| kernel::has(lives, stored.halves[*row])) {
-                    owned[row / 64] |= 1 << (row % 64);
-                }
-            }
-        }
-        if let Some(excluded) = strays.excluded(chunk) {
-            owned.iter_mut().zip(excluded).for_each(|(word, excluded)| *word &= !excluded);
-        }
-        left.iter_mut().zip(&owned).for_each(|(word, owned)| *word &= !owned);
-        if left.iter().any(|word| *word != 0) {
-            let mut rows = Vec::new();
-            kernel::decode_members(&left, kernel::cardinality(&left), &mut rows);
-            nobodys.extend(rows.iter().map(|row| chunk << 16 | u32::from(*row)));
-        }
-    }
-    strays.owned().iter().for_each(|(row, _)| {
-        nobodys.remove(*row);
-    });
-    Ok(nobodys)
 }

@@ -8,13 +8,18 @@ use super::tree::{Grouped, Node, Step, Windowed};
 use crate::control::Cancel;
 use crate::exec::chunk::Worker;
 use crate::exec::compute::{Kind, Lane};
+use crate::expr::Expr;
 use crate::predicate::JoinKind;
+use crate::schema::ColumnId;
 use crate::value::Value;
 use crate::{Result, Snapshot};
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Whose a row is, beside the values of a tree: none of these has such an id.
+const OWNER: ColumnId = ColumnId(u32::MAX);
 
 /// Steps, with the tables that they read, open at one chunk of owners.
 pub(super) struct Chunk<'s, 'a> {
@@ -114,21 +119,22 @@ impl<'s, 'a> Chunk<'s, 'a> {
         Run::new(self.snapshot, self.cancel, self.tables)
     }
 
-    /// Groups, row by row. They come in the order of their owners: those of one have its name among their keys.
+    /// Groups, row by row, those of each owner apart.
     fn group(&self, grouped: &Grouped, input: &Node, rows: &Batch<'a>) -> Result<Batch<'a>> {
-        let named = told_apart(input, rows);
-        let made = self.run().group(&named.to_rows(&input.columns)?, &grouped.keys, &grouped.aggregates)?;
-        let name = grouped.named.iter().position(|named| *named).unwrap_or(0);
-        let lane = grouped.formulas[name].of(&named.lanes, rows.len)?;
+        let mut named = told_apart(input, rows);
+        named.lanes.push(halves_of(rows));
+        let columns: Vec<ColumnId> = input.columns.iter().copied().chain([OWNER]).collect();
+        let keys = std::iter::once((OWNER, Expr::Column(OWNER))).chain(grouped.keys.iter().cloned());
+        let keys: Vec<(ColumnId, Expr)> = keys.collect();
+        let made = self.run().group(&named.to_rows(&columns)?, &keys, &grouped.aggregates)?;
         let (mut segments, mut at) = (Vec::with_capacity(rows.segments.len()), 0);
-        for (half, of_owner) in rows.owners() {
-            let value = lane.value(of_owner.start);
-            while at < made.len() && made.row(at)[name] == value {
+        for (half, _) in rows.owners() {
+            while at < made.len() && made.row(at)[0] == Value::Integer(i64::from(half)) {
                 at += 1;
             }
             segments.push(Segment { half, end: at as u32 });
         }
-        Ok(Batch { lanes: lanes_of(&made), len: made.len(), segments })
+        Ok(Batch { lanes: lanes_of(&made).split_off(1), len: made.len(), segments })
     }
 
     /// What neighbours say, row by row.
@@ -145,12 +151,17 @@ fn told_apart<'a>(input: &Node, rows: &Batch<'a>) -> Batch<'a> {
     let mut lanes = rows.lanes.clone();
     for ((lane, wanted), column) in lanes.iter_mut().zip(&input.wanted).zip(&input.columns) {
         if !wanted && input.names.iter().any(|(name, _)| name == column) {
-            let mut halves = Vec::with_capacity(rows.len);
-            rows.owners().for_each(|(half, owned)| halves.resize(owned.end, Some(i64::from(half))));
-            *lane = Arc::new(Lane::Exact(Kind::Integer, halves));
+            *lane = halves_of(rows);
         }
     }
     Batch { lanes, len: rows.len, segments: rows.segments.clone() }
+}
+
+/// Whose each row is.
+fn halves_of<'a>(rows: &Batch<'_>) -> Arc<Lane<'a>> {
+    let mut halves = Vec::with_capacity(rows.len);
+    rows.owners().for_each(|(half, owned)| halves.resize(owned.end, Some(i64::from(half))));
+    Arc::new(Lane::Exact(Kind::Integer, halves))
 }
 
 fn lanes_of<'a>(rows: &RowSet) -> Vec<Arc<Lane<'a>>> {

@@ -1,149 +1,24 @@
-//! Which relations can be evaluated one chunk of owners at a time, prepared for that.
+//! Relations that can be evaluated one chunk of owners at a time, prepared for that.
 //!
-//! Rows that say whose they are never meet those of others where every step keeps to one owner: a condition, a computed value,
-//! a join by the owner's key or ordinal, a group or neighbours of which the owner is a key. What has nothing to do with owners
-//! (products, a calendar) is made once, whole, and joined with the rows of each.
+//! Of the names ([`super::shape`]) those of owners themselves are the same in all rows of one: they are not compared. What has
+//! nothing to do with owners (products, a calendar) is made once, whole, and joined with the rows of each.
 
 use super::super::{RowSet, Run, bytes_of, place};
+use super::shape::{Names, Owners, Shape, name_of, same_owner, shape};
 use super::source::Source;
 use crate::exec::compute::Lane;
 use crate::expr::{Compiled, Expr};
 use crate::predicate::{Join, JoinKind, Relation, RowAggregate, RowFunction, SortKey, WindowCall};
-use crate::schema::{ColumnId, TableId};
+use crate::schema::ColumnId;
 use crate::{Error, Result, Snapshot};
 use hashbrown::HashMap;
 use std::sync::Arc;
-
-/// What a value says of the owner of its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
-    /// The owner's key.
-    Key,
-    /// The owner's ordinal.
-    Ordinal,
-}
-
-/// Values that say whose a row is.
-pub(super) type Names = Vec<(ColumnId, Name)>;
-
-/// What a relation comes to.
-#[derive(Debug)]
-pub(super) enum Shape {
-    /// Steps that keep to one owner each.
-    Split(Names),
-    /// Nothing to do with owners.
-    Whole,
-    /// Rows of several owners meet.
-    Mixed,
-}
-
-/// What an expression says of the owner.
-fn name_of(names: &Names, expr: &Expr) -> Option<Name> {
-    let Expr::Column(column) = expr else { return None };
-    names.iter().find(|(id, _)| id == column).map(|(_, name)| *name)
-}
-
-/// What a relation comes to where the owners are the members of a table. Cost: a look at every step.
-pub(super) fn shape(snapshot: &Snapshot, owners: TableId, relation: &Relation) -> Result<Shape> {
-    let input = |relation: &Relation| shape(snapshot, owners, relation);
-    Ok(match relation {
-        Relation::Scan(scan) => {
-            let schema = snapshot.schema(scan.table)?;
-            let owner = schema.owner.filter(|owner| owner.table == owners);
-            if owner.is_none() && scan.table != owners {
-                return Ok(Shape::Whole);
-            }
-            let name = |column: ColumnId| match owner {
-                Some(owner) => (column == owner.column).then_some(Name::Key),
-                None if column == ColumnId::LIVE => Some(Name::Ordinal),
-                None => (schema.key == Some(column)).then_some(Name::Key),
-            };
-            let names = scan.columns.iter().filter_map(|(column, id)| Some((*id, name(*column)?)));
-            Shape::Split(names.collect())
-        }
-        Relation::Filter { input: below, .. } => input(below)?,
-        Relation::Compute { input: below, outputs } => match input(below)? {
-            Shape::Split(names) => {
-                let kept = outputs.iter().filter_map(|(id, expr)| Some((*id, name_of(&names, expr)?)));
-                Shape::Split(kept.collect())
-            }
-            other => other,
-        },
-        Relation::Group { input: below, keys, .. } => match input(below)? {
-            Shape::Split(names) => {
-                let kept = keys.iter().filter_map(|(id, key)| Some((*id, name_of(&names, key)?)));
-                let kept: Names = kept.collect();
-                if kept.is_empty() { Shape::Mixed } else { Shape::Split(kept) }
-            }
-            other => other,
-        },
-        Relation::Window { input: below, partition, .. } => match input(below)? {
-            Shape::Split(names) if partition.iter().any(|expr| name_of(&names, expr).is_some()) => {
-                Shape::Split(names)
-            }
-            Shape::Whole => Shape::Whole,
-            _ => Shape::Mixed,
-        },
-        Relation::Sort { input: below, .. } => match input(below)? {
-            Shape::Whole => Shape::Whole,
-            _ => Shape::Mixed,
-        },
-        Relation::Append { columns, inputs } => {
-            let shapes = inputs.iter().map(|(_, below)| input(below)).collect::<Result<Vec<_>>>()?;
-            if shapes.iter().all(|shape| matches!(shape, Shape::Whole)) {
-                return Ok(Shape::Whole);
-            }
-            let mut common: Option<Names> = None;
-            for (shape, (values, _)) in shapes.iter().zip(inputs) {
-                let Shape::Split(names) = shape else { return Ok(Shape::Mixed) };
-                let name =
-                    |(id, value): (&ColumnId, &ColumnId)| Some((*id, name_of(names, &Expr::Column(*value))?));
-                let here: Names = columns.iter().zip(values).filter_map(name).collect();
-                common = Some(match common {
-                    None => here,
-                    Some(common) => common.into_iter().filter(|name| here.contains(name)).collect(),
-                });
-            }
-            Shape::Split(common.unwrap_or_default())
-        }
-        Relation::Join(join) => match (input(&join.left)?, input(&join.right)?) {
-            (Shape::Whole, Shape::Whole) => Shape::Whole,
-            (Shape::Split(left), Shape::Whole) => {
-                let alone = join.keys.len() == 1 && join.condition.is_none();
-                let fits = match join.kind {
-                    JoinKind::Full => false,
-                    JoinKind::In(_) => alone,
-                    _ => true,
-                };
-                if fits { Shape::Split(left) } else { Shape::Mixed }
-            }
-            (Shape::Split(mut left), Shape::Split(right)) => {
-                // A miss of IN may be unknown for a NULL that is somebody else's.
-                if !join.keys.iter().any(|keys| same_owner(&left, &right, keys))
-                    || matches!(join.kind, JoinKind::In(_) | JoinKind::Full)
-                {
-                    return Ok(Shape::Mixed);
-                }
-                if join.kind == JoinKind::Inner {
-                    left.extend(right);
-                }
-                Shape::Split(left)
-            }
-            _ => Shape::Mixed,
-        },
-    })
-}
-
-/// True of keys that are equal where both sides' rows are of one owner.
-fn same_owner(left: &Names, right: &Names, (a, b): &(Expr, Expr)) -> bool {
-    name_of(left, a).is_some_and(|name| name_of(right, b) == Some(name))
-}
 
 /// A step over the rows of one chunk of owners.
 pub(super) struct Node {
     /// The values of its rows.
     pub(super) columns: Vec<ColumnId>,
-    /// Values that say whose a row is.
+    /// Values that name the owner of a row: the same in all rows of one.
     pub(super) names: Names,
     /// Which of them a step above needs; others are NULL.
     pub(super) wanted: Vec<bool>,
@@ -182,7 +57,7 @@ pub(super) struct Grouped {
     pub(super) keys: Vec<(ColumnId, Expr)>,
     pub(super) aggregates: Vec<(ColumnId, RowAggregate)>,
     pub(super) formulas: Vec<Formula>,
-    /// Keys that say whose a row is.
+    /// Keys that name the owner.
     pub(super) named: Vec<bool>,
     pub(super) making: Vec<Aggregating>,
 }
@@ -204,7 +79,7 @@ pub(super) struct Aggregating {
     pub(super) distinct: bool,
     pub(super) arguments: Vec<Formula>,
     pub(super) filter: Option<Formula>,
-    /// The argument says whose the row is.
+    /// The argument names the owner.
     pub(super) of_owner: bool,
 }
 
@@ -269,7 +144,7 @@ pub(super) struct Whole {
 /// Prepares a relation of which [`shape`] says that it is split.
 pub(super) struct Builder<'b, 'r, 'a> {
     pub(super) snapshot: &'a Snapshot,
-    pub(super) owners: TableId,
+    pub(super) owners: Owners,
     pub(super) run: &'b mut Run<'r>,
     pub(super) sources: Vec<Source<'a>>,
 }
@@ -277,9 +152,10 @@ pub(super) struct Builder<'b, 'r, 'a> {
 impl Builder<'_, '_, '_> {
     pub(super) fn node(&mut self, relation: &Relation) -> Result<Node> {
         let now = self.snapshot.now_micros();
-        let Shape::Split(names) = shape(self.snapshot, self.owners, relation)? else {
+        let Shape::Split(mut names) = shape(self.snapshot, self.owners, relation)? else {
             return Err(Error::Invalid("rows of several owners were asked for owner by owner".into()));
         };
+        names.retain(|(_, name)| name.table == self.owners.table);
         let step = match relation {
             Relation::Scan(scan) => {
                 let source =

@@ -1,0 +1,168 @@
+//! Where the rows of owners are: those of a chunk of owners, found in a table, or by way of another one's rows.
+
+use crate::events::Strays;
+use crate::index::owners::OwnersRef;
+use crate::kernel;
+use crate::schema::{Owner, TableId};
+use crate::table::ColumnReader;
+use crate::{Result, Snapshot};
+use muster_storage::chunk::Words;
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// So many owners of a chunk are looked up in each run; of more, all rows are gone through.
+const OWNERS_LOOKED_UP: u32 = 256;
+
+/// The rows of a table in the order of their owners, and those that are not in it.
+pub(super) struct Ordered<'a> {
+    ordinals: ColumnReader<'a>,
+    strays: Arc<Strays>,
+    /// Strays that are asked: their owner, the row; ascending.
+    loose: Vec<(u32, u32)>,
+}
+
+impl<'a> Ordered<'a> {
+    /// Of all rows, or of the strays that are said.
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        table: TableId,
+        owner: &Owner,
+        loose: Option<Vec<(u32, u32)>>,
+    ) -> Result<Ordered<'a>> {
+        let strays = snapshot.strays(table)?;
+        let all = || strays.owned().iter().map(|(row, owner)| (*owner, *row)).collect();
+        let mut loose: Vec<(u32, u32)> = loose.unwrap_or_else(all);
+        loose.sort_unstable();
+        Ok(Ordered { ordinals: snapshot.table(table)?.reader(owner.ordinals)?, strays, loose })
+    }
+
+    /// The rows of a chunk of owners that count, the strays apart; `only` are some of these owners. `hear` is told of a chunk of rows, the
+    /// runs there, and the rows that do not count.
+    pub(super) fn for_each_chunk(
+        &self,
+        owners: u32,
+        only: Option<&Words>,
+        can_have: impl Fn(i64, i64) -> bool,
+        mut hear: impl FnMut(u32, &OwnersRef<'a>, Vec<Range<usize>>, Option<&Words>) -> Result<()>,
+    ) -> Result<()> {
+        let few = only.map(kernel::cardinality).filter(|asked| *asked <= OWNERS_LOOKED_UP);
+        let mut members = Vec::new();
+        if let (Some(only), Some(asked)) = (only, few) {
+            kernel::decode_members(only, asked, &mut members);
+        }
+        for chunk in self.strays.chunks_of(owners) {
+            let Some(stored) = self.ordinals.owners(chunk)? else { continue };
+            let runs = stored.runs_of(owners).filter(|(run, _)| can_have(run.low, run.high));
+            let runs = runs.map(|(_, rows)| rows);
+            let runs: Vec<Range<usize>> = match few {
+                None => runs.collect(),
+                Some(_) => runs.flat_map(|rows| stored.rows_of(rows, &members)).collect(),
+            };
+            if !runs.is_empty() {
+                hear(chunk, &stored, runs, self.strays.excluded(chunk))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the strays of a chunk of owners.
+    pub(super) fn add_strays(&self, owners: u32, found: &mut Found) {
+        let from = self.loose.partition_point(|(owner, _)| owner >> 16 < owners);
+        let to = self.loose.partition_point(|(owner, _)| owner >> 16 <= owners);
+        for (owner, row) in &self.loose[from..to] {
+            found.halves.push(*owner as u16);
+            found.rows.push(*row);
+        }
+    }
+
+    /// All rows of a chunk of owners, of `only` some where not all are asked: what belongs to others may be among them.
+    pub(super) fn found(&self, owners: u32, only: Option<&Words>) -> Result<Found> {
+        let mut found = Found::default();
+        self.for_each_chunk(
+            owners,
+            only,
+            |_, _| true,
+            |chunk, stored, runs, excluded| {
+                for rows in runs {
+                    let stays = |row: &usize| excluded.is_none_or(|out| !kernel::has(out, *row as u16));
+                    for row in rows.filter(stays) {
+                        found.halves.push(stored.halves[row]);
+                        found.rows.push(chunk << 16 | row as u32);
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        self.add_strays(owners, &mut found);
+        if let Some(only) = only {
+            found.retain(only);
+        }
+        Ok(found)
+    }
+}
+
+/// Rows of a chunk of owners, and the low halves of their owners' ordinals.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) halves: Vec<u16>,
+    pub(super) rows: Vec<u32>,
+}
+
+impl Found {
+    /// Keeps the rows of some owners.
+    pub(super) fn retain(&mut self, only: &Words) {
+        let mut kept = 0;
+        for at in 0..self.rows.len() {
+            (self.rows[kept], self.halves[kept]) = (self.rows[at], self.halves[at]);
+            kept += usize::from(kernel::has(only, self.halves[at]));
+        }
+        self.rows.truncate(kept);
+        self.halves.truncate(kept);
+    }
+
+    /// Puts the rows in the order of their owners, those of one as they are stored; where each owner's begin comes back.
+    pub(super) fn put_in_order(&mut self, ascending: bool) -> Vec<u32> {
+        let mut starts = vec![0u32; CHUNK_MEMBERS + 1];
+        self.halves.iter().for_each(|half| starts[usize::from(*half) + 1] += 1);
+        (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
+        if self.halves.is_sorted() && ascending {
+            return starts;
+        }
+        let mut next = starts.clone();
+        let mut rows = vec![0u32; self.rows.len()];
+        for (half, row) in self.halves.iter().zip(&self.rows) {
+            let place = &mut next[usize::from(*half)];
+            rows[*place as usize] = *row;
+            *place += 1;
+        }
+        if !ascending {
+            let owners = starts.windows(2).filter(|bounds| bounds[1] > bounds[0] + 1);
+            owners.for_each(|bounds| rows[bounds[0] as usize..bounds[1] as usize].sort_unstable());
+        }
+        self.rows = rows;
+        starts
+    }
+
+    /// The rows that belong to these rows, and so to the owners of these; `next` finds those of some rows of a chunk.
+    pub(super) fn through(self, mut next: impl FnMut(u32, &Words) -> Result<Found>) -> Result<Found> {
+        let mut between: Vec<(u32, u16)> = self.rows.into_iter().zip(self.halves).collect();
+        if !between.is_sorted() {
+            between.sort_unstable();
+        }
+        let (mut all, mut owner_of) = (Found::default(), vec![0u16; CHUNK_MEMBERS]);
+        for some in between.chunk_by(|a, b| a.0 >> 16 == b.0 >> 16) {
+            let mut asked = Box::new([0; BITSET_WORDS]);
+            for (row, half) in some {
+                let low = (row & 0xffff) as usize;
+                asked[low / 64] |= 1 << (low % 64);
+                owner_of[low] = *half;
+            }
+            let mut here = next(some[0].0 >> 16, &asked)?;
+            here.retain(&asked);
+            all.halves.extend(here.halves.iter().map(|half| owner_of[usize::from(*half)]));
+            all.rows.append(&mut here.rows);
+        }
+        Ok(all)
+    }
+}
