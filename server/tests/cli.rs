@@ -219,7 +219,7 @@ fn a_generated_population_is_the_same_through_parquet_and_is_measured() {
         serde_json::from_str(&ok(path, &["bench", "db", "--runs", "2", "--json"])).unwrap();
     assert_eq!(
         (report["members"].as_u64(), report["questions"].as_array().unwrap().len()),
-        (Some(70_000), 15)
+        (Some(70_000), 18)
     );
     assert_eq!(report["keys"]["batch_keys"].as_u64(), Some(70_000));
     let only = ok(path, &["bench", "db", "--runs", "1", "--only", "tag1"]);
