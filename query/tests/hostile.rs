@@ -387,7 +387,8 @@ fn survive(what: &str, statements: impl Iterator<Item = String>) {
             slowest = (took, shown);
         }
     }
-    assert!(answered > 100 && refused > 100, "{answered} answered, {refused} refused");
+    // How many a sample has depends on the statements of all chapters; that it has none of a kind would be a fault of the test.
+    assert!(answered > 20 && refused > 100, "{answered} answered, {refused} refused");
     println!(
         "{what}: {answered} answered, {refused} refused; the slowest took {:?}: {}",
         slowest.0, slowest.1
