@@ -55,7 +55,7 @@ pub enum Test {
     Rows(usize),
     /// The owner of the row is one of some members: the place in [`Plan::in_owners`]. Never unknown, likewise.
     InOwners(usize),
-    /// What rows made of the members' rows say of them: a place in [`Plan::by_owner`].
+    /// What rows made of the members' rows say of them: a place among the plan's.
     ByOwner(usize),
 }
 
