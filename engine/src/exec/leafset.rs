@@ -11,7 +11,7 @@ use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
 use crate::plan::{Leaf, Node, Test};
 use crate::table::ColumnReader;
-use muster_storage::chunk::ChunkRef;
+use muster_storage::chunk::{ChunkRef, Words};
 use muster_storage::format::SectionKind;
 use std::sync::Arc;
 
@@ -206,47 +206,34 @@ impl<'a> Worker<'_, 'a> {
                 let worker =
                     self.owned.entry(*owned).or_insert_with(|| OwnedWorker::new(&plan.owned[*owned]));
                 let bytes = worker.write(chunk, None, &mut words)?;
-                let rows = plan.table.chunk_rows(chunk);
-                words
-                    .iter_mut()
-                    .enumerate()
-                    .for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
-                self.stats.bytes += bytes;
-                let cardinality = kernel::cardinality(&words);
-                clause.add_answer(Answer::Words(words, cardinality), self);
-                Ok(cardinality)
+                Ok(self.add_written(words, bytes, chunk, clause))
             }
             Test::ByOwner(place) => {
                 let mut words = self.buffer();
                 let worker = self.by_owner.entry(*place);
                 let worker = worker.or_insert_with(|| ByOwnerWorker::new(&plan.by_owner[*place]));
                 let bytes = worker.write(chunk, None, &mut words)?;
-                let rows = plan.table.chunk_rows(chunk);
-                words
-                    .iter_mut()
-                    .enumerate()
-                    .for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
-                self.stats.bytes += bytes;
-                let cardinality = kernel::cardinality(&words);
-                clause.add_answer(Answer::Words(words, cardinality), self);
-                Ok(cardinality)
+                Ok(self.add_written(words, bytes, chunk, clause))
             }
             Test::InOwners(place) => {
                 let mut words = self.buffer();
                 write_in_owners(&plan.in_owners[*place], (*place, chunk), &mut self.owners, &mut words)?;
-                let rows = plan.table.chunk_rows(chunk);
-                words
-                    .iter_mut()
-                    .enumerate()
-                    .for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
-                self.stats.bytes += 2 * rows as u64;
-                let cardinality = kernel::cardinality(&words);
-                clause.add_answer(Answer::Words(words, cardinality), self);
-                Ok(cardinality)
+                let bytes = 2 * plan.table.chunk_rows(chunk) as u64;
+                Ok(self.add_written(words, bytes, chunk, clause))
             }
             // These are always one stored container.
             Test::True | Test::Null | Test::Never => Ok(0),
         }
+    }
+
+    /// Adds the members that were written as a bitset, of which bits beyond the chunk's rows mean nothing; so many are they.
+    fn add_written(&mut self, mut words: Box<Words>, bytes: u64, chunk: u32, clause: &mut Clause<'a>) -> u32 {
+        let rows = self.plan.table.chunk_rows(chunk);
+        words.iter_mut().enumerate().for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
+        self.stats.bytes += bytes;
+        let cardinality = kernel::cardinality(&words);
+        clause.add_answer(Answer::Words(words, cardinality), self);
+        cardinality
     }
 
     /// The sets of some codes.

@@ -93,10 +93,10 @@ impl<'a> Lane<'a> {
 
     /// Values of one kind as numbers, where they are.
     pub(in crate::exec) fn of_values(values: Vec<Value>) -> Lane<'static> {
-        let kind = values.iter().find(|value| **value != Value::Null).and_then(kind_of);
+        let kind = values.iter().find(|value| **value != Value::Null).and_then(Kind::of_value);
         let number = |value: &Value| match (value, kind) {
             (Value::Null, _) => Some(None),
-            (value, kind) if kind_of(value) == kind => crate::code::encode(value).map(Some),
+            (value, kind) if Kind::of_value(value) == kind => crate::code::encode(value).map(Some),
             _ => None,
         };
         if let Some(kind) = kind
@@ -120,15 +120,4 @@ fn bytes_of(value: &Value) -> Vec<u8> {
     let mut bytes = Vec::new();
     key_bytes(value, &mut bytes);
     bytes
-}
-
-fn kind_of(value: &Value) -> Option<Kind> {
-    Some(match value {
-        Value::Integer(_) => Kind::Integer,
-        Value::Decimal { scale, .. } => Kind::Decimal(*scale),
-        Value::Date(_) => Kind::Date,
-        Value::Timestamp(_) => Kind::Timestamp,
-        Value::TimestampTz(_) => Kind::TimestampTz,
-        _ => return None,
-    })
 }

@@ -27,6 +27,18 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Of a value, where it is an exact number.
+    pub(super) fn of_value(value: &Value) -> Option<Kind> {
+        Some(match value {
+            Value::Integer(_) => Kind::Integer,
+            Value::Decimal { scale, .. } => Kind::Decimal(*scale),
+            Value::Date(_) => Kind::Date,
+            Value::Timestamp(_) => Kind::Timestamp,
+            Value::TimestampTz(_) => Kind::TimestampTz,
+            _ => return None,
+        })
+    }
+
     /// Of a column's codes, where they are exact numbers.
     pub(in crate::exec) fn of(data_type: DataType) -> Option<Kind> {
         match data_type {
@@ -106,14 +118,7 @@ impl Lane<'_> {
         match self {
             Lane::Exact(kind, numbers) => Some((*kind, Operand::Each(numbers.into()))),
             Lane::Same(value) => {
-                let kind = match value {
-                    Value::Integer(_) => Kind::Integer,
-                    Value::Decimal { scale, .. } => Kind::Decimal(*scale),
-                    Value::Date(_) => Kind::Date,
-                    Value::Timestamp(_) => Kind::Timestamp,
-                    Value::TimestampTz(_) => Kind::TimestampTz,
-                    _ => return None,
-                };
+                let kind = Kind::of_value(value)?;
                 Some((kind, Operand::Same(code::encode(value)?)))
             }
             _ => None,
