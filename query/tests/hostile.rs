@@ -387,8 +387,7 @@ fn survive(what: &str, statements: impl Iterator<Item = String>) {
             slowest = (took, shown);
         }
     }
-    // How many a sample has depends on the statements of all chapters; that it has none of a kind would be a fault of the test.
-    assert!(answered > 20 && refused > 100, "{answered} answered, {refused} refused");
+    assert!(answered > 100 && refused > 100, "{answered} answered, {refused} refused");
     println!(
         "{what}: {answered} answered, {refused} refused; the slowest took {:?}: {}",
         slowest.0, slowest.1
@@ -401,7 +400,7 @@ fn statements_cut_at_every_byte() {
         let all = statements();
         let mut random = Random(1);
         let mut cut = Vec::new();
-        for _ in 0..40 {
+        for _ in 0..160 {
             let sql = &all[random.below(all.len())];
             cut.extend((0..sql.len()).filter(|at| sql.is_char_boundary(*at)).map(|at| sql[..at].to_owned()));
         }
