@@ -6,9 +6,11 @@
 
 mod gather;
 mod lanes;
+mod numbers;
 
 pub(in crate::exec) use gather::NONE;
 pub(in crate::exec) use lanes::{Kind, Lane};
+pub(in crate::exec) use numbers::Numbers;
 
 use crate::Result;
 use crate::code;

@@ -1,6 +1,7 @@
 //! Columns of computed values put together and taken apart.
 
 use super::lanes::{Kind, Lane};
+use super::numbers::Numbers;
 use crate::exec::key_bytes;
 use crate::value::Value;
 use std::sync::Arc;
@@ -16,11 +17,8 @@ impl<'a> Lane<'a> {
         }
         match self {
             Lane::Same(value) if *value == Value::Null || !rows.contains(&NONE) => Lane::Same(value.clone()),
-            Lane::Exact(kind, numbers) => {
-                let number = |row: &u32| numbers.get(*row as usize).copied().flatten();
-                Lane::Exact(*kind, rows.iter().map(number).collect())
-            }
-            Lane::Double(doubles) => Lane::Double(of(doubles, rows)),
+            Lane::Exact(kind, numbers) => Lane::Exact(*kind, numbers.select(rows)),
+            Lane::Double(doubles) => Lane::Double(doubles.select(rows)),
             Lane::Text(texts) => Lane::Text(of(texts, rows)),
             Lane::Truth(truths) => Lane::Truth(of(truths, rows)),
             Lane::Same(_) | Lane::Values(_) => {
@@ -34,7 +32,7 @@ impl<'a> Lane<'a> {
     pub(in crate::exec) fn is_same(&self, a: usize, b: usize) -> bool {
         match self {
             Lane::Same(_) => true,
-            Lane::Exact(_, numbers) => numbers[a] == numbers[b],
+            Lane::Exact(_, numbers) => numbers.get(a) == numbers.get(b),
             Lane::Truth(truths) => truths[a] == truths[b],
             Lane::Text(texts) => texts[a] == texts[b],
             Lane::Double(_) | Lane::Values(_) => bytes_of(&self.value(a)) == bytes_of(&self.value(b)),
@@ -45,7 +43,7 @@ impl<'a> Lane<'a> {
     pub(in crate::exec) fn is_equal(&self, row: usize, other: &Lane<'_>, other_row: usize) -> bool {
         match (self, other) {
             (Lane::Exact(kind, numbers), Lane::Exact(other_kind, others)) if kind == other_kind => {
-                numbers[row].is_some() && numbers[row] == others[other_row]
+                numbers.get(row).is_some_and(|number| others.get(other_row) == Some(number))
             }
             _ if self.is_null(row) || other.is_null(other_row) => false,
             _ => bytes_of(&self.value(row)) == bytes_of(&other.value(other_row)),
@@ -60,6 +58,17 @@ impl<'a> Lane<'a> {
         }
         let first = parts.iter().find(|(lane, _)| !matches!(**lane, Lane::Same(Value::Null)));
         let Some((first, _)) = first else { return Arc::new(Lane::Same(Value::Null)) };
+        macro_rules! numbers {
+            ($part:pat $(if $same:expr)? => $numbers:expr, $variant:expr) => {{
+                let mut all = Numbers::default();
+                let each = parts.iter().map(|(lane, count)| match &**lane {
+                    $part $(if $same)? => Some(all.append($numbers)),
+                    Lane::Same(Value::Null) => Some(all.append(&Numbers::none(*count))),
+                    _ => None,
+                });
+                each.collect::<Option<Vec<()>>>().map(|_| $variant(all))
+            }};
+        }
         macro_rules! joined {
             ($variant:path) => {
                 parts
@@ -75,14 +84,9 @@ impl<'a> Lane<'a> {
         }
         let joined = match &**first {
             Lane::Exact(kind, _) => {
-                let numbers = parts.iter().map(|(lane, count)| match &**lane {
-                    Lane::Exact(other, numbers) if other == kind => Some(numbers.clone()),
-                    Lane::Same(Value::Null) => Some(vec![None; *count]),
-                    _ => None,
-                });
-                numbers.collect::<Option<Vec<_>>>().map(|all| Lane::Exact(*kind, all.concat()))
+                numbers!(Lane::Exact(other, some) if other == kind => some, |all| Lane::Exact(*kind, all))
             }
-            Lane::Double(_) => joined!(Lane::Double),
+            Lane::Double(_) => numbers!(Lane::Double(some) => some, Lane::Double),
             Lane::Text(_) => joined!(Lane::Text),
             Lane::Truth(_) => joined!(Lane::Truth),
             Lane::Same(_) | Lane::Values(_) => None,
@@ -100,7 +104,7 @@ impl<'a> Lane<'a> {
             _ => None,
         };
         if let Some(kind) = kind
-            && let Some(numbers) = values.iter().map(number).collect::<Option<Vec<_>>>()
+            && let Some(numbers) = values.iter().map(number).collect::<Option<Numbers>>()
         {
             return Lane::Exact(kind, numbers);
         }

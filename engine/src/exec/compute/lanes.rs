@@ -1,5 +1,6 @@
 //! Columns of computed values, and the loops that make one of others.
 
+use super::numbers::{Numbers, Operand, both, each};
 use super::{Inputs, text_of};
 use crate::calendar::{MICROS_PER_DAY, add_interval, days_of};
 use crate::delta::CellRef;
@@ -7,6 +8,7 @@ use crate::dictionary::Dictionary;
 use crate::eval::holds;
 use crate::exec::value_at;
 use crate::expr::{Function, Node, at_zone, bucket, text, time};
+use crate::predicate::CompareOp;
 use crate::schema::DataType;
 use crate::table::ColumnReader;
 use crate::value::Value;
@@ -58,9 +60,9 @@ pub(crate) enum Lane<'b> {
     /// The same for all.
     Same(Value),
     /// Integers, unscaled decimals, days, microseconds.
-    Exact(Kind, Vec<Option<i64>>),
+    Exact(Kind, Numbers),
     /// Doubles.
-    Double(Vec<Option<f64>>),
+    Double(Numbers<f64>),
     /// Texts, borrowed where they are parts of what is stored.
     Text(Vec<Option<Cow<'b, str>>>),
     /// Truth values.
@@ -69,25 +71,19 @@ pub(crate) enum Lane<'b> {
     Values(Vec<Value>),
 }
 
-/// One operand of a loop: the same for all, or one each.
-enum Operand<'l, T: Copy> {
-    Same(T),
-    Each(Cow<'l, [Option<T>]>),
-}
-
 impl Lane<'_> {
     /// The value of the batch's row `i`.
     pub(in crate::exec) fn value(&self, i: usize) -> Value {
         match self {
             Lane::Same(value) => value.clone(),
-            Lane::Exact(kind, numbers) => numbers[i].map_or(Value::Null, |number| match kind {
+            Lane::Exact(kind, numbers) => numbers.get(i).map_or(Value::Null, |number| match kind {
                 Kind::Integer => Value::Integer(number),
                 Kind::Decimal(scale) => Value::Decimal { unscaled: i128::from(number), scale: *scale },
                 Kind::Date => Value::Date(number as i32),
                 Kind::Timestamp => Value::Timestamp(number),
                 Kind::TimestampTz => Value::TimestampTz(number),
             }),
-            Lane::Double(doubles) => doubles[i].map_or(Value::Null, Value::Double),
+            Lane::Double(doubles) => doubles.get(i).map_or(Value::Null, Value::Double),
             Lane::Text(texts) => {
                 texts[i].as_ref().map_or(Value::Null, |text| Value::Text(text.clone().into_owned()))
             }
@@ -105,8 +101,8 @@ impl Lane<'_> {
     pub(in crate::exec) fn is_null(&self, i: usize) -> bool {
         match self {
             Lane::Same(value) => *value == Value::Null,
-            Lane::Exact(_, numbers) => numbers[i].is_none(),
-            Lane::Double(doubles) => doubles[i].is_none(),
+            Lane::Exact(_, numbers) => numbers.is_null(i),
+            Lane::Double(doubles) => doubles.is_null(i),
             Lane::Text(texts) => texts[i].is_none(),
             Lane::Truth(truths) => truths[i].is_none(),
             Lane::Values(values) => values[i] == Value::Null,
@@ -116,7 +112,7 @@ impl Lane<'_> {
     /// As exact numbers.
     fn exact(&self) -> Option<(Kind, Operand<'_, i64>)> {
         match self {
-            Lane::Exact(kind, numbers) => Some((*kind, Operand::Each(numbers.into()))),
+            Lane::Exact(kind, numbers) => Some((*kind, Operand::Each(Cow::Borrowed(numbers)))),
             Lane::Same(value) => {
                 let kind = Kind::of_value(value)?;
                 Some((kind, Operand::Same(code::encode(value)?)))
@@ -127,7 +123,7 @@ impl Lane<'_> {
 
     fn doubles(&self) -> Option<Operand<'_, f64>> {
         match self {
-            Lane::Double(doubles) => Some(Operand::Each(doubles.into())),
+            Lane::Double(doubles) => Some(Operand::Each(Cow::Borrowed(doubles))),
             Lane::Same(Value::Double(double)) => Some(Operand::Same(*double)),
             _ => None,
         }
@@ -265,9 +261,9 @@ impl<'i, 'r, 'a> Batch<'i, 'r, 'a> {
         let (count, data_type) = (self.rows.len(), reader.data_type());
         let rows: Vec<u16> = self.rows.iter().map(|row| *row as u16).collect();
         let mut lane = match (base, Kind::of(data_type)) {
-            (Lane::Same(_), Some(kind)) => Lane::Exact(kind, vec![None; count]),
+            (Lane::Same(_), Some(kind)) => Lane::Exact(kind, Numbers::none(count)),
             (Lane::Same(_), None) if data_type == DataType::Text => Lane::Text(vec![None; count]),
-            (Lane::Same(_), None) => Lane::Double(vec![None; count]),
+            (Lane::Same(_), None) => Lane::Double(Numbers::none(count)),
             (base, _) => base,
         };
         let view = dictionary.map(Dictionary::view).transpose()?;
@@ -276,8 +272,8 @@ impl<'i, 'r, 'a> Batch<'i, 'r, 'a> {
             Lane::Truth(truths) => {
                 truths[place] = if let CellRef::Truth(truth) = cell { Some(truth) } else { None };
             }
-            Lane::Exact(_, codes) => codes[place] = code(cell),
-            Lane::Double(doubles) => doubles[place] = code(cell).map(code::code_to_double),
+            Lane::Exact(_, codes) => codes.set(place, code(cell)),
+            Lane::Double(doubles) => doubles.set(place, code(cell).map(code::code_to_double)),
             Lane::Text(texts) => {
                 texts[place] = match (cell, view) {
                     (CellRef::Text(text), _) => Some(text_of(text)),
@@ -366,11 +362,12 @@ fn looped<'b>(function: &Function, lanes: &[&Lane<'b>], count: usize) -> Option<
                 return Some(Lane::Truth(orders.map(|order| order.map(|order| holds(*op, order))).collect()));
             }
             let (a, b, _) = aligned(a, b)?;
-            Some(Lane::Truth(both(&a, &b, |a, b| Some(holds(*op, a.cmp(&b))))?))
+            Some(Lane::Truth(compared(*op, &a, &b)?))
         }
         (Function::Same, [a, b]) => {
             let (numbers_a, numbers_b, _) = aligned(a, b)?;
-            let equal = both(&numbers_a, &numbers_b, |a, b| Some(a == b))?.into_iter().enumerate();
+            let equal: Vec<Option<bool>> = both(&numbers_a, &numbers_b, |a, b| Some(a == b))?;
+            let equal = equal.into_iter().enumerate();
             let both_null = |i| a.is_null(i) && b.is_null(i);
             Some(Lane::Truth(equal.map(|(i, equal)| Some(equal.unwrap_or_else(|| both_null(i)))).collect()))
         }
@@ -399,7 +396,11 @@ fn looped<'b>(function: &Function, lanes: &[&Lane<'b>], count: usize) -> Option<
                     Cow::Owned(text) => text::changed(function, text, &rest)?.ok()?.into_owned().into(),
                 })
             };
-            Some(Lane::Text(fitting(texts.iter().map(Option::as_ref), of)?))
+            let changed = texts.iter().map(|text| match text {
+                Some(text) => of(text).map(Some),
+                None => Some(None),
+            });
+            Some(Lane::Text(changed.collect::<Option<_>>()?))
         }
         (Function::Not, [a]) => Some(Lane::Truth(a.truths(count)?.iter().map(|a| a.map(|a| !a)).collect())),
         (Function::And | Function::Or, terms) => {
@@ -430,9 +431,9 @@ fn looped<'b>(function: &Function, lanes: &[&Lane<'b>], count: usize) -> Option<
                 Kind::Decimal(_) => aligned(a, b).map(|(a, b, _)| (a, b))?,
                 _ => (a.exact()?.1, b.exact()?.1),
             };
-            let sums = both(&a, &b, |a, b| if add { a.checked_add(b) } else { a.checked_sub(b) })?;
+            let sums: Numbers = both(&a, &b, |a, b| if add { a.checked_add(b) } else { a.checked_sub(b) })?;
             // A date beyond its type is for the one who says so.
-            let date = kind == Kind::Date && sums.iter().flatten().any(|days| i32::try_from(*days).is_err());
+            let date = kind == Kind::Date && sums.iter().flatten().any(|days| i32::try_from(days).is_err());
             (!date).then_some(Lane::Exact(kind, sums))
         }
         (Function::Multiply, [a, b]) => {
@@ -465,10 +466,12 @@ fn looped<'b>(function: &Function, lanes: &[&Lane<'b>], count: usize) -> Option<
         }
         (Function::AddInterval(interval), [Lane::Exact(kind, numbers)]) => {
             let kind = time_kind(*kind)?;
-            Some(Lane::Exact(
-                kind.1,
-                each(numbers, |number| add_interval(number.checked_mul(kind.0)?, interval))?,
-            ))
+            let moved = match (interval.months, add_interval(0, interval)) {
+                // Without months all are moved as far.
+                (0, Some(micros)) => each(numbers, |number| number.checked_mul(kind.0)?.checked_add(micros)),
+                _ => each(numbers, |number| add_interval(number.checked_mul(kind.0)?, interval)),
+            };
+            Some(Lane::Exact(kind.1, moved?))
         }
         (Function::DateTrunc(unit), [Lane::Exact(kind, numbers)]) => {
             let (kind, truncated) = (time_kind(*kind)?, time::truncation(*unit));
@@ -492,8 +495,8 @@ fn looped<'b>(function: &Function, lanes: &[&Lane<'b>], count: usize) -> Option<
         }
         (Function::Bucket { salt, buckets }, [Lane::Exact(Kind::Integer, keys)]) => {
             let seed = bucket::seed(salt);
-            let of = |key: &Option<i64>| key.map(|key| bucket::of_integer(key, seed, *buckets));
-            Some(Lane::Exact(Kind::Integer, keys.iter().map(of).collect()))
+            let of = |key| Some(bucket::of_integer(key, seed, *buckets));
+            Some(Lane::Exact(Kind::Integer, each(keys, of)?))
         }
         (Function::Bucket { salt, buckets }, [Lane::Text(keys)]) => {
             let seed = bucket::seed(salt);
@@ -518,43 +521,17 @@ fn finite(double: f64) -> Option<f64> {
     double.is_finite().then_some(double)
 }
 
-/// A number of each; `None` as a whole where one does not fit.
-fn each(numbers: &[Option<i64>], of: impl Fn(i64) -> Option<i64>) -> Option<Vec<Option<i64>>> {
-    fitting(numbers.iter().copied(), of)
-}
-
-/// A value of each pair, NULL where one is; `None` as a whole where one does not fit.
-fn both<T: Copy, U>(
-    a: &Operand<'_, T>,
-    b: &Operand<'_, T>,
-    of: impl Fn(T, T) -> Option<U>,
-) -> Option<Vec<Option<U>>> {
-    match (a, b) {
-        (Operand::Each(a), Operand::Same(b)) => fitting(a.iter().copied(), |a| of(a, *b)),
-        (Operand::Same(a), Operand::Each(b)) => fitting(b.iter().copied(), |b| of(*a, b)),
-        (Operand::Each(a), Operand::Each(b)) => {
-            fitting(a.iter().zip(b.iter()).map(|(a, b)| a.zip(*b)), |(a, b)| of(a, b))
-        }
-        // Constants are folded when an expression is prepared.
-        (Operand::Same(_), Operand::Same(_)) => None,
+/// The truth of a comparison of each pair.
+fn compared(op: CompareOp, a: &Operand<'_, i64>, b: &Operand<'_, i64>) -> Option<Vec<Option<bool>>> {
+    // A loop for each operator: none asks it of every pair.
+    match op {
+        CompareOp::Eq => both(a, b, |a, b| Some(a == b)),
+        CompareOp::Ne => both(a, b, |a, b| Some(a != b)),
+        CompareOp::Lt => both(a, b, |a, b| Some(a < b)),
+        CompareOp::Le => both(a, b, |a, b| Some(a <= b)),
+        CompareOp::Gt => both(a, b, |a, b| Some(a > b)),
+        CompareOp::Ge => both(a, b, |a, b| Some(a >= b)),
     }
-}
-
-/// A value of each that is not NULL; `None` as a whole where one has none. Without a branch on the answer.
-fn fitting<T, U>(
-    all: impl Iterator<Item = Option<T>>,
-    of: impl Fn(T) -> Option<U>,
-) -> Option<Vec<Option<U>>> {
-    let mut fit = true;
-    let values = all.map(|value| {
-        value.and_then(|value| {
-            let value = of(value);
-            fit &= value.is_some();
-            value
-        })
-    });
-    let values = values.collect();
-    fit.then_some(values)
 }
 
 /// How each pair of texts is ordered, where both are texts.
@@ -581,7 +558,7 @@ fn aligned<'l>(a: &'l Lane<'_>, b: &'l Lane<'_>) -> Option<(Operand<'l, i64>, Op
         numbers if by == 1 => Some(numbers),
         Operand::Same(number) => number.checked_mul(by).map(Operand::Same),
         Operand::Each(numbers) => {
-            each(&numbers, |number| number.checked_mul(by)).map(|numbers| Operand::Each(numbers.into()))
+            each(&numbers, |number| number.checked_mul(by)).map(|numbers| Operand::Each(Cow::Owned(numbers)))
         }
     };
     if let (Some(a_scale), Some(b_scale)) = (scale(a_kind), scale(b_kind)) {

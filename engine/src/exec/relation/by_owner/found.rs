@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// So many owners of a chunk are looked up in each run; of more, all rows are gone through.
 const OWNERS_LOOKED_UP: u32 = 256;
 
+/// So many halves are compared with those before them at once.
+const HALVES_AT_ONCE: usize = 64;
+
 /// The rows of a table in the order of their owners, and those that are not in it.
 pub(super) struct Ordered<'a> {
     ordinals: ColumnReader<'a>,
@@ -121,27 +124,32 @@ impl Found {
         self.halves.truncate(kept);
     }
 
-    /// Puts the rows in the order of their owners, those of one as they are stored; where each owner's begin comes back.
-    pub(super) fn put_in_order(&mut self, ascending: bool) -> Vec<u32> {
-        let mut starts = vec![0u32; CHUNK_MEMBERS + 1];
-        self.halves.iter().for_each(|half| starts[usize::from(*half) + 1] += 1);
-        (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
-        if self.halves.is_sorted() && ascending {
-            return starts;
+    /// Puts the rows in the order in which they are stored, and says which of them, all of one chunk, are in the order of their owners, too:
+    /// a run each, where they are as they were imported.
+    pub(super) fn runs(&mut self) -> Vec<Range<usize>> {
+        if !self.rows.is_sorted() {
+            let mut both: Vec<(u32, u16)> = self.rows.drain(..).zip(self.halves.drain(..)).collect();
+            both.sort();
+            (self.rows, self.halves) = both.into_iter().unzip();
         }
-        let mut next = starts.clone();
-        let mut rows = vec![0u32; self.rows.len()];
-        for (half, row) in self.halves.iter().zip(&self.rows) {
-            let place = &mut next[usize::from(*half)];
-            rows[*place as usize] = *row;
-            *place += 1;
+        let (mut runs, mut start) = (Vec::new(), 0);
+        for chunk in self.rows.chunk_by(|a, b| a >> 16 == b >> 16) {
+            let end = start + chunk.len();
+            for first in (start + 1..end).step_by(HALVES_AT_ONCE) {
+                let some = &self.halves[first - 1..(first + HALVES_AT_ONCE).min(end)];
+                // Hardly ever is one less than that before it: most are not looked at one by one.
+                let pairs = some.iter().zip(&some[1..]);
+                if pairs.clone().fold(false, |any, (before, half)| any | (half < before)) {
+                    for (at, _) in (first..).zip(pairs).filter(|(_, (before, half))| half < before) {
+                        runs.push(start..at);
+                        start = at;
+                    }
+                }
+            }
+            runs.push(start..end);
+            start = end;
         }
-        if !ascending {
-            let owners = starts.windows(2).filter(|bounds| bounds[1] > bounds[0] + 1);
-            owners.for_each(|bounds| rows[bounds[0] as usize..bounds[1] as usize].sort_unstable());
-        }
-        self.rows = rows;
-        starts
+        runs
     }
 
     /// The rows that belong to these rows, and so to the owners of these; `next` finds those of some rows of a chunk.

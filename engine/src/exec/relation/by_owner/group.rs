@@ -6,7 +6,7 @@ use super::batch::{Batch, Segment, selected};
 use super::tree::{Aggregating, Grouped};
 use crate::Result;
 use crate::calendar::MICROS_PER_DAY;
-use crate::exec::compute::{Kind, Lane, NONE};
+use crate::exec::compute::{Kind, Lane, NONE, Numbers};
 use crate::exec::{FoldFunction, key_bytes};
 use crate::predicate::RowFunction;
 use hashbrown::HashMap;
@@ -109,15 +109,15 @@ fn made<'a>(rows: &Batch<'a>, groups: &Grouping, aggregating: &Aggregating) -> R
         (RowFunction::Fold(function), [Lane::Exact(kind, numbers)])
             if !distinct || matches!(function, FoldFunction::Min | FoldFunction::Max) =>
         {
-            folded(groups, function, *kind, numbers, taken)
+            folded(groups, function, *kind, numbers, filter.as_deref())
         }
         (RowFunction::ArgMin | RowFunction::ArgMax, [shown, Lane::Exact(_, by)]) => {
             let least = aggregating.function == RowFunction::ArgMin;
             let mut best: Vec<u32> = vec![NONE; groups.len()];
-            for (row, (group, by_value)) in groups.of.iter().zip(by).enumerate() {
+            for (row, (group, by_value)) in groups.of.iter().zip(by.iter()).enumerate() {
                 let Some(value) = by_value.filter(|_| taken(row) && !shown.is_null(row)) else { continue };
                 let best = &mut best[*group as usize];
-                let known = by.get(*best as usize).copied().flatten();
+                let known = (*best != NONE).then(|| by.values()[*best as usize]);
                 if known.is_none_or(|known| if least { value < known } else { value > known }) {
                     *best = row as u32;
                 }
@@ -154,40 +154,42 @@ fn made<'a>(rows: &Batch<'a>, groups: &Grouping, aggregating: &Aggregating) -> R
 fn counted<'a>(groups: &Grouping, counts: impl Fn(usize) -> bool) -> Lane<'a> {
     let mut found = vec![0i64; groups.len()];
     groups.of.iter().enumerate().for_each(|(row, group)| found[*group as usize] += i64::from(counts(row)));
-    Lane::Exact(Kind::Integer, found.into_iter().map(Some).collect())
+    Lane::Exact(Kind::Integer, found.into())
 }
 
-fn counted_distinct<'a>(
-    groups: &Grouping,
-    numbers: &[Option<i64>],
-    taken: impl Fn(usize) -> bool,
-) -> Lane<'a> {
-    let rows = groups.of.iter().zip(numbers).enumerate().filter(|(row, _)| taken(*row));
-    let mut seen: Vec<(u32, i64)> =
-        rows.filter_map(|(_, (group, number))| Some((*group, (*number)?))).collect();
+fn counted_distinct<'a>(groups: &Grouping, numbers: &Numbers, taken: impl Fn(usize) -> bool) -> Lane<'a> {
+    let rows = groups.of.iter().zip(numbers.iter()).enumerate().filter(|(row, _)| taken(*row));
+    let mut seen: Vec<(u32, i64)> = rows.filter_map(|(_, (group, number))| Some((*group, number?))).collect();
     seen.sort_unstable();
     seen.dedup();
-    let mut found = vec![Some(0i64); groups.len()];
-    seen.iter().for_each(|(group, _)| {
-        found[*group as usize] = found[*group as usize].map(|count| count + 1);
-    });
-    Lane::Exact(Kind::Integer, found)
+    let mut found = vec![0i64; groups.len()];
+    seen.iter().for_each(|(group, _)| found[*group as usize] += 1);
+    Lane::Exact(Kind::Integer, found.into())
 }
 
 fn folded<'a>(
     groups: &Grouping,
     function: FoldFunction,
     kind: Kind,
-    numbers: &[Option<i64>],
-    taken: impl Fn(usize) -> bool,
+    numbers: &Numbers,
+    taken: Option<&[Option<bool>]>,
 ) -> Option<Lane<'a>> {
     let mut made = Made { numbers: vec![0; groups.len()], counts: vec![0; groups.len()] };
-    let rows = groups.of.iter().zip(numbers).enumerate().filter(|(row, _)| taken(*row));
-    let rows = rows.filter_map(|(_, (group, number))| Some((*group as usize, (*number)?)));
-    let fits = match function {
-        FoldFunction::Min => made.fold(rows, |a, b| (a.min(b), false)),
-        FoldFunction::Max => made.fold(rows, |a, b| (a.max(b), false)),
-        _ => made.fold(rows, i64::overflowing_add),
+    let all = groups.of.iter().zip(numbers.values());
+    let fits = match (function, numbers.nulls(), taken) {
+        (FoldFunction::Min, None, None) => made.fold(all, i64::MAX, |a, b| (a.min(b), false)),
+        (FoldFunction::Max, None, None) => made.fold(all, i64::MIN, |a, b| (a.max(b), false)),
+        (_, None, None) => made.fold(all, 0, i64::overflowing_add),
+        _ => {
+            let taken = |row: usize| taken.is_none_or(|taken| taken[row] == Some(true));
+            let some = all.enumerate().filter(|(row, _)| !numbers.is_null(*row) && taken(*row));
+            let some = some.map(|(_, one)| one);
+            match function {
+                FoldFunction::Min => made.fold(some, i64::MAX, |a, b| (a.min(b), false)),
+                FoldFunction::Max => made.fold(some, i64::MIN, |a, b| (a.max(b), false)),
+                _ => made.fold(some, 0, i64::overflowing_add),
+            }
+        }
     };
     let scale = match kind {
         Kind::Integer => 0,
@@ -199,13 +201,13 @@ fn folded<'a>(
         return None;
     }
     Some(match function {
-        FoldFunction::Min | FoldFunction::Max => Lane::Exact(kind, made.values().collect()),
-        FoldFunction::Sum => Lane::Exact(Kind::Decimal(scale), made.values().collect()),
+        FoldFunction::Min | FoldFunction::Max => Lane::Exact(kind, made.values()),
+        FoldFunction::Sum => Lane::Exact(Kind::Decimal(scale), made.values()),
         FoldFunction::Avg => {
             let unit = 10f64.powi(i32::from(scale));
             let mean =
-                |(sum, count): (Option<i64>, &u32)| sum.map(|sum| sum as f64 / f64::from(*count) / unit);
-            Lane::Double(made.values().zip(&made.counts).map(mean).collect())
+                |(sum, count): (&i64, &u32)| (*count > 0).then(|| *sum as f64 / f64::from(*count) / unit);
+            Lane::Double(made.numbers.iter().zip(&made.counts).map(mean).collect())
         }
         FoldFunction::Count => return None,
     })
@@ -218,46 +220,49 @@ struct Made {
 }
 
 impl Made {
-    /// Makes one number of two; false where one did not fit.
-    fn fold(
+    /// Makes one number of two, beginning with one that changes nothing; false where one did not fit.
+    fn fold<'r>(
         &mut self,
-        rows: impl Iterator<Item = (usize, i64)>,
+        rows: impl Iterator<Item = (&'r u32, &'r i64)>,
+        neutral: i64,
         of_two: impl Fn(i64, i64) -> (i64, bool),
     ) -> bool {
         let mut fits = true;
+        self.numbers.fill(neutral);
         for (group, number) in rows {
-            let (known, count) = (&mut self.numbers[group], &mut self.counts[group]);
-            let (folded, over) = of_two(*known, number);
-            fits &= !over | (*count == 0);
-            *known = if *count == 0 { number } else { folded };
+            let (known, count) = (&mut self.numbers[*group as usize], &mut self.counts[*group as usize]);
+            let (folded, over) = of_two(*known, *number);
+            fits &= !over;
+            *known = folded;
             *count += 1;
         }
         fits
     }
 
     /// The number of each group, NULL of nothing.
-    fn values(&self) -> impl Iterator<Item = Option<i64>> {
-        self.numbers.iter().zip(&self.counts).map(|(number, count)| (*count > 0).then_some(*number))
+    fn values(self) -> Numbers {
+        let nulls = self.counts.contains(&0).then(|| self.counts.iter().map(|count| *count == 0).collect());
+        Numbers::with_nulls(self.numbers, nulls)
     }
 }
 
 /// The level of each group: of the steps that its rows take at all, `level` says how far they go in time.
 fn funnels<'a>(
     groups: &Grouping,
-    times: &[Option<i64>],
+    times: &Numbers,
     unit: i64,
     masks: &[u32],
     taken: impl Fn(usize) -> bool,
     level: impl Fn(Vec<(i64, u32)>) -> i64,
 ) -> Lane<'a> {
-    let mut levels: Vec<Option<i64>> = vec![Some(0); groups.len()];
-    let mask_of = |row: usize| if taken(row) && times[row].is_some() { masks[row] } else { 0 };
+    let mut levels = vec![0i64; groups.len()];
+    let mask_of = |row: usize| if taken(row) && !times.is_null(row) { masks[row] } else { 0 };
     let mut steps = vec![0u32; groups.len()];
     groups.of.iter().enumerate().for_each(|(row, group)| steps[*group as usize] |= mask_of(row));
     // Who takes the first step, and the second never, needs no look at times.
     let far: Vec<bool> = steps.iter().map(|steps| steps.trailing_ones() > 1).collect();
     for (found, steps) in levels.iter_mut().zip(&steps) {
-        *found = Some(i64::from(steps.trailing_ones().min(1)));
+        *found = i64::from(steps.trailing_ones().min(1));
     }
     let rows =
         groups.of.iter().enumerate().filter(|(row, group)| far[**group as usize] && mask_of(*row) != 0);
@@ -265,10 +270,10 @@ fn funnels<'a>(
     events.sort_by_key(|(group, _)| *group);
     for of_group in events.chunk_by(|a, b| a.0 == b.0) {
         let event = |(_, row): &(u32, u32)| {
-            let time = times[*row as usize]?.checked_mul(unit)?;
+            let time = times.values()[*row as usize].checked_mul(unit)?;
             Some((time, masks[*row as usize]))
         };
-        levels[of_group[0].0 as usize] = Some(level(of_group.iter().filter_map(event).collect()));
+        levels[of_group[0].0 as usize] = level(of_group.iter().filter_map(event).collect());
     }
-    Lane::Exact(Kind::Integer, levels)
+    Lane::Exact(Kind::Integer, levels.into())
 }

@@ -4,7 +4,7 @@ use super::super::{ROWS_VALUES_MAX, RowSet, too_many};
 use super::batch::Batch;
 use super::tree::{Aggregating, Formula, Node};
 use crate::Result;
-use crate::exec::compute::{Kind, Lane, NONE};
+use crate::exec::compute::{Kind, Lane, NONE, Numbers};
 use crate::exec::sink::Folding;
 use crate::exec::{FoldFunction, key_bytes};
 use crate::expr::Expr;
@@ -15,6 +15,7 @@ use crate::value::Value;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use std::borrow::Cow;
 
 /// So many keys are numbers side by side; more are bytes.
 const PACKED_KEYS: usize = 4;
@@ -278,16 +279,16 @@ impl Groups {
         if self.recent.is_empty() {
             self.recent = vec![NONE; RECENT_GROUPS];
         }
-        let numbers: Option<Vec<Numbers<'_>>> = keys.iter().map(|lane| Numbers::of(lane)).collect();
+        let numbers: Option<Vec<Key<'_>>> = keys.iter().map(|lane| Key::of(lane)).collect();
         match numbers {
             Some(numbers) if keys.len() <= PACKED_KEYS => {
                 // Key by key, so that each is a loop: the numbers, what kinds they are, and a mix of all.
                 let mut kinds = vec![0u64; rows];
                 let mut mixed = vec![0u64; rows];
-                let mut columns: Vec<Vec<i64>> = Vec::with_capacity(keys.len());
+                let mut columns: Vec<Cow<'_, [i64]>> = Vec::with_capacity(keys.len());
                 for (at, key) in numbers.iter().enumerate() {
                     columns.push(key.numbers(rows, at, &mut kinds));
-                    for (mixed, number) in mixed.iter_mut().zip(&columns[at]) {
+                    for (mixed, number) in mixed.iter_mut().zip(&*columns[at]) {
                         *mixed = (*mixed ^ *number as u64).wrapping_mul(ODD).rotate_left(29);
                     }
                 }
@@ -352,14 +353,14 @@ impl Groups {
 }
 
 /// A key that is a number, a truth or NULL.
-enum Numbers<'l> {
-    Exact(u8, &'l [Option<i64>]),
+enum Key<'l> {
+    Exact(u8, &'l Numbers),
     Truth(&'l [Option<bool>]),
     Null,
 }
 
-impl<'l> Numbers<'l> {
-    fn of(lane: &'l Lane<'_>) -> Option<Numbers<'l>> {
+impl<'l> Key<'l> {
+    fn of(lane: &'l Lane<'_>) -> Option<Key<'l>> {
         Some(match lane {
             Lane::Exact(kind, numbers) => {
                 let kind = match kind {
@@ -369,33 +370,37 @@ impl<'l> Numbers<'l> {
                     Kind::TimestampTz => 4,
                     Kind::Decimal(scale) => 8 + scale,
                 };
-                Numbers::Exact(kind, numbers)
+                Key::Exact(kind, numbers)
             }
-            Lane::Truth(truths) => Numbers::Truth(truths),
-            Lane::Same(Value::Null) => Numbers::Null,
+            Lane::Truth(truths) => Key::Truth(truths),
+            Lane::Same(Value::Null) => Key::Null,
             _ => return None,
         })
     }
 
     /// The numbers of some rows, 0 for NULL; the kind of key `at` is put beside those of others.
-    fn numbers(&self, rows: usize, at: usize, kinds: &mut [u64]) -> Vec<i64> {
+    fn numbers(&self, rows: usize, at: usize, kinds: &mut [u64]) -> Cow<'l, [i64]> {
         let mut put = |row: usize, kind: u8| kinds[row] |= u64::from(kind) << (8 * at);
         match self {
-            Numbers::Exact(kind, numbers) => {
-                let number = |(row, number): (usize, &Option<i64>)| {
+            Key::Exact(kind, numbers) if numbers.nulls().is_none() => {
+                (0..rows).for_each(|row| put(row, *kind));
+                Cow::Borrowed(numbers.values())
+            }
+            Key::Exact(kind, numbers) => {
+                let number = |(row, number): (usize, Option<i64>)| {
                     put(row, if number.is_some() { *kind } else { 0 });
                     number.unwrap_or(0)
                 };
                 numbers.iter().enumerate().map(number).collect()
             }
-            Numbers::Truth(truths) => {
+            Key::Truth(truths) => {
                 let number = |(row, truth): (usize, &Option<bool>)| {
                     put(row, if truth.is_some() { TRUTH } else { 0 });
                     i64::from(truth.unwrap_or(false))
                 };
                 truths.iter().enumerate().map(number).collect()
             }
-            Numbers::Null => vec![0; rows],
+            Key::Null => vec![0; rows].into(),
         }
     }
 }

@@ -21,6 +21,7 @@ mod join;
 mod merge;
 mod needs;
 mod nobodys;
+mod opened;
 mod shape;
 mod source;
 mod steps;

@@ -1,42 +1,29 @@
-//! The rows of a table, some owners at a time: in the order of their owners, those of one owner as they are stored.
+//! The rows of a table that a tree reads, found one chunk of owners at a time.
 
-use super::batch::{Batch, Segment};
 use super::found::{Found, Ordered};
+use super::opened::Opened;
 use super::shape::Owners;
 use crate::control::Cancel;
 use crate::dictionary::Dictionary;
 use crate::exec::chunk::{Answer, Worker};
-use crate::exec::compute::{self, Inputs, Kind, Lane};
 use crate::exec::resolve_at;
-use crate::exec::words_of;
-use crate::index::values::{Residuals, ValuesRef};
 use crate::kernel;
 use crate::plan::{Node, Plan, Test};
-use crate::predicate::Scan;
+use crate::predicate::{Predicate, Scan};
 use crate::schema::{ColumnId, Owner, TableId};
 use crate::table::{ColumnReader, TableState};
-use crate::value::Value;
 use crate::{Result, Snapshot};
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
-use std::ops::Range;
-use std::sync::Arc;
-
-/// Chunks of rows that are open at once; rows that were written since are far from the others.
-const CHUNKS_OPEN: u32 = 64;
-
-/// Where at least this share of a chunk's rows is read, all its lines are asked of the cache beforehand.
-const LINES_SHARE: usize = 16;
-const LINE_BYTES: usize = 64;
 
 /// A table that is read.
 pub(super) struct Source<'a> {
     table: &'a TableState,
     plan: Plan<'a>,
-    /// The columns, but for the ordinal.
-    readers: Vec<(ColumnReader<'a>, Option<&'a Dictionary>)>,
-    /// Where each value of a row is found: a reader, or the ordinal.
-    values: Vec<Option<usize>>,
+    condition: Predicate,
+    /// The columns that are read, but for the ordinal, and what reads them.
+    columns: Vec<ColumnId>,
+    pub(super) readers: Vec<(ColumnReader<'a>, Option<&'a Dictionary>)>,
     owned: Option<Owned<'a>>,
 }
 
@@ -61,17 +48,35 @@ impl<'a> Source<'a> {
         let table = snapshot.table(scan.table)?;
         let (condition, _) = resolve_at(snapshot, scan.table, &scan.condition, cancel, tables)?;
         let plan = Plan::in_snapshot(snapshot, scan.table, &condition, cancel, tables)?;
-        let (mut readers, mut values) = (Vec::new(), Vec::new());
-        for (column, _) in &scan.columns {
-            values.push((*column != ColumnId::LIVE).then_some(readers.len()));
-            if *column != ColumnId::LIVE {
-                readers.push((table.reader(*column)?, table.dictionary(*column)));
-            }
-        }
         let way = owners.way_from(snapshot, scan.table)?.unwrap_or_default();
         let owned = way.split_first().map(|((_, owner), way)| Owned::new(snapshot, scan, owner, way, &plan));
         let owned = owned.transpose()?;
-        Ok(Source { table, plan, readers, values, owned })
+        Ok(Source {
+            table,
+            plan,
+            condition: scan.condition.clone(),
+            columns: Vec::new(),
+            readers: Vec::new(),
+            owned,
+        })
+    }
+
+    /// True where it has the rows of a scan.
+    pub(super) fn is_of(&self, scan: &Scan) -> bool {
+        self.table.schema().id == scan.table && self.condition == scan.condition
+    }
+
+    /// Where the values of a column are found from now on: a reader, or the ordinal.
+    pub(super) fn place(&mut self, column: ColumnId) -> Result<Option<usize>> {
+        if column == ColumnId::LIVE {
+            return Ok(None);
+        }
+        let known = self.columns.iter().position(|known| *known == column);
+        if known.is_none() {
+            self.columns.push(column);
+            self.readers.push((self.table.reader(column)?, self.table.dictionary(column)));
+        }
+        Ok(Some(known.unwrap_or(self.columns.len() - 1)))
     }
 
     /// How it is read, for EXPLAIN.
@@ -128,13 +133,7 @@ impl<'a> Source<'a> {
         if let Some(only) = only {
             found.retain(only);
         }
-        let ascending = found.rows.is_sorted();
-        let starts = found.put_in_order(ascending);
-        let chunks = found.rows.iter().map(|row| row >> 16);
-        let chunks = chunks.fold((u32::MAX, 0), |(low, high), chunk| (low.min(chunk), high.max(chunk)));
-        let columns = self.readers.iter().map(|(reader, _)| Column::open(reader, chunks, found.rows.len()));
-        let columns = columns.collect::<Result<_>>()?;
-        Ok(Opened { source: self, rows: found.rows, starts, columns })
+        Ok(Opened::new(self, found))
     }
 
     /// The rows of a chunk of those whose they are at once, for `only` some where not all are asked: there may be more.
@@ -152,6 +151,9 @@ impl<'a> Source<'a> {
         owned.rows.for_each_chunk(owners, only, can_have, |chunk, stored, runs, excluded| {
             let first = chunk << 16;
             if excluded.is_none() && self.plan.root == Node::Everyone {
+                let more = runs.iter().map(ExactSizeIterator::len).sum();
+                found.halves.reserve(more);
+                found.rows.reserve(more);
                 for rows in runs {
                     found.halves.extend_from_slice(&stored.halves[rows.clone()]);
                     found.rows.extend(rows.map(|row| first | row as u32));
@@ -240,156 +242,4 @@ fn selected_of(answer: &Answer, rows: usize) -> Box<Words> {
         Answer::Words(answer, _) => words.copy_from_slice(&answer[..]),
     }
     words
-}
-
-/// A table, open at a chunk of owners.
-pub(super) struct Opened<'s, 'a> {
-    source: &'s Source<'a>,
-    /// Rows in the order of their owners, those of one as they are stored.
-    rows: Vec<u32>,
-    /// Where the rows of each owner begin, and the end.
-    starts: Vec<u32>,
-    columns: Vec<Column<'a>>,
-}
-
-/// The numbers of a chunk, and which are NULL where some are.
-type Numbers<'a> = (ValuesRef<'a>, Option<Box<Words>>);
-
-/// A column, open where rows were found.
-enum Column<'a> {
-    /// Numbers, as they were imported: by chunk, from the first that has rows.
-    Stored(Kind, u32, Vec<Option<Numbers<'a>>>),
-    /// Anything else is read as expressions read it.
-    Read,
-}
-
-impl<'a> Column<'a> {
-    fn open(reader: &ColumnReader<'a>, (first, last): (u32, u32), rows: usize) -> Result<Column<'a>> {
-        let Some(kind) = Kind::of(reader.data_type()).filter(|_| last.wrapping_sub(first) < CHUNKS_OPEN)
-        else {
-            return Ok(Column::Read);
-        };
-        let mut open = Vec::new();
-        for chunk in first..=last {
-            if reader.is_changed(chunk) {
-                return Ok(Column::Read);
-            }
-            let nulls = reader.nulls(chunk)?;
-            let nulls = (nulls.cardinality() > 0).then(|| Box::new(words_of(nulls)));
-            let values = reader.values(chunk)?;
-            // Rows are read in the order of their owners, a line of each run at a time: nothing would run ahead of that.
-            if let Some(values) = values.filter(|values| rows >= values.rows / LINES_SHARE) {
-                let a_line = LINE_BYTES / values.residuals.width().max(1);
-                (0..values.rows).step_by(a_line).for_each(|row| values.residuals.prefetch(row));
-            }
-            open.push(values.map(|values| (values, nulls)));
-        }
-        Ok(Column::Stored(kind, first, open))
-    }
-}
-
-impl<'a> Opened<'_, 'a> {
-    pub(super) fn rows_found(&self) -> u64 {
-        self.rows.len() as u64
-    }
-
-    /// The rows of some owners, of `only` those where not all are asked; columns that are not `wanted` are NULL.
-    pub(super) fn gather(
-        &self,
-        span: Range<u32>,
-        only: Option<&Words>,
-        wanted: &[bool],
-    ) -> Result<Batch<'a>> {
-        let bounds = &self.starts[span.start as usize..=span.end as usize];
-        let (mut segments, mut end, mut left_out) = (Vec::with_capacity(span.len()), 0, false);
-        for (half, bounds) in span.clone().zip(bounds.windows(2)) {
-            if bounds[0] == bounds[1] {
-                continue;
-            }
-            if only.is_none_or(|only| kernel::has(only, half as u16)) {
-                end += bounds[1] - bounds[0];
-                segments.push(Segment { half: half as u16, end });
-            } else {
-                left_out = true;
-            }
-        }
-        let mut some = Vec::new();
-        if left_out {
-            some.reserve(end as usize);
-            let of = |half: u16| {
-                self.starts[usize::from(half)] as usize..self.starts[usize::from(half) + 1] as usize
-            };
-            segments.iter().for_each(|segment| some.extend_from_slice(&self.rows[of(segment.half)]));
-        }
-        let all = &self.rows[bounds[0] as usize..bounds[bounds.len() - 1] as usize];
-        let rows = if left_out { some.as_slice() } else { all };
-        let mut lanes = Vec::with_capacity(self.source.values.len());
-        for (value, wanted) in self.source.values.iter().zip(wanted) {
-            lanes.push(Arc::new(match value {
-                _ if !wanted || rows.is_empty() => Lane::Same(Value::Null),
-                None => Lane::Exact(Kind::Integer, rows.iter().map(|row| Some(i64::from(*row))).collect()),
-                Some(column) => match &self.columns[*column] {
-                    Column::Stored(kind, first, open) => Lane::Exact(*kind, stored(rows, *first, open)),
-                    Column::Read => {
-                        lanes.push(self.read(*column, rows)?);
-                        continue;
-                    }
-                },
-            }));
-        }
-        Ok(Batch { lanes, len: rows.len(), segments })
-    }
-
-    /// A column of some rows, read chunk by chunk.
-    fn read(&self, column: usize, rows: &[u32]) -> Result<Arc<Lane<'a>>> {
-        let (reader, dictionary) = &self.source.readers[column];
-        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
-        order.sort_unstable_by_key(|at| rows[*at as usize]);
-        let mut parts = Vec::new();
-        for some in order.chunk_by(|a, b| rows[*a as usize] >> 16 == rows[*b as usize] >> 16) {
-            let inputs =
-                Inputs::Members { columns: vec![(reader, *dictionary)], chunk: rows[some[0] as usize] >> 16 };
-            let here = some.iter().map(|at| rows[*at as usize] & 0xffff).collect();
-            let mut lanes = compute::columns(&inputs, here, 1)?;
-            parts.extend(lanes.pop().map(|lane| (lane, some.len())));
-        }
-        let mut place = vec![0u32; rows.len()];
-        (0..).zip(&order).for_each(|(at, row)| place[*row as usize] = at);
-        Ok(Arc::new(Lane::concat(parts).select(&place)))
-    }
-}
-
-/// The numbers of some rows.
-fn stored(rows: &[u32], first: u32, open: &[Option<Numbers<'_>>]) -> Vec<Option<i64>> {
-    macro_rules! all_of {
-        ($width:ident) => {
-            let all = open.iter().map(|open| match open {
-                Some((ValuesRef { frame, residuals: Residuals::$width(residuals), .. }, None))
-                    if frame.slope == 0 =>
-                {
-                    Some((frame.base, frame.divisor, *residuals))
-                }
-                _ => None,
-            });
-            if let Some(all) = all.collect::<Option<Vec<_>>>() {
-                // What chunks hold is of one width, and nothing is NULL.
-                let number = |row: &u32| {
-                    let (base, divisor, residuals) = all[((row >> 16) - first) as usize];
-                    let residual = residuals.get((row & 0xffff) as usize)?;
-                    Some(base.wrapping_add(divisor.wrapping_mul(*residual as u64) as i64))
-                };
-                return rows.iter().map(number).collect();
-            }
-        };
-    }
-    all_of!(U32);
-    all_of!(U16);
-    all_of!(U8);
-    let number = |row: &u32| {
-        let (values, nulls) = open[((row >> 16) - first) as usize].as_ref()?;
-        let row = (row & 0xffff) as usize;
-        let known = row < values.rows && nulls.as_ref().is_none_or(|nulls| !kernel::has(nulls, row as u16));
-        known.then(|| values.get(row))
-    };
-    rows.iter().map(number).collect()
 }

@@ -3,7 +3,7 @@
 use super::super::{RowSet, Run};
 use super::Tree;
 use super::batch::{Batch, Segment};
-use super::source::Opened;
+use super::opened::Opened;
 use super::tree::{Grouped, Node, Step, Windowed};
 use crate::control::Cancel;
 use crate::exec::chunk::Worker;
@@ -50,7 +50,7 @@ impl<'s, 'a> Chunk<'s, 'a> {
     /// The rows of a node that belong to some owners, of `only` those where not all are asked.
     pub(super) fn rows(&self, node: &Node, span: &Range<u32>, only: Option<&Words>) -> Result<Batch<'a>> {
         match &node.step {
-            Step::Source(source) => self.opened[*source].gather(span.clone(), only, &node.wanted),
+            Step::Source(source, places) => self.opened[*source].rows(span, only, places, &node.wanted),
             Step::Filter(input, condition) => {
                 let rows = self.rows(input, span, only)?;
                 let truth = condition.of(&rows.lanes, rows.len)?;
@@ -95,7 +95,7 @@ impl<'s, 'a> Chunk<'s, 'a> {
             }
             Step::Join { kind, left, right, others, condition } => {
                 // The side that reads owners themselves says who is asked of the other.
-                let right_first = matches!(right.step, Step::Source(_)) && *kind == JoinKind::Inner;
+                let right_first = matches!(right.step, Step::Source(..)) && *kind == JoinKind::Inner;
                 let (left, right) = if right_first {
                     let right = self.rows(right, span, only)?;
                     (self.rows(left, span, Some(&owners_of(&right)))?, right)
@@ -160,8 +160,8 @@ fn told_apart<'a>(input: &Node, rows: &Batch<'a>) -> Batch<'a> {
 /// Whose each row is.
 fn halves_of<'a>(rows: &Batch<'_>) -> Arc<Lane<'a>> {
     let mut halves = Vec::with_capacity(rows.len);
-    rows.owners().for_each(|(half, owned)| halves.resize(owned.end, Some(i64::from(half))));
-    Arc::new(Lane::Exact(Kind::Integer, halves))
+    rows.owners().for_each(|(half, owned)| halves.resize(owned.end, i64::from(half)));
+    Arc::new(Lane::Exact(Kind::Integer, halves.into()))
 }
 
 fn lanes_of<'a>(rows: &RowSet) -> Vec<Arc<Lane<'a>>> {

@@ -26,8 +26,8 @@ pub(super) struct Node {
 }
 
 pub(super) enum Step {
-    /// Rows of a table: the number of the source.
-    Source(usize),
+    /// Rows of a table: the number of the source, and where it has each value; `None` is the ordinal.
+    Source(usize, Vec<Option<usize>>),
     Filter(Box<Node>, Formula),
     Compute(Box<Node>, Vec<Formula>),
     /// Rows of several nodes, each with the places of its values.
@@ -158,10 +158,16 @@ impl Builder<'_, '_, '_> {
         names.retain(|(_, name)| name.table == self.owners.table);
         let step = match relation {
             Relation::Scan(scan) => {
-                let source =
-                    Source::new(self.snapshot, scan, self.owners, self.run.cancel, self.run.tables + 1)?;
-                self.sources.push(source);
-                Step::Source(self.sources.len() - 1)
+                // The same rows are found once, however many steps read them.
+                let known = self.sources.iter().position(|source| source.is_of(scan));
+                if known.is_none() {
+                    let (cancel, tables) = (self.run.cancel, self.run.tables + 1);
+                    self.sources.push(Source::new(self.snapshot, scan, self.owners, cancel, tables)?);
+                }
+                let number = known.unwrap_or(self.sources.len() - 1);
+                let source = &mut self.sources[number];
+                let places = scan.columns.iter().map(|(column, _)| source.place(*column));
+                Step::Source(number, places.collect::<Result<_>>()?)
             }
             Relation::Filter { input, condition } => {
                 let input = Box::new(self.node(input)?);
@@ -273,7 +279,7 @@ impl Node {
             wanted
         }
         match &mut self.step {
-            Step::Source(_) => {}
+            Step::Source(..) => {}
             Step::Append(inputs) => {
                 for (node, places) in inputs {
                     let mut needed = vec![false; node.columns.len()];

@@ -4,7 +4,7 @@ use super::batch::Batch;
 use super::tree::Windowed;
 use crate::Result;
 use crate::exec::FoldFunction;
-use crate::exec::compute::{Kind, Lane, NONE};
+use crate::exec::compute::{Kind, Lane, NONE, Numbers};
 use crate::predicate::{SortKey, WindowFunction};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -18,17 +18,19 @@ pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<
     let mut numbers = Vec::with_capacity(keys.len());
     for (lane, key) in keys.iter().zip(&asked.order) {
         match &**lane {
-            Lane::Exact(_, values) => numbers.push((values.as_slice(), key)),
+            Lane::Exact(_, values) => numbers.push((values, key)),
             Lane::Same(_) => {}
             _ => return Ok(None),
         }
     }
     let compare = |a: u32, b: u32| {
-        let each = numbers.iter().map(|(values, key)| directed(values[a as usize], values[b as usize], key));
+        let each =
+            numbers.iter().map(|(values, key)| directed(values.get(a as usize), values.get(b as usize), key));
         each.fold(Ordering::Equal, Ordering::then)
     };
     // Rows by owner, in the order of the keys; those that were so stay.
-    let in_order = is_in_order(rows, &numbers);
+    let begins = rows.begins();
+    let in_order = is_in_order(&begins, &numbers);
     let mut sorted: Vec<u32> = Vec::new();
     if !in_order {
         sorted.extend(0..rows.len as u32);
@@ -44,7 +46,7 @@ pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<
         let arguments = arguments.iter().map(|argument| argument.of(&rows.lanes, rows.len));
         let arguments = arguments.collect::<Result<Vec<_>>>()?;
         let arguments: Vec<&Lane<'a>> = arguments.iter().map(|lane| &**lane).collect();
-        match answer(rows, (in_order, &sorted), compare, call.function, &arguments) {
+        match answer(rows, &begins, (in_order, &sorted), compare, call.function, &arguments) {
             Some(lane) => lanes.push(Arc::new(lane)),
             None => return Ok(None),
         }
@@ -53,15 +55,13 @@ pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<
 }
 
 /// True where the rows of each owner are in the order of some keys already: those of one ascending number without NULL.
-fn is_in_order(rows: &Batch<'_>, keys: &[(&[Option<i64>], &SortKey)]) -> bool {
+fn is_in_order(begins: &[u32], keys: &[(&Numbers, &SortKey)]) -> bool {
     match keys {
         [] => true,
         [(values, key)] if !key.descending => {
-            let (mut ordered, mut before) = (true, i64::MIN);
-            for (value, begins) in values.iter().zip(&rows.begins()) {
-                let number = value.unwrap_or(i64::MIN);
-                ordered &= value.is_some() & ((*begins == 1) | (before <= number));
-                before = number;
+            let mut ordered = values.nulls().is_none();
+            for (two, begins) in values.values().windows(2).zip(begins.iter().skip(1)) {
+                ordered &= (*begins == 1) | (two[0] <= two[1]);
             }
             ordered
         }
@@ -83,12 +83,13 @@ fn directed(a: Option<i64>, b: Option<i64>, key: &SortKey) -> Ordering {
 
 fn answer<'a>(
     rows: &Batch<'a>,
+    begins: &[u32],
     (in_order, sorted): (bool, &[u32]),
     compare: impl Fn(u32, u32) -> Ordering,
     function: WindowFunction,
     arguments: &[&Lane<'a>],
 ) -> Option<Lane<'a>> {
-    let mut numbers: Vec<Option<i64>> = vec![None; rows.len];
+    let mut numbers = vec![0i64; rows.len];
     let all: Vec<u32>;
     let needs_list =
         !matches!(function, WindowFunction::RowNumber | WindowFunction::Lag(_) | WindowFunction::Fold(_));
@@ -100,25 +101,25 @@ fn answer<'a>(
     };
     match (function, arguments) {
         (WindowFunction::Lag(by), [lane]) if in_order => {
-            // How many rows of the owner came before.
-            let mut before = u32::MAX;
+            // How many rows of the owner came before; without a branch, as owners begin where nobody foresees it.
+            let mut before = 0u32;
             let other = |(row, begins): (u32, &u32)| {
-                before = if *begins == 1 { 0 } else { before + 1 };
-                if before >= by { row - by } else { NONE }
+                before = before.wrapping_add(1) & begins.wrapping_sub(1);
+                row.wrapping_sub(by) | u32::from(before < by).wrapping_neg()
             };
-            let others: Vec<u32> = (0..).zip(&rows.begins()).map(other).collect();
+            let others: Vec<u32> = (0..).zip(begins).map(other).collect();
             return Some(lane.select(&others));
         }
         (WindowFunction::RowNumber, _) if in_order => {
             let mut number = 0;
-            for (row, begins) in numbers.iter_mut().zip(&rows.begins()) {
-                number = if *begins == 1 { 1 } else { number + 1 };
-                *row = Some(number);
+            for (row, begins) in numbers.iter_mut().zip(begins) {
+                number = (number & (i64::from(*begins) - 1)) + 1;
+                *row = number;
             }
         }
         (WindowFunction::RowNumber, _) => {
             for (_, owned) in rows.owners() {
-                (1..).zip(&sorted[owned]).for_each(|(number, row)| numbers[*row as usize] = Some(number));
+                (1..).zip(&sorted[owned]).for_each(|(number, row)| numbers[*row as usize] = number);
             }
         }
         (WindowFunction::Rank | WindowFunction::DenseRank, _) => {
@@ -129,8 +130,7 @@ fn answer<'a>(
                         (rank, dense) = (at, dense + 1);
                     }
                     before = Some(*row);
-                    numbers[*row as usize] =
-                        Some(if function == WindowFunction::Rank { rank } else { dense });
+                    numbers[*row as usize] = if function == WindowFunction::Rank { rank } else { dense };
                 }
             }
         }
@@ -152,21 +152,22 @@ fn answer<'a>(
         (WindowFunction::Fold(FoldFunction::Count), []) => {
             for (_, owned) in rows.owners() {
                 let count = owned.len() as i64;
-                numbers[owned].fill(Some(count));
+                numbers[owned].fill(count);
             }
         }
         (
             WindowFunction::Fold(function @ (FoldFunction::Min | FoldFunction::Max)),
             [Lane::Exact(kind, values)],
         ) => {
+            let mut all = Vec::with_capacity(rows.len);
             for (_, owned) in rows.owners() {
-                let some = values[owned.clone()].iter().flatten();
+                let some = owned.clone().filter_map(|row| values.get(row));
                 let best = if function == FoldFunction::Min { some.min() } else { some.max() };
-                numbers[owned].fill(best.copied());
+                all.resize(owned.end, best);
             }
-            return Some(Lane::Exact(*kind, numbers));
+            return Some(Lane::Exact(*kind, all.into_iter().collect()));
         }
         _ => return None,
     }
-    Some(Lane::Exact(Kind::Integer, numbers))
+    Some(Lane::Exact(Kind::Integer, numbers.into()))
 }
