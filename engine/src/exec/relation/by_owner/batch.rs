@@ -7,6 +7,7 @@ use crate::exec::key_bytes;
 use crate::schema::ColumnId;
 use crate::value::Value;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Rows of some owners of one chunk, in the order of their owners.
@@ -16,7 +17,7 @@ pub(super) struct Batch<'a> {
     pub(super) lanes: Vec<Arc<Lane<'a>>>,
     pub(super) len: usize,
     /// The owners that have rows, ascending.
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Rc<Vec<Segment>>,
 }
 
 /// The rows of one owner: from where those of the one before end.
@@ -44,7 +45,7 @@ impl<'a> Batch<'a> {
             return self;
         }
         let lanes = selected(&self.lanes, rows, wanted);
-        Batch { lanes, len: rows.len(), segments: self.segments_of(rows) }
+        Batch { lanes, len: rows.len(), segments: Rc::new(self.segments_of(rows)) }
     }
 
     /// Rows of several batches of as many values: those of one owner together, in the order of the batches.
@@ -71,7 +72,7 @@ impl<'a> Batch<'a> {
             end += owned.len() as u32;
             Segment { half: owned[0].0, end }
         });
-        Batch { lanes, len: order.len(), segments: segments.collect() }
+        Batch { lanes, len: order.len(), segments: Rc::new(segments.collect()) }
     }
 
     /// For each row 1 where an owner's rows begin, else 0: a loop over all rows is faster than one over owners of a few rows each,
@@ -152,6 +153,6 @@ impl RowSet {
             end += same.len() as u32;
             Segment { half: 0, end }
         });
-        Batch { lanes, len: rows.len(), segments: segments.collect() }
+        Batch { lanes, len: rows.len(), segments: Rc::new(segments.collect()) }
     }
 }

@@ -1,5 +1,6 @@
 //! Where the rows of owners are: those of a chunk of owners, found in a table, or by way of another one's rows.
 
+use super::opened::{Run, RunRows};
 use crate::events::Strays;
 use crate::index::owners::OwnersRef;
 use crate::kernel;
@@ -8,6 +9,7 @@ use crate::table::ColumnReader;
 use crate::{Result, Snapshot};
 use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -16,6 +18,9 @@ const OWNERS_LOOKED_UP: u32 = 256;
 
 /// So many halves are compared with those before them at once.
 const HALVES_AT_ONCE: usize = 64;
+
+/// Runs of fewer rows on average are not worth having.
+const RUN_ROWS_MIN: usize = 16;
 
 /// The rows of a table in the order of their owners, and those that are not in it.
 pub(super) struct Ordered<'a> {
@@ -69,11 +74,35 @@ impl<'a> Ordered<'a> {
         Ok(())
     }
 
-    /// Adds the strays of a chunk of owners.
-    pub(super) fn add_strays(&self, owners: u32, found: &mut Found) {
+    /// The rows of a chunk of owners as they were imported; `None` where not all of them are there, or they are not all that is there.
+    pub(super) fn imported(
+        &self,
+        owners: u32,
+        can_have: impl Fn(i64, i64) -> bool,
+    ) -> Result<Option<Vec<Run<'a>>>> {
+        let (mut all, mut whole) = (Vec::new(), self.loose_of(owners).is_empty());
+        self.for_each_chunk(owners, None, can_have, |chunk, stored, runs, excluded| {
+            whole &= excluded.is_none();
+            all.extend(runs.into_iter().filter(|_| whole).map(|rows| Run {
+                chunk,
+                halves: Cow::Borrowed(&stored.halves[rows.clone()]),
+                rows: RunRows::From(rows.start as u32),
+            }));
+            Ok(())
+        })?;
+        Ok(whole.then_some(all))
+    }
+
+    /// The strays of a chunk of owners.
+    fn loose_of(&self, owners: u32) -> &[(u32, u32)] {
         let from = self.loose.partition_point(|(owner, _)| owner >> 16 < owners);
         let to = self.loose.partition_point(|(owner, _)| owner >> 16 <= owners);
-        for (owner, row) in &self.loose[from..to] {
+        &self.loose[from..to]
+    }
+
+    /// Adds the strays of a chunk of owners.
+    pub(super) fn add_strays(&self, owners: u32, found: &mut Found) {
+        for (owner, row) in self.loose_of(owners) {
             found.halves.push(*owner as u16);
             found.rows.push(*row);
         }
@@ -124,15 +153,23 @@ impl Found {
         self.halves.truncate(kept);
     }
 
-    /// Puts the rows in the order in which they are stored, and says which of them, all of one chunk, are in the order of their owners, too:
-    /// a run each, where they are as they were imported.
-    pub(super) fn runs(&mut self) -> Vec<Range<usize>> {
-        if !self.rows.is_sorted() {
+    /// The rows as they are stored, cut where one is of another chunk, or its owner before that of the row before: runs, where they are as
+    /// they were imported. Those of a chunk that would be cut everywhere are put in the order of their owners instead.
+    pub(super) fn into_runs<'a>(mut self) -> Vec<Run<'a>> {
+        let pairs = self.halves.iter().zip(self.halves.iter().skip(1));
+        let cuts = pairs.filter(|(before, half)| half < before).count();
+        let in_owners_order = cuts > self.rows.len() / RUN_ROWS_MIN;
+        if in_owners_order || !self.rows.is_sorted() {
             let mut both: Vec<(u32, u16)> = self.rows.drain(..).zip(self.halves.drain(..)).collect();
-            both.sort();
+            both.sort_by_key(|(row, half)| (row >> 16, if in_owners_order { *half } else { 0 }, *row));
             (self.rows, self.halves) = both.into_iter().unzip();
         }
         let (mut runs, mut start) = (Vec::new(), 0);
+        let run = |rows: Range<usize>| Run {
+            chunk: self.rows[rows.start] >> 16,
+            halves: self.halves[rows.clone()].to_vec().into(),
+            rows: RunRows::Listed(self.rows[rows].iter().map(|row| *row as u16).collect()),
+        };
         for chunk in self.rows.chunk_by(|a, b| a >> 16 == b >> 16) {
             let end = start + chunk.len();
             for first in (start + 1..end).step_by(HALVES_AT_ONCE) {
@@ -141,12 +178,12 @@ impl Found {
                 let pairs = some.iter().zip(&some[1..]);
                 if pairs.clone().fold(false, |any, (before, half)| any | (half < before)) {
                     for (at, _) in (first..).zip(pairs).filter(|(_, (before, half))| half < before) {
-                        runs.push(start..at);
+                        runs.push(run(start..at));
                         start = at;
                     }
                 }
             }
-            runs.push(start..end);
+            runs.push(run(start..end));
             start = end;
         }
         runs

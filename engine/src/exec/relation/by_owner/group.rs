@@ -10,6 +10,7 @@ use crate::exec::compute::{Kind, Lane, NONE, Numbers};
 use crate::exec::{FoldFunction, key_bytes};
 use crate::predicate::RowFunction;
 use hashbrown::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// In so many groups of one owner a row's is looked for one by one.
@@ -35,13 +36,13 @@ pub(super) fn grouped<'a>(rows: &Batch<'a>, asked: &Grouped, wanted: &[bool]) ->
             None => return Ok(None),
         }
     }
-    Ok(Some(Batch { lanes, len: grouping.firsts.len(), segments: grouping.segments }))
+    Ok(Some(Batch { lanes, len: grouping.firsts.len(), segments: Rc::new(grouping.segments) }))
 }
 
 impl Grouping {
     fn of(rows: &Batch<'_>, others: &[&Lane<'_>]) -> Grouping {
         if others.is_empty() {
-            let segments = (1..).zip(&rows.segments).map(|(end, owner)| Segment { half: owner.half, end });
+            let segments = (1..).zip(&*rows.segments).map(|(end, owner)| Segment { half: owner.half, end });
             let firsts = std::iter::once(0).chain(rows.segments.iter().map(|segment| segment.end));
             let firsts = firsts.take(rows.segments.len()).collect();
             return Grouping { of: rows.numbered(), firsts, segments: segments.collect() };
@@ -174,12 +175,19 @@ fn folded<'a>(
     numbers: &Numbers,
     taken: Option<&[Option<bool>]>,
 ) -> Option<Lane<'a>> {
-    let mut made = Made { numbers: vec![0; groups.len()], counts: vec![0; groups.len()] };
     let all = groups.of.iter().zip(numbers.values());
+    // Of every group there is a row: what is the least of them, or the greatest, is not NULL.
+    let best = match (function, numbers.nulls(), taken) {
+        (FoldFunction::Min, None, None) => Some(best(groups, all.clone(), i64::MAX, i64::min)),
+        (FoldFunction::Max, None, None) => Some(best(groups, all.clone(), i64::MIN, i64::max)),
+        _ => None,
+    };
+    if let Some(best) = best {
+        return Some(Lane::Exact(kind, best.into()));
+    }
+    let mut made = Made { numbers: vec![0; groups.len()], counts: vec![0; groups.len()] };
     let fits = match (function, numbers.nulls(), taken) {
-        (FoldFunction::Min, None, None) => made.fold(all, i64::MAX, |a, b| (a.min(b), false)),
-        (FoldFunction::Max, None, None) => made.fold(all, i64::MIN, |a, b| (a.max(b), false)),
-        (_, None, None) => made.fold(all, 0, i64::overflowing_add),
+        (FoldFunction::Sum | FoldFunction::Avg, None, None) => made.fold(all, 0, i64::overflowing_add),
         _ => {
             let taken = |row: usize| taken.is_none_or(|taken| taken[row] == Some(true));
             let some = all.enumerate().filter(|(row, _)| !numbers.is_null(*row) && taken(*row));
@@ -211,6 +219,18 @@ fn folded<'a>(
         }
         FoldFunction::Count => return None,
     })
+}
+
+/// The best number of each group.
+fn best<'r>(
+    groups: &Grouping,
+    rows: impl Iterator<Item = (&'r u32, &'r i64)>,
+    worst: i64,
+    better: impl Fn(i64, i64) -> i64,
+) -> Vec<i64> {
+    let mut best = vec![worst; groups.len()];
+    rows.for_each(|(group, number)| best[*group as usize] = better(best[*group as usize], *number));
+    best
 }
 
 /// A number of each group, and how many it was made of.

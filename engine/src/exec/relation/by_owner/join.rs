@@ -10,6 +10,7 @@ use crate::value::Value;
 use crate::{Error, Result};
 use hashbrown::HashMap;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::super::{LOOK_ROWS, ROWS_VALUES_MAX};
@@ -105,7 +106,7 @@ fn key_of<'l, 'a: 'l>(mut keys: impl Iterator<Item = &'l Lane<'a>>, row: usize, 
 fn beside<'a>(left: &Batch<'a>, right: &Batch<'a>, wanted: &[bool]) -> Batch<'a> {
     let mut rights = left.numbered();
     let same = left.segments.len() == right.segments.len()
-        && left.segments.iter().zip(&right.segments).all(|(a, b)| a.half == b.half);
+        && left.segments.iter().zip(&*right.segments).all(|(a, b)| a.half == b.half);
     let mut kept = Batch { lanes: left.lanes.clone(), len: left.len, segments: left.segments.clone() };
     if !same {
         let (mut place, mut rows) = (0, Vec::with_capacity(left.len));
@@ -257,5 +258,5 @@ fn finish<'a>(
     }
     let mut lanes = selected(&left.lanes, &lefts, wanted);
     lanes.extend(selected(right, &rights, &wanted[left.lanes.len()..]));
-    Ok(Batch { lanes, len: lefts.len(), segments: left.segments_of(&lefts) })
+    Ok(Batch { lanes, len: lefts.len(), segments: Rc::new(left.segments_of(&lefts)) })
 }

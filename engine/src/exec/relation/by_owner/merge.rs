@@ -2,9 +2,10 @@
 
 use super::super::{ROWS_VALUES_MAX, RowSet, too_many};
 use super::batch::Batch;
+use super::codes::{Codes, Key};
 use super::tree::{Aggregating, Formula, Node};
 use crate::Result;
-use crate::exec::compute::{Kind, Lane, NONE, Numbers};
+use crate::exec::compute::{Kind, Lane};
 use crate::exec::sink::Folding;
 use crate::exec::{FoldFunction, key_bytes};
 use crate::expr::Expr;
@@ -22,12 +23,6 @@ const PACKED_KEYS: usize = 4;
 
 /// The kind of a truth, beside those of numbers.
 const TRUTH: u8 = 5;
-
-/// What numbers are mixed by.
-const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Groups that are found without the table of all.
-const RECENT_GROUPS: usize = 4_096;
 
 /// A grouping that may be made in parts.
 pub(super) struct Merging {
@@ -50,11 +45,7 @@ pub(super) struct Groups {
     rows: u64,
     owners: u64,
     chunk: u32,
-    /// The keys of groups that were found by numbers: so many each, and of what kinds.
-    numbers: Vec<i64>,
-    kinds: Vec<u64>,
-    /// Groups that were found last, by some bits of their keys.
-    recent: Vec<u32>,
+    codes: Codes,
     /// The group of each row of a batch.
     of: Vec<u32>,
 }
@@ -275,74 +266,51 @@ impl Total {
 impl Groups {
     /// Finds the group of each row.
     fn find(&mut self, keys: &[&Lane<'_>], rows: usize) {
-        self.of.clear();
-        if self.recent.is_empty() {
-            self.recent = vec![NONE; RECENT_GROUPS];
-        }
-        let numbers: Option<Vec<Key<'_>>> = keys.iter().map(|lane| Key::of(lane)).collect();
-        match numbers {
-            Some(numbers) if keys.len() <= PACKED_KEYS => {
-                // Key by key, so that each is a loop: the numbers, what kinds they are, and a mix of all.
-                let mut kinds = vec![0u64; rows];
-                let mut mixed = vec![0u64; rows];
-                let mut columns: Vec<Cow<'_, [i64]>> = Vec::with_capacity(keys.len());
-                for (at, key) in numbers.iter().enumerate() {
-                    columns.push(key.numbers(rows, at, &mut kinds));
-                    for (mixed, number) in mixed.iter_mut().zip(&*columns[at]) {
-                        *mixed = (*mixed ^ *number as u64).wrapping_mul(ODD).rotate_left(29);
-                    }
+        let mut of = std::mem::take(&mut self.of);
+        of.clear();
+        let numbers: Option<Vec<Key<'_>>> = keys.iter().map(|lane| key_of(lane)).collect();
+        match numbers.filter(|numbers| numbers.len() <= PACKED_KEYS) {
+            Some(numbers) => {
+                let mut codes = std::mem::take(&mut self.codes);
+                if codes.find(&numbers, rows) {
+                    of.extend((0..rows).map(|row| codes.group(row, || self.packed(&numbers, keys, row))));
+                } else {
+                    of.extend((0..rows).map(|row| self.packed(&numbers, keys, row)));
                 }
-                let width = columns.len();
-                for row in 0..rows {
-                    let place = (mixed[row].wrapping_mul(ODD) >> 32) as usize % RECENT_GROUPS;
-                    let recent = self.recent[place];
-                    let is_it = |group: u32| {
-                        let known = &self.numbers[group as usize * width..][..width];
-                        self.kinds[group as usize] == kinds[row]
-                            && known.iter().zip(&columns).all(|(known, column)| *known == column[row])
-                    };
-                    if recent != NONE && is_it(recent) {
-                        self.of.push(recent);
-                        continue;
-                    }
-                    let mut packed = Packed { kinds: kinds[row], ..Packed::default() };
-                    columns
-                        .iter()
-                        .zip(&mut packed.numbers)
-                        .for_each(|(column, number)| *number = column[row]);
-                    let group = match self.packed.get(&packed) {
-                        Some(group) => *group,
-                        None => {
-                            let group = self.add(keys, row);
-                            self.numbers.resize(group as usize * width, 0);
-                            self.kinds.resize(group as usize, u64::MAX);
-                            self.numbers.extend_from_slice(&packed.numbers[..width]);
-                            self.kinds.push(packed.kinds);
-                            self.packed.insert(packed, group);
-                            group
-                        }
-                    };
-                    self.recent[place] = group;
-                    self.of.push(group);
-                }
+                self.codes = codes;
             }
-            _ => {
+            None => {
                 let mut bytes = Vec::new();
-                for row in 0..rows {
+                of.extend((0..rows).map(|row| {
                     bytes.clear();
                     keys.iter().for_each(|key| key_bytes(&key.value(row), &mut bytes));
-                    let group = match self.bytes.get(&bytes) {
-                        Some(group) => *group,
-                        None => {
-                            let group = self.add(keys, row);
-                            self.bytes.insert(bytes.clone(), group);
-                            group
-                        }
-                    };
-                    self.of.push(group);
-                }
+                    let known = self.bytes.get(&bytes).copied();
+                    known.unwrap_or_else(|| {
+                        let group = self.add(keys, row);
+                        self.bytes.insert(bytes.clone(), group);
+                        group
+                    })
+                }));
             }
         }
+        self.of = of;
+    }
+
+    /// The group of a row whose keys are numbers.
+    fn packed(&mut self, numbers: &[Key<'_>], keys: &[&Lane<'_>], row: usize) -> u32 {
+        let mut packed = Packed::default();
+        for (at, key) in numbers.iter().enumerate() {
+            if let Some((kind, number)) = key.as_ref().and_then(|(kind, key)| Some((kind, key.get(row)?))) {
+                packed.kinds |= u64::from(*kind) << (8 * at);
+                packed.numbers[at] = number;
+            }
+        }
+        let known = self.packed.get(&packed).copied();
+        known.unwrap_or_else(|| {
+            let group = self.add(keys, row);
+            self.packed.insert(packed, group);
+            group
+        })
     }
 
     fn add(&mut self, keys: &[&Lane<'_>], row: usize) -> u32 {
@@ -352,55 +320,23 @@ impl Groups {
     }
 }
 
-/// A key that is a number, a truth or NULL.
-enum Key<'l> {
-    Exact(u8, &'l Numbers),
-    Truth(&'l [Option<bool>]),
-    Null,
-}
-
-impl<'l> Key<'l> {
-    fn of(lane: &'l Lane<'_>) -> Option<Key<'l>> {
-        Some(match lane {
-            Lane::Exact(kind, numbers) => {
-                let kind = match kind {
-                    Kind::Integer => 1,
-                    Kind::Date => 2,
-                    Kind::Timestamp => 3,
-                    Kind::TimestampTz => 4,
-                    Kind::Decimal(scale) => 8 + scale,
-                };
-                Key::Exact(kind, numbers)
-            }
-            Lane::Truth(truths) => Key::Truth(truths),
-            Lane::Same(Value::Null) => Key::Null,
-            _ => return None,
-        })
-    }
-
-    /// The numbers of some rows, 0 for NULL; the kind of key `at` is put beside those of others.
-    fn numbers(&self, rows: usize, at: usize, kinds: &mut [u64]) -> Cow<'l, [i64]> {
-        let mut put = |row: usize, kind: u8| kinds[row] |= u64::from(kind) << (8 * at);
-        match self {
-            Key::Exact(kind, numbers) if numbers.nulls().is_none() => {
-                (0..rows).for_each(|row| put(row, *kind));
-                Cow::Borrowed(numbers.values())
-            }
-            Key::Exact(kind, numbers) => {
-                let number = |(row, number): (usize, Option<i64>)| {
-                    put(row, if number.is_some() { *kind } else { 0 });
-                    number.unwrap_or(0)
-                };
-                numbers.iter().enumerate().map(number).collect()
-            }
-            Key::Truth(truths) => {
-                let number = |(row, truth): (usize, &Option<bool>)| {
-                    put(row, if truth.is_some() { TRUTH } else { 0 });
-                    i64::from(truth.unwrap_or(false))
-                };
-                truths.iter().enumerate().map(number).collect()
-            }
-            Key::Null => vec![0; rows].into(),
+/// A key that is a number or a truth.
+fn key_of<'l>(lane: &'l Lane<'_>) -> Option<Key<'l>> {
+    Some(match lane {
+        Lane::Exact(kind, numbers) => {
+            let kind = match kind {
+                Kind::Integer => 1,
+                Kind::Date => 2,
+                Kind::Timestamp => 3,
+                Kind::TimestampTz => 4,
+                Kind::Decimal(scale) => 8 + scale,
+            };
+            Some((kind, Cow::Borrowed(numbers)))
         }
-    }
+        Lane::Truth(truths) => {
+            Some((TRUTH, Cow::Owned(truths.iter().map(|truth| truth.map(i64::from)).collect())))
+        }
+        Lane::Same(Value::Null) => None,
+        _ => return None,
+    })
 }

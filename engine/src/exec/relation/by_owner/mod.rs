@@ -15,6 +15,7 @@
 //! time. The rows of nobody are a relation of their own, evaluated as a whole.
 
 mod batch;
+mod codes;
 mod found;
 mod group;
 mod join;

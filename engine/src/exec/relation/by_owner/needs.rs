@@ -3,6 +3,7 @@
 //! A funnel that comes to its third step has a row of each of three steps, and few owners do: three conditions of single rows, which
 //! indexes and comparisons by vector answer, leave out nearly everybody before a row is put beside another.
 
+use super::tree::for_each_term;
 use crate::control::Cancel;
 use crate::events::Strays;
 use crate::exec::chunk::Worker;
@@ -65,15 +66,6 @@ fn find<'r>(relation: &'r Relation, found: &mut Vec<(&'r Scan, Expr)>) {
             }
             find(input, found);
         }
-    }
-}
-
-fn for_each_term<'e>(condition: &'e Expr, hear: &mut dyn FnMut(&'e Expr)) {
-    match condition {
-        Expr::Call { function: Function::And, arguments } => {
-            arguments.iter().for_each(|argument| for_each_term(argument, hear));
-        }
-        term => hear(term),
     }
 }
 

@@ -10,7 +10,6 @@
 //! within a first-level cache.
 
 use super::batch::{Batch, Segment};
-use super::found::Found;
 use super::source::Source;
 use crate::exec::compute::{self, Inputs, Kind, Lane, Numbers};
 use crate::exec::words_of;
@@ -19,6 +18,7 @@ use crate::kernel;
 use crate::value::Value;
 use crate::{Error, Result};
 use muster_storage::chunk::Words;
+use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
@@ -26,15 +26,31 @@ use std::sync::Arc;
 
 const LINE_BYTES: usize = 64;
 
+/// So many rows ahead of its use a value is asked of the cache.
+const PREFETCH_AHEAD: usize = 16;
+
 /// A table, open at a chunk of owners.
 pub(super) struct Opened<'s, 'a> {
     source: &'s Source<'a>,
-    found: Found,
-    /// Rows in the order of their owners.
-    runs: Vec<Range<usize>>,
+    runs: Vec<Run<'a>>,
     /// The columns that were asked for.
     columns: Vec<OnceCell<Column<'a>>>,
     last: RefCell<Last<'a>>,
+}
+
+/// Rows of one chunk that are in the order of their owners, and as they are stored.
+pub(super) struct Run<'a> {
+    pub(super) chunk: u32,
+    /// The low halves of their owners' ordinals.
+    pub(super) halves: Cow<'a, [u16]>,
+    pub(super) rows: RunRows,
+}
+
+/// The low halves of the ordinals of a run's rows.
+pub(super) enum RunRows {
+    /// All from this one on.
+    From(u32),
+    Listed(Vec<u16>),
 }
 
 /// What was asked for last: several steps may read the same rows, and the next are right behind.
@@ -49,13 +65,31 @@ struct Last<'a> {
 /// The rows of some owners.
 #[derive(Default)]
 struct Rows<'a> {
-    segments: Vec<Segment>,
-    /// Where they were found.
-    pieces: Vec<Range<usize>>,
+    segments: Rc<Vec<Segment>>,
+    /// Where they were found: a run, and which of its rows.
+    pieces: Vec<(usize, Range<usize>)>,
     /// Where each goes, in the order in which they were found.
     places: Vec<u32>,
     ordinals: OnceCell<Vec<u32>>,
     lanes: Vec<OnceCell<Arc<Lane<'a>>>>,
+}
+
+impl Run<'_> {
+    /// The low half of the ordinal of a row.
+    fn row(&self, at: usize) -> u32 {
+        match &self.rows {
+            RunRows::From(first) => first + at as u32,
+            RunRows::Listed(rows) => u32::from(rows[at]),
+        }
+    }
+
+    /// The greatest of all.
+    fn last(&self) -> u32 {
+        match &self.rows {
+            RunRows::From(first) => first + self.halves.len().saturating_sub(1) as u32,
+            RunRows::Listed(rows) => rows.iter().max().map_or(0, |row| u32::from(*row)),
+        }
+    }
 }
 
 /// A column, open where rows were found.
@@ -78,16 +112,14 @@ enum Part<'a> {
 }
 
 impl<'s, 'a> Opened<'s, 'a> {
-    pub(super) fn new(source: &'s Source<'a>, mut found: Found) -> Opened<'s, 'a> {
-        let runs = found.runs();
+    pub(super) fn new(source: &'s Source<'a>, runs: Vec<Run<'a>>) -> Opened<'s, 'a> {
         let columns = source.readers.iter().map(|_| OnceCell::new()).collect();
-        let cursors = runs.iter().map(|run| run.start).collect();
-        let last = RefCell::new(Last { cursors, ..Last::default() });
-        Opened { source, found, runs, columns, last }
+        let last = RefCell::new(Last { cursors: vec![0; runs.len()], ..Last::default() });
+        Opened { source, runs, columns, last }
     }
 
     pub(super) fn rows_found(&self) -> u64 {
-        self.found.rows.len() as u64
+        self.runs.iter().map(|run| run.halves.len() as u64).sum()
     }
 
     /// The rows of some owners, of `only` those where not all are asked: the values at these places, where they are `wanted`.
@@ -110,7 +142,7 @@ impl<'s, 'a> Opened<'s, 'a> {
         let batch = Batch {
             lanes: lanes.collect::<Result<_>>()?,
             len: rows.places.len(),
-            segments: rows.segments.clone(),
+            segments: Rc::clone(&rows.segments),
         };
         let asked = |half: u16| only.is_none_or(|only| kernel::has(only, half));
         if batch.segments.iter().all(|segment| asked(segment.half)) {
@@ -129,26 +161,27 @@ impl<'s, 'a> Opened<'s, 'a> {
         if last.span == *span {
             return Rc::clone(&last.rows);
         }
-        let halves = &self.found.halves;
         if last.span.end != span.start {
             for (cursor, run) in last.cursors.iter_mut().zip(&self.runs) {
-                let before = halves[run.clone()].partition_point(|half| u32::from(*half) < span.start);
-                *cursor = run.start + before;
+                *cursor = run.halves.partition_point(|half| u32::from(*half) < span.start);
             }
         }
         let mut next = vec![0u32; span.len()];
         let place = |half: &u16| u32::from(*half).wrapping_sub(span.start) as usize;
         let (mut pieces, mut found) = (Vec::with_capacity(self.runs.len()), 0);
-        for (cursor, run) in last.cursors.iter_mut().zip(&self.runs) {
+        for (number, (cursor, run)) in last.cursors.iter_mut().zip(&self.runs).enumerate() {
             let (start, mut end) = (*cursor, *cursor);
-            for half in &halves[start..run.end] {
+            for half in &run.halves[start..] {
                 let Some(count) = next.get_mut(place(half)) else { break };
                 *count += 1;
                 end += 1;
             }
             if end > start {
                 found += end - start;
-                pieces.push(start..end);
+                pieces.push((number, start..end));
+                // The next owners have about as many, right behind; of dozens of runs no processor foresees that.
+                let behind = end..(2 * end - start).min(run.halves.len());
+                behind.step_by(LINE_BYTES / 2).for_each(|at| kernel::prefetch(&run.halves, at));
             }
             *cursor = end;
         }
@@ -162,15 +195,15 @@ impl<'s, 'a> Opened<'s, 'a> {
         }
         segments.truncate(owners);
         let mut places = Vec::with_capacity(found);
-        for piece in &pieces {
-            places.extend(halves[piece.clone()].iter().map(|half| {
+        for (run, piece) in &pieces {
+            places.extend(self.runs[*run].halves[piece.clone()].iter().map(|half| {
                 let next = &mut next[place(half)];
                 *next += 1;
                 *next - 1
             }));
         }
         let lanes = self.columns.iter().map(|_| OnceCell::new()).collect();
-        let rows = Rows { segments, pieces, places, ordinals: OnceCell::new(), lanes };
+        let rows = Rows { segments: Rc::new(segments), pieces, places, ordinals: OnceCell::new(), lanes };
         (last.span, last.rows) = (span.clone(), Rc::new(rows));
         Rc::clone(&last.rows)
     }
@@ -178,8 +211,11 @@ impl<'s, 'a> Opened<'s, 'a> {
     fn ordinals<'r>(&self, rows: &'r Rows<'a>) -> &'r [u32] {
         rows.ordinals.get_or_init(|| {
             let mut ordinals = vec![0; rows.places.len()];
-            let stored = rows.pieces.iter().flat_map(|piece| &self.found.rows[piece.clone()]);
-            rows.places.iter().zip(stored).for_each(|(place, row)| ordinals[*place as usize] = *row);
+            let stored = rows.pieces.iter().flat_map(|(run, piece)| {
+                let run = &self.runs[*run];
+                piece.clone().map(|at| run.chunk << 16 | run.row(at))
+            });
+            rows.places.iter().zip(stored).for_each(|(place, row)| ordinals[*place as usize] = row);
             ordinals
         })
     }
@@ -207,10 +243,9 @@ impl<'s, 'a> Opened<'s, 'a> {
         let reader = &self.source.readers[column].0;
         let Some(kind) = Kind::of(reader.data_type()) else { return Ok(Column::Read) };
         let mut parts: Vec<Part<'a>> = Vec::with_capacity(self.runs.len());
-        let chunk_of = |run: &Range<usize>| self.found.rows[run.start] >> 16;
-        for some in self.runs.chunk_by(|a, b| chunk_of(a) == chunk_of(b)) {
-            let chunk = chunk_of(&some[0]);
-            let last = some.last().map_or(0, |run| self.found.rows[run.end - 1] & 0xffff) as usize;
+        for some in self.runs.chunk_by(|a, b| a.chunk == b.chunk) {
+            let chunk = some[0].chunk;
+            let last = some.iter().map(|run| run.last() as usize).max().unwrap_or(0);
             let values = reader.values(chunk)?;
             let part =
                 if reader.is_changed(chunk) || values.as_ref().is_some_and(|values| last >= values.rows) {
@@ -231,20 +266,17 @@ impl<'s, 'a> Opened<'s, 'a> {
     fn exact(&self, rows: &Rows<'a>, column: usize, parts: &[Part<'a>]) -> Result<Numbers> {
         let mut values = vec![0i64; rows.places.len()];
         let mut nulls: Option<Vec<bool>> = None;
-        let (mut done, mut run) = (0, 0);
-        for piece in &rows.pieces {
-            while self.runs[run].end <= piece.start {
-                run += 1;
-            }
-            let (found, places) = (&self.found.rows[piece.clone()], &rows.places[done..done + piece.len()]);
+        let mut done = 0;
+        for (number, piece) in &rows.pieces {
+            let (run, places) = (&self.runs[*number], &rows.places[done..done + piece.len()]);
             done += piece.len();
-            match &parts[run] {
+            match &parts[*number] {
                 Part::Stored(stored, of_chunk) => {
-                    put_stored(stored, found, places, &mut values);
+                    put_stored(stored, run, piece, places, &mut values);
                     if let Some(of_chunk) = of_chunk {
                         let nulls = nulls.get_or_insert_with(|| vec![false; values.len()]);
-                        for (place, row) in places.iter().zip(found) {
-                            nulls[*place as usize] = kernel::has(of_chunk, *row as u16);
+                        for (place, at) in places.iter().zip(piece.clone()) {
+                            nulls[*place as usize] = kernel::has(of_chunk, run.row(at) as u16);
                         }
                     }
                 }
@@ -253,7 +285,8 @@ impl<'s, 'a> Opened<'s, 'a> {
                     places.iter().for_each(|place| nulls[*place as usize] = true);
                 }
                 Part::Changed => {
-                    let lane = self.read_chunk(found, column)?;
+                    let rows: Vec<u32> = piece.clone().map(|at| run.row(at)).collect();
+                    let lane = self.read_chunk(run.chunk, rows, column)?;
                     let Lane::Exact(_, numbers) = &*lane else {
                         return Err(Error::Invalid("numbers were read as something else".into()));
                     };
@@ -270,11 +303,10 @@ impl<'s, 'a> Opened<'s, 'a> {
     }
 
     /// A column of some rows of one chunk.
-    fn read_chunk(&self, rows: &[u32], column: usize) -> Result<Arc<Lane<'a>>> {
+    fn read_chunk(&self, chunk: u32, rows: Vec<u32>, column: usize) -> Result<Arc<Lane<'a>>> {
         let (reader, dictionary) = &self.source.readers[column];
-        let chunk = rows.first().map_or(0, |row| row >> 16);
         let inputs = Inputs::Members { columns: vec![(reader, *dictionary)], chunk };
-        let mut lanes = compute::columns(&inputs, rows.iter().map(|row| row & 0xffff).collect(), 1)?;
+        let mut lanes = compute::columns(&inputs, rows, 1)?;
         Ok(lanes.pop().unwrap_or_else(|| Arc::new(Lane::Same(Value::Null))))
     }
 
@@ -284,8 +316,8 @@ impl<'s, 'a> Opened<'s, 'a> {
         order.sort_unstable_by_key(|at| rows[*at as usize]);
         let mut parts = Vec::new();
         for some in order.chunk_by(|a, b| rows[*a as usize] >> 16 == rows[*b as usize] >> 16) {
-            let here: Vec<u32> = some.iter().map(|at| rows[*at as usize]).collect();
-            parts.push((self.read_chunk(&here, column)?, some.len()));
+            let here = some.iter().map(|at| rows[*at as usize] & 0xffff).collect();
+            parts.push((self.read_chunk(rows[some[0] as usize] >> 16, here, column)?, some.len()));
         }
         let mut place = vec![0u32; rows.len()];
         (0..).zip(&order).for_each(|(at, row)| place[*row as usize] = at);
@@ -293,41 +325,41 @@ impl<'s, 'a> Opened<'s, 'a> {
     }
 }
 
-/// Puts the numbers of some rows of a chunk, ascending, in their places.
-fn put_stored(stored: &ValuesRef<'_>, rows: &[u32], places: &[u32], out: &mut [i64]) {
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
-    let first = (first & 0xffff) as usize;
-    let side_by_side = (last & 0xffff) as usize - first == rows.len() - 1;
+/// Puts the numbers of some rows of a run in their places.
+fn put_stored(stored: &ValuesRef<'_>, run: &Run<'_>, piece: &Range<usize>, places: &[u32], out: &mut [i64]) {
     let (base, divisor) = (stored.frame.base, stored.frame.divisor);
-    if side_by_side {
-        // The next owners have about as many, right behind; of dozens of runs no processor foresees that.
-        let a_line = LINE_BYTES / stored.residuals.width().max(1);
-        let behind = first + rows.len()..(first + 2 * rows.len()).min(stored.rows);
-        behind.step_by(a_line).for_each(|row| stored.residuals.prefetch(row));
-    }
+    let number = |residual: u64| base.wrapping_add(divisor.wrapping_mul(residual) as i64);
     macro_rules! put {
-        ($residuals:expr) => {{
-            let number = |residual: u64| base.wrapping_add(divisor.wrapping_mul(residual) as i64);
-            if side_by_side && let Some(residuals) = $residuals.get(first..first + rows.len()) {
-                for (place, residual) in places.iter().zip(residuals) {
-                    out[*place as usize] = number(u64::from(*residual));
-                }
-            } else {
-                for (place, row) in places.iter().zip(rows) {
-                    if let Some(residual) = $residuals.get((row & 0xffff) as usize) {
+        ($residuals:expr) => {
+            match &run.rows {
+                RunRows::From(first) => {
+                    let rows = *first as usize + piece.start..*first as usize + piece.end;
+                    // As in the order of owners: the next have about as many, right behind.
+                    let a_line = LINE_BYTES / std::mem::size_of_val(&$residuals[0]);
+                    let behind = rows.end..(2 * rows.end - rows.start).min($residuals.len());
+                    behind.step_by(a_line).for_each(|row| kernel::prefetch($residuals, row));
+                    for (place, residual) in places.iter().zip(&$residuals[rows]) {
                         out[*place as usize] = number(u64::from(*residual));
                     }
                 }
+                RunRows::Listed(rows) => {
+                    for (place, (at, row)) in places.iter().zip(piece.clone().zip(&rows[piece.clone()])) {
+                        if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
+                            kernel::prefetch($residuals, usize::from(*ahead));
+                        }
+                        out[*place as usize] = number(u64::from($residuals[usize::from(*row)]));
+                    }
+                }
             }
-        }};
+        };
     }
     match stored.residuals {
         Residuals::U8(residuals) if stored.frame.slope == 0 => put!(residuals),
         Residuals::U16(residuals) if stored.frame.slope == 0 => put!(residuals),
         Residuals::U32(residuals) if stored.frame.slope == 0 => put!(residuals),
         _ => {
-            for (place, row) in places.iter().zip(rows) {
-                out[*place as usize] = stored.get((row & 0xffff) as usize);
+            for (place, at) in places.iter().zip(piece.clone()) {
+                out[*place as usize] = stored.get(run.row(at) as usize);
             }
         }
     }

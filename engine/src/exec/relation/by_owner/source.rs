@@ -104,6 +104,12 @@ impl<'a> Source<'a> {
         owners: u32,
         only: Option<&Words>,
     ) -> Result<Opened<'s, 'a>> {
+        if let (Some(owned), None, Node::Everyone) = (&self.owned, only, &self.plan.root)
+            && owned.between.is_empty()
+            && let Some(runs) = owned.rows.imported(owners, |low, high| owned.can_have(low, high))?
+        {
+            return Ok(Opened::new(self, runs));
+        }
         let mut found = Found::default();
         match &self.owned {
             None if owners < self.table.chunks() => {
@@ -133,7 +139,7 @@ impl<'a> Source<'a> {
         if let Some(only) = only {
             found.retain(only);
         }
-        Ok(Opened::new(self, found))
+        Ok(Opened::new(self, found.into_runs()))
     }
 
     /// The rows of a chunk of those whose they are at once, for `only` some where not all are asked: there may be more.
@@ -145,15 +151,10 @@ impl<'a> Source<'a> {
         only: Option<&Words>,
     ) -> Result<Found> {
         let mut found = Found::default();
-        let can_have = |low: i64, high: i64| {
-            owned.times.iter().all(|(from, to)| low <= high && low <= *to && *from <= high)
-        };
+        let can_have = |low: i64, high: i64| owned.can_have(low, high);
         owned.rows.for_each_chunk(owners, only, can_have, |chunk, stored, runs, excluded| {
             let first = chunk << 16;
             if excluded.is_none() && self.plan.root == Node::Everyone {
-                let more = runs.iter().map(ExactSizeIterator::len).sum();
-                found.halves.reserve(more);
-                found.rows.reserve(more);
                 for rows in runs {
                     found.halves.extend_from_slice(&stored.halves[rows.clone()]);
                     found.rows.extend(rows.map(|row| first | row as u32));
@@ -185,6 +186,11 @@ impl<'a> Source<'a> {
 }
 
 impl<'a> Owned<'a> {
+    /// False where no row of a run between two times can be asked for.
+    fn can_have(&self, low: i64, high: i64) -> bool {
+        self.times.iter().all(|(from, to)| low <= high && low <= *to && *from <= high)
+    }
+
     fn new(
         snapshot: &'a Snapshot,
         scan: &Scan,

@@ -16,6 +16,7 @@ use crate::{Result, Snapshot};
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Whose a row is, beside the values of a tree: none of these has such an id.
@@ -51,16 +52,23 @@ impl<'s, 'a> Chunk<'s, 'a> {
     pub(super) fn rows(&self, node: &Node, span: &Range<u32>, only: Option<&Words>) -> Result<Batch<'a>> {
         match &node.step {
             Step::Source(source, places) => self.opened[*source].rows(span, only, places, &node.wanted),
-            Step::Filter(input, condition) => {
+            Step::Filter(input, terms) => {
                 let rows = self.rows(input, span, only)?;
-                let truth = condition.of(&rows.lanes, rows.len)?;
-                let (mut kept, mut count) = (vec![0; rows.len], 0);
-                for (row, truth) in (0..).zip(&*truth.of_each(rows.len)) {
-                    kept[count] = row;
-                    count += usize::from(*truth == Some(true));
+                let mut left: Option<Vec<u32>> = None;
+                for term in terms {
+                    let truth = match &left {
+                        None => term.of(&rows.lanes, rows.len)?,
+                        Some(left) => term.of_some(&rows.lanes, left)?,
+                    };
+                    left = Some(match left {
+                        None => true_of(0..rows.len as u32, &truth.of_each(rows.len)),
+                        Some(left) => true_of(left.iter().copied(), &truth.of_each(left.len())),
+                    });
                 }
-                kept.truncate(count);
-                Ok(rows.retained(&kept, &node.wanted))
+                Ok(match left {
+                    Some(left) => rows.retained(&left, &node.wanted),
+                    None => rows,
+                })
             }
             Step::Compute(input, formulas) => {
                 let rows = self.rows(input, span, only)?;
@@ -134,7 +142,7 @@ impl<'s, 'a> Chunk<'s, 'a> {
             }
             segments.push(Segment { half, end: at as u32 });
         }
-        Ok(Batch { lanes: lanes_of(&made).split_off(1), len: made.len(), segments })
+        Ok(Batch { lanes: lanes_of(&made).split_off(1), len: made.len(), segments: Rc::new(segments) })
     }
 
     /// What neighbours say, row by row.
@@ -144,6 +152,17 @@ impl<'s, 'a> Chunk<'s, 'a> {
         let made = self.run().window(&named.to_rows(&input.columns)?, partition, order, outputs)?;
         Ok(Batch { lanes: lanes_of(&made), len: made.len(), segments: rows.segments.clone() })
     }
+}
+
+/// Those of some rows that are TRUE.
+fn true_of(rows: impl ExactSizeIterator<Item = u32>, truths: &[Option<bool>]) -> Vec<u32> {
+    let (mut some, mut count) = (vec![0; rows.len()], 0);
+    for (row, truth) in rows.zip(truths) {
+        some[count] = row;
+        count += usize::from(*truth == Some(true));
+    }
+    some.truncate(count);
+    some
 }
 
 /// The rows with something else that tells owners apart in the place of names that were left out.

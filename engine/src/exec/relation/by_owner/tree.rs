@@ -7,7 +7,7 @@ use super::super::{RowSet, Run, bytes_of, place};
 use super::shape::{Names, Owners, Shape, name_of, same_owner, shape};
 use super::source::Source;
 use crate::exec::compute::Lane;
-use crate::expr::{Compiled, Expr};
+use crate::expr::{Compiled, Expr, Function};
 use crate::predicate::{Join, JoinKind, Relation, RowAggregate, RowFunction, SortKey, WindowCall};
 use crate::schema::ColumnId;
 use crate::{Error, Result, Snapshot};
@@ -28,7 +28,8 @@ pub(super) struct Node {
 pub(super) enum Step {
     /// Rows of a table: the number of the source, and where it has each value; `None` is the ordinal.
     Source(usize, Vec<Option<usize>>),
-    Filter(Box<Node>, Formula),
+    /// Rows for which each of the terms is TRUE, asked one after another.
+    Filter(Box<Node>, Vec<Formula>),
     Compute(Box<Node>, Vec<Formula>),
     /// Rows of several nodes, each with the places of its values.
     Append(Vec<(Node, Vec<usize>)>),
@@ -125,9 +126,29 @@ impl Formula {
         crate::exec::compute::lane(&self.compiled, &inputs, count)
     }
 
+    /// Of some of such rows.
+    pub(super) fn of_some<'a>(&self, lanes: &[Arc<Lane<'a>>], rows: &[u32]) -> Result<Arc<Lane<'a>>> {
+        let inputs: Vec<Arc<Lane<'a>>> =
+            self.inputs.iter().map(|at| Arc::new(lanes[*at].select(rows))).collect();
+        match self.column {
+            Some(column) => Ok(Arc::new(lanes[column].select(rows))),
+            None => crate::exec::compute::lane(&self.compiled, &inputs, rows.len()),
+        }
+    }
+
     /// The columns that it is of.
     pub(super) fn inputs(&self) -> &[usize] {
         &self.inputs
+    }
+}
+
+/// Hears of the terms of an AND, or of the only one.
+pub(super) fn for_each_term<'e>(condition: &'e Expr, hear: &mut dyn FnMut(&'e Expr)) {
+    match condition {
+        Expr::Call { function: Function::And, arguments } => {
+            arguments.iter().for_each(|argument| for_each_term(argument, hear));
+        }
+        term => hear(term),
     }
 }
 
@@ -171,8 +192,9 @@ impl Builder<'_, '_, '_> {
             }
             Relation::Filter { input, condition } => {
                 let input = Box::new(self.node(input)?);
-                let condition = Formula::new(condition, &input.columns, now)?;
-                Step::Filter(input, condition)
+                let mut terms = Vec::new();
+                for_each_term(condition, &mut |term| terms.push(Formula::new(term, &input.columns, now)));
+                Step::Filter(input, terms.into_iter().collect::<Result<_>>()?)
             }
             Relation::Compute { input, outputs } => {
                 let input = Box::new(self.node(input)?);
@@ -287,9 +309,9 @@ impl Node {
                     node.want(needed);
                 }
             }
-            Step::Filter(input, condition) => {
-                let of_condition = below(input, std::iter::once(&*condition));
-                input.want(of_condition.iter().zip(&wanted).map(|(a, b)| a | b).collect());
+            Step::Filter(input, terms) => {
+                let of_terms = below(input, terms.iter());
+                input.want(of_terms.iter().zip(&wanted).map(|(a, b)| a | b).collect());
             }
             Step::Compute(input, formulas) => {
                 let needed =
