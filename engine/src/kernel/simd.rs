@@ -314,7 +314,7 @@ fn has_each_gathered(words: &Words, members: &[u16], out: &mut [u64]) {
             let places = _mm512_srli_epi32::<5>(members);
             let near = _mm512_sub_epi32(places, _mm512_set1_epi32(start as i32));
             let halves = if _mm512_cmple_epu32_mask(near, low) == u16::MAX {
-                // SAFETY: from `start` on there are at least two registers of halves, whose address has not to be aligned.
+                // SAFETY: `start` is at most `HALVES` less two registers, which are loaded without demands on their alignment.
                 let (first, second) = unsafe {
                     (_mm512_loadu_epi32(from.add(start)), _mm512_loadu_epi32(from.add(start + LANES)))
                 };
