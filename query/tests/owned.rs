@@ -554,6 +554,9 @@ fn owners_make_answers_fast_and_no_other() {
         format!(
             "EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id) AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id AND at >= {from})"
         ),
+        format!(
+            "id IN (SELECT whose FROM rows) AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id AND at >= {from})"
+        ),
         "id IN (SELECT whose FROM rows GROUP BY whose HAVING sum(amount) >= 100 AND count(*) >= 3)"
             .to_owned(),
         "(SELECT count(*) FROM rows r WHERE r.whose = m.id) BETWEEN 254 AND 100000".to_owned(),

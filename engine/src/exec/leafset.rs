@@ -297,10 +297,13 @@ impl<'a> Worker<'_, 'a> {
         let mut words = self.buffer();
         words.fill(0);
         let mut within = self.buffer();
-        for (low, high) in intervals {
-            within.fill(u64::MAX);
-            values.retain_within(*low, *high, 0, &mut within[..]);
-            kernel::union_into(&within, &mut words);
+        for (nth, (low, high)) in intervals.iter().enumerate() {
+            let some = if nth == 0 { &mut words } else { &mut within };
+            some.fill(u64::MAX);
+            values.retain_within(*low, *high, 0, &mut some[..]);
+            if nth > 0 {
+                kernel::union_into(&within, &mut words);
+            }
         }
         if nulls.cardinality() > 0 {
             within.copy_from_slice(&words[..]);

@@ -23,6 +23,11 @@ pub const VALUES_HEADER_BYTES: usize = 64;
 /// Bit planes beside a byte: with more, two bytes a row are as good.
 pub const PLANES_MAX: usize = 4;
 
+/// Where less than one row in so many is gathered, rows are asked of the cache …
+const GATHERED_FAR: usize = 8;
+/// … so many rows ahead of their use.
+const GATHER_AHEAD: usize = 32;
+
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
 /// How residuals become values.
@@ -209,9 +214,14 @@ impl<'a> ValuesRef<'a> {
     /// Appends the values of some rows; the width is looked at once. Of rows beyond the chunk's some number.
     pub fn gather(&self, rows: &[u16], out: &mut Vec<i64>) {
         let frame = self.frame;
+        // Of more rows the processor sees for itself what comes.
+        let far = rows.len() < self.rows / GATHERED_FAR;
         macro_rules! each {
             ($values:expr) => {
-                out.extend(rows.iter().map(|row| {
+                out.extend(rows.iter().enumerate().map(|(at, row)| {
+                    if far && let Some(ahead) = rows.get(at + GATHER_AHEAD) {
+                        kernel::prefetch($values, usize::from(*ahead));
+                    }
                     let residual = $values.get(usize::from(*row)).map_or(0, |residual| *residual as u64);
                     frame.value(usize::from(*row), residual)
                 }))

@@ -49,6 +49,27 @@ within! {
     within_i64 of i64 as u64;
 }
 
+macro_rules! select {
+    ($($name:ident of $type:ty;)*) => {$(
+        /// Appends the values whose bits are set.
+        #[inline(always)]
+        pub(super) fn $name(values: &[$type], selected: &[u64], out: &mut Vec<$type>) {
+            for (word, values) in selected.iter().zip(values.chunks(64)) {
+                let mut rest = *word;
+                while rest != 0 {
+                    out.extend(values.get(rest.trailing_zeros() as usize));
+                    rest &= rest - 1;
+                }
+            }
+        }
+    )*};
+}
+
+select! {
+    select_u16 of u16;
+    select_u32 of u32;
+}
+
 /// Truths in a step.
 const STEP: usize = 8;
 

@@ -150,6 +150,16 @@ pub fn has(words: &Words, member: u16) -> bool {
     words[usize::from(member >> 6)] >> (member & 63) & 1 == 1
 }
 
+/// Writes a bit for each member: whether the set has it. Words beyond are 0.
+#[inline(always)]
+pub(super) fn has_each(words: &Words, members: &[u16], out: &mut [u64]) {
+    let mut members = members.chunks(64);
+    for word in out {
+        let some = members.next().unwrap_or(&[]);
+        *word = (0..).zip(some).fold(0, |word, (at, member)| word | u64::from(has(words, *member)) << at);
+    }
+}
+
 /// How many of `members` the set has.
 #[inline(always)]
 pub(super) fn count_members(words: &Words, members: &[u16]) -> u32 {

@@ -114,6 +114,8 @@ dispatch! {
     set_run = bitset::set_run; (out: &mut Words, first: u16, last: u16);
     /// How many of `members` the set has.
     count_members = bitset::count_members; (words: &Words, members: &[u16]) -> u32;
+    /// Writes a bit for each member: whether the set has it. Words beyond are 0.
+    has_each = bitset::has_each, in AVX-512 has_each_gathered; (words: &Words, members: &[u16], out: &mut [u64]);
     /// Appends a number for each member, ascending: bit k of it says whether `slices[k]` has the member. At most 8 slices count.
     cells_of = array::cells_of, in AVX-512 cells_compressed; (members: &Words, slices: &[&Words], out: &mut Vec<u16>);
     /// Marks the codes from `low` to `high`; other marks stay.
@@ -126,6 +128,10 @@ dispatch! {
     within_u32 = array::within_u32, in AVX-512 within_u32_masks; (values: &[u32], low: u32, high: u32, out: &mut [u64]);
     /// [`within_u8`] of wider values.
     within_i64 = array::within_i64, in AVX-512 within_i64_masks; (values: &[i64], low: i64, high: i64, out: &mut [u64]);
+    /// Appends the values whose bits are set; there are none beyond the last.
+    select_u16 = array::select_u16, in AVX-512 select_u16_compressed; (values: &[u16], selected: &[u64], out: &mut Vec<u16>);
+    /// [`select_u16`] of wider values.
+    select_u32 = array::select_u32, in AVX-512 select_u32_compressed; (values: &[u32], selected: &[u64], out: &mut Vec<u32>);
     /// Appends the places, ascending, where two lists of truths differ; at most 65,536 are compared.
     differing = array::differing; (a: &[bool], b: &[bool], out: &mut Vec<u16>);
     /// Turns the bits of those `members`, which are distinct, of whom two truths differ.
@@ -282,6 +288,87 @@ within_masks! {
     within_i64_masks of i64, safe array::within_i64: 8 at once, _mm512_set1_epi64, _mm512_loadu_epi64, _mm512_sub_epi64, _mm512_cmple_epu64_mask;
 }
 
+/// [`bitset::has_each`] for sixteen members at a time. Neighbours in a list that ascends mostly lie within 1,024 bits: these are
+/// looked up in two registers, others gathered one by one.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn has_each_gathered(words: &Words, members: &[u16], out: &mut [u64]) {
+    use std::arch::x86_64::{
+        _mm256_loadu_epi16, _mm512_and_si512, _mm512_cmple_epu32_mask, _mm512_cvtepu16_epi32,
+        _mm512_i32gather_epi32, _mm512_loadu_epi32, _mm512_permutex2var_epi32, _mm512_set1_epi32,
+        _mm512_sllv_epi32, _mm512_srli_epi32, _mm512_sub_epi32, _mm512_test_epi32_mask,
+    };
+    const LANES: usize = 16;
+    /// Words are read by halves of 32 bits: half m / 32 has the bit of m at m % 32, little-endian as the processor is.
+    const HALVES: usize = 2 * BITSET_WORDS;
+    let whole = (members.len() / 64).min(out.len());
+    let (whole_out, rest) = out.split_at_mut(whole);
+    let (one, low) = (_mm512_set1_epi32(1), _mm512_set1_epi32(31));
+    let from = words.as_ptr().cast::<i32>();
+    for (word, members) in whole_out.iter_mut().zip(members.chunks_exact(64)) {
+        *word = 0;
+        for (nth, lanes) in members.chunks_exact(LANES).enumerate() {
+            let start = usize::from(lanes[0] / 32).min(HALVES - 2 * LANES);
+            // SAFETY: `lanes` has as many members as are loaded, without demands on their alignment.
+            let members = _mm512_cvtepu16_epi32(unsafe { _mm256_loadu_epi16(lanes.as_ptr().cast()) });
+            let places = _mm512_srli_epi32::<5>(members);
+            let near = _mm512_sub_epi32(places, _mm512_set1_epi32(start as i32));
+            let halves = if _mm512_cmple_epu32_mask(near, low) == u16::MAX {
+                // SAFETY: `start` is at most `HALVES` less two registers, which are loaded without demands on their alignment.
+                let (first, second) = unsafe {
+                    (_mm512_loadu_epi32(from.add(start)), _mm512_loadu_epi32(from.add(start + LANES)))
+                };
+                _mm512_permutex2var_epi32(first, near, second)
+            } else {
+                // SAFETY: a member of 16 bits shifted by five is below `HALVES`, and so many there are.
+                unsafe { _mm512_i32gather_epi32::<4>(places, from) }
+            };
+            let bits = _mm512_sllv_epi32(one, _mm512_and_si512(members, low));
+            *word |= u64::from(_mm512_test_epi32_mask(halves, bits)) << (nth * LANES);
+        }
+    }
+    bitset::has_each(words, &members[whole * 64..], rest);
+}
+
+/// Defines a kernel that squeezes out of a vector of values those whose bits are not set.
+#[cfg(target_arch = "x86_64")]
+macro_rules! select_compressed {
+    ($($name:ident of $type:ty, safe $safe:path: $lanes:literal at once, $mask:ty, $load:ident, $compress:ident, $store:ident;)*) => {$(
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,popcnt")]
+        fn $name(values: &[$type], selected: &[u64], out: &mut Vec<$type>) {
+            use std::arch::x86_64::{$compress, $load, $store};
+            let whole = (values.len() / 64).min(selected.len());
+            let (words, rest) = selected.split_at(whole);
+            // The bits are counted here, so that what is written depends on no caller's word for it.
+            let count: usize = words.iter().map(|word| word.count_ones() as usize).sum();
+            out.reserve(count + 64);
+            let mut end = out.len();
+            for (word, values) in words.iter().zip(values.chunks_exact(64)).filter(|(word, _)| **word != 0) {
+                for (nth, lanes) in values.chunks_exact($lanes).enumerate() {
+                    let mask = (word >> (nth * $lanes)) as $mask;
+                    // SAFETY: `lanes` has as many values as the vector. `end` has grown by the bits before these, so it is at
+                    // most the old length and `count`, and room for 64 values was reserved beyond that: more than a vector has.
+                    // Neither address has to be aligned.
+                    unsafe {
+                        let squeezed = $compress(mask, $load(lanes.as_ptr().cast()));
+                        $store(out.as_mut_ptr().add(end).cast(), squeezed);
+                    }
+                    end += mask.count_ones() as usize;
+                }
+            }
+            // SAFETY: all elements below `end` have been written: each step wrote at least as many from its `end` on as it added.
+            unsafe { out.set_len(end) };
+            $safe(&values[whole * 64..], rest, out);
+        }
+    )*};
+}
+
+#[cfg(target_arch = "x86_64")]
+select_compressed! {
+    select_u16_compressed of u16, safe array::select_u16: 32 at once, u32, _mm512_loadu_epi16, _mm512_maskz_compress_epi16, _mm512_storeu_epi16;
+    select_u32_compressed of u32, safe array::select_u32: 16 at once, u16, _mm512_loadu_epi32, _mm512_maskz_compress_epi32, _mm512_storeu_epi32;
+}
+
 /// Asks the cache for the line of `slice[index]`; nothing happens beyond the end.
 #[inline(always)]
 pub fn prefetch<T>(slice: &[T], index: usize) {
@@ -362,6 +449,22 @@ mod tests {
         }
 
         #[test]
+        fn values_are_selected_at_every_level(values in proptest::collection::vec(any::<u32>(), 0..300), selected in proptest::collection::vec(prop_oneof![Just(0), Just(u64::MAX), any::<u64>()], 0..7)) {
+            let chosen = |row: &usize| selected.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1);
+            let expected: Vec<u32> = std::iter::once(7).chain((0..values.len()).filter(chosen).map(|row| values[row])).collect();
+            let halves = |values: &[u32]| values.iter().map(|value| *value as u16).collect::<Vec<u16>>();
+            for level in LEVELS.into_iter().filter(|level| *level <= available()) {
+                FORCED.set(Some(level));
+                let (mut narrow, mut wide) = (vec![7], vec![7]);
+                select_u16(&halves(&values), &selected, &mut narrow);
+                select_u32(&values, &selected, &mut wide);
+                prop_assert_eq!(&wide, &expected, "{:?}", level);
+                prop_assert_eq!(narrow, halves(&expected), "{:?}", level);
+            }
+            FORCED.set(None);
+        }
+
+        #[test]
         fn kernels_of_every_level_equal_the_definition(sets in proptest::collection::vec(words(), 1..7), ends in proptest::collection::vec((1usize..4, any::<bool>()), 1..4), members in proptest::collection::vec(any::<u16>(), 0..300)) {
             let sets: Vec<&Words> = sets.iter().map(|words| &**words).collect();
             let operands: Vec<Operand<'_>> = ends.iter().scan(0, |start, (length, negated)| {
@@ -403,6 +506,13 @@ mod tests {
                 retain_members(&mut retained, operands[0]);
                 prop_assert_eq!(&retained, &kept);
                 prop_assert_eq!(count_members(sets[0], &members) as usize, members.iter().filter(|m| has(sets[0], **m)).count());
+                // Far from each other, and near at either end.
+                for (divisor, base) in [(1, 0), (64, 0), (64, 0xfc00)] {
+                    let some: Vec<u16> = members.iter().map(|m| base + m / divisor).collect();
+                    let mut each = [u64::MAX; 5];
+                    has_each(sets[0], &some, &mut each);
+                    prop_assert!((0..5 * 64).all(|at| (each[at / 64] >> (at % 64) & 1 == 1) == some.get(at).is_some_and(|m| has(sets[0], *m))));
+                }
                 let mut changed = out;
                 set_members(&mut changed, &members, true);
                 prop_assert!((0..=u16::MAX).all(|m| has(&changed, m) == (has(&out, m) || listed[usize::from(m)])));

@@ -5,10 +5,13 @@
 //! is NULL.
 
 use super::leaf::{Leaf, Test, TextMatch};
-use super::{Node, Planner};
+use super::{Node, Planner, combine};
 use crate::Result;
 use hashbrown::HashMap;
 use std::mem::discriminant;
+
+/// Terms of an AND that are compared with each other.
+const RESOLVED_MAX: usize = 64;
 
 impl Planner<'_, '_> {
     /// The children of an AND (`all`) or OR with those merged that can be.
@@ -43,6 +46,45 @@ impl Planner<'_, '_> {
             }
         }
         Ok(kept)
+    }
+
+    /// The children of an AND without what the others decide: of `x AND (NOT x OR y)` is left `x AND y`, and nobody who is within
+    /// some interval has to be asked whether there is a value.
+    pub(super) fn resolved(&self, mut children: Vec<Node>) -> Vec<Node> {
+        if children.len() > RESOLVED_MAX {
+            return children;
+        }
+        let leaves: Vec<Node> =
+            children.iter().filter(|child| matches!(child, Node::Leaf { .. })).cloned().collect();
+        for child in &mut children {
+            if let Node::Or(terms) = child {
+                let decided = |term: &Node| match term {
+                    Node::Leaf { leaf, negated } => {
+                        leaves.contains(&Node::Leaf { leaf: *leaf, negated: !negated })
+                    }
+                    _ => false,
+                };
+                let left = terms.iter().filter(|term| !decided(term)).cloned().collect();
+                *child = combine(left, false);
+            }
+        }
+        let ranges: Vec<usize> = children
+            .iter()
+            .filter_map(|child| match child {
+                Node::Leaf { leaf, .. } => Some(&self.leaves[*leaf]),
+                _ => None,
+            })
+            .filter(|leaf| matches!(leaf.test, Test::Codes(_)))
+            .map(|leaf| leaf.reader)
+            .collect();
+        children.retain(|child| match child {
+            Node::Leaf { leaf, negated: true } => {
+                let Leaf { reader, test, .. } = &self.leaves[*leaf];
+                *test != Test::Null || !ranges.contains(reader)
+            }
+            _ => true,
+        });
+        children
     }
 
     /// Forgets the leaves that are no longer in the tree.

@@ -278,6 +278,7 @@ impl<'a> Planner<'a, '_> {
                     }
                 }
                 children.extend(self.holds(computed, all)?);
+                let children = if all { self.resolved(children) } else { children };
                 let children = self.merged(children, all)?;
                 combine(children, all)
             }

@@ -12,6 +12,7 @@ use crate::expr::Expr;
 use crate::predicate::{Related, RelatedRows, Truth};
 use crate::schema::{ColumnId, Summary, SummaryKind, TableId};
 use crate::table::TableState;
+use muster_storage::format::SectionKind;
 
 /// Beyond the ids of columns: readers of other tables' columns are numbered from here.
 const FOREIGN: u32 = 1 << 30;
@@ -56,10 +57,33 @@ impl<'a> Planner<'a, '_> {
         if !related.is_in {
             return Ok(Some(tree));
         }
-        let Some(count) = find(table, SummaryKind::Count) else { return Ok(None) };
-        let rows_of_listed = if owned.not_in { (i64::MIN, 0) } else { (1, i64::MAX) };
-        let listed = self.kept(table, count, Test::Codes(vec![rows_of_listed]))?;
-        Ok(Some(combine(vec![listed, tree], !owned.not_in)))
+        let listed = if matches!(tree, Node::Everyone | Node::Nobody)
+            && let Some(last) = find(table, SummaryKind::Last)
+            && has_times(table)?
+        {
+            // Whoever has rows has a last one: a stored set says so.
+            match self.kept(table, last, Test::Null)? {
+                Node::Leaf { leaf, .. } => Node::Leaf { leaf, negated: !owned.not_in },
+                node => node,
+            }
+        } else {
+            let Some(count) = find(table, SummaryKind::Count) else { return Ok(None) };
+            let rows_of_listed = if owned.not_in { (i64::MIN, 0) } else { (1, i64::MAX) };
+            self.kept(table, count, Test::Codes(vec![rows_of_listed]))?
+        };
+        let all = !owned.not_in;
+        let children = match tree {
+            Node::And(mut terms) if all => {
+                terms.push(listed);
+                terms
+            }
+            Node::Or(mut terms) if !all => {
+                terms.push(listed);
+                terms
+            }
+            tree => vec![tree, listed],
+        };
+        Ok(Some(combine(self.merged(children, all)?, all)))
     }
 
     /// Whether there are rows since some time: whether the last is of then.
@@ -155,6 +179,17 @@ impl<'a> Planner<'a, '_> {
 
 /// The columns of other tables that a planner reads.
 pub(super) type Foreign = Vec<(TableId, ColumnId)>;
+
+/// True where every row is stored with a time.
+fn has_times(table: &TableState) -> Result<bool> {
+    let Some(time) = table.schema().owner.and_then(|owner| owner.time) else { return Ok(false) };
+    let reader = table.reader(time)?;
+    Ok((0..table.chunks()).all(|chunk| {
+        reader.has_values(chunk)
+            && reader.entry(chunk, SectionKind::Nulls).is_none()
+            && !reader.is_changed(chunk)
+    }))
+}
 
 fn find(table: &TableState, kind: SummaryKind) -> Option<Summary> {
     table.schema().summaries.iter().find(|summary| summary.kind == kind).copied()

@@ -18,21 +18,23 @@ pub(in crate::exec) fn write_in_owners(
 ) -> Result<()> {
     out.fill(0);
     if let Some(stored) = asked.ordinals.owners(chunk)? {
-        let mut runs = stored.runs.iter().peekable();
-        while let Some(run) = runs.next().filter(|run| run.owners != NOBODYS) {
-            let end = runs.peek().map_or(stored.halves.len(), |next| next.start as usize);
+        // The runs of one chunk of owners are taken as one.
+        let mut chunks = stored.runs.chunk_by(|a, b| a.owners == b.owners).peekable();
+        while let Some([run, ..]) = chunks.next().filter(|runs| runs[0].owners != NOBODYS) {
+            let start = run.start as usize;
+            let end = chunks.peek().map_or(stored.halves.len(), |next| next[0].start as usize);
             if known.as_ref().is_none_or(|known| (known.0, known.1) != (place, run.owners)) {
                 *known = Some((place, run.owners, members_in(&asked.members, run.owners)));
             }
             let Some((_, _, members)) = known else { continue };
-            let mut row = run.start as usize;
-            while row < end {
-                let next = end.min((row / 64 + 1) * 64);
-                let bits = (0..).zip(&stored.halves[row..next]);
-                let bits =
-                    bits.fold(0, |bits, (at, half)| bits | u64::from(kernel::has(members, *half)) << at);
-                out[row / 64] |= bits << (row % 64);
-                row = next;
+            let whole = start.next_multiple_of(64).min(end);
+            for (row, half) in (start..whole).zip(&stored.halves[start..whole]) {
+                out[row / 64] |= u64::from(kernel::has(members, *half)) << (row % 64);
+            }
+            // Rows come ascending: nothing was written of these words.
+            if whole < end {
+                let words = &mut out[whole / 64..end.div_ceil(64)];
+                kernel::has_each(members, &stored.halves[whole..end], words);
             }
         }
     }

@@ -28,7 +28,7 @@ const FEW_ROWS: usize = 4_096;
 
 /// What one thread needs to ask the rows of owners.
 ///
-/// Counts are bytes as long as nobody has more rows than a byte holds; the chunks of others are asked again with 32 bits.
+/// Counts are bytes as long as nobody has rows by the hundred; the chunks of others are asked again with 32 bits.
 pub(in crate::exec) struct OwnedWorker<'p, 'a> {
     owned: &'p Owned<'a>,
     narrow: Gathered<'p, 'a, u8>,
@@ -78,15 +78,9 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
         both.map(|(state, pass)| state.gather(pass, owners, only)).sum()
     }
 
-    /// True where some count may be more than it says.
+    /// True where some count may be more than it says. Lanes count no more than their pass does.
     fn overflowed(&self) -> bool {
-        let most = |counts: &[C]| {
-            let mut words = [0; BITSET_WORDS];
-            C::within(counts, C::MAX, C::MAX, &mut words);
-            words.iter().any(|word| *word != 0)
-        };
-        // Lanes count no more than their pass does.
-        self.passes.iter().any(|state| state.found as u64 >= C::MAX && most(&state.counts))
+        self.passes.iter().any(|state| state.bits.may_wrap())
     }
 
     fn reset(&mut self) {
@@ -112,7 +106,14 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
         if found == 0 {
             out.fill(0);
         } else if let (false, Some(terms)) = (by_vector, self.terms(owned)) {
-            select_bits(&some, out, |owner| Ok(terms.iter().all(|term| term.holds(owner))))?;
+            // Listed, and without a branch on what holds: hardly one of either would be foreseen.
+            let mut owners = Vec::new();
+            kernel::decode_members(&some, kernel::cardinality(&some), &mut owners);
+            out.fill(0);
+            for owner in owners {
+                let holds = terms.iter().fold(true, |holds, term| holds & term.holds(usize::from(owner)));
+                out[usize::from(owner) / 64] |= u64::from(holds) << (owner % 64);
+            }
         } else if !by_vector {
             select_bits(&some, out, |owner| owned.holds(&At { passes: &self.passes, owner }))?;
         } else {
@@ -236,7 +237,7 @@ impl<C: Counter> Term<'_, C> {
     fn holds(&self, owner: usize) -> bool {
         let count = self.counts[owner].number();
         match self.made {
-            Some(made) => count > 0 && (self.low..=self.high).contains(&made[owner]),
+            Some(made) => (count > 0) & (self.low <= made[owner]) & (made[owner] <= self.high),
             None => (self.low..=self.high).contains(&(count as i64)),
         }
     }

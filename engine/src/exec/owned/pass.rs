@@ -7,14 +7,8 @@ use crate::index::owners::{OwnersRef, Run};
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
 use crate::plan::{Lane, Makes, Node, Pass, RowTest};
-use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS, SectionKind};
 use std::ops::Range;
-
-/// How many rows ahead of its use a value is asked of the cache.
-const PREFETCH_AHEAD: usize = 16;
-
-/// With so many rows of 64, going through all is faster than finding those.
-const DENSE_ROWS: u32 = 24;
 
 /// What one thread makes of the rows of one condition.
 pub(super) struct PassWorker<'p, 'a, C> {
@@ -26,9 +20,13 @@ pub(super) struct PassWorker<'p, 'a, C> {
     pub(super) lanes: Vec<LaneState<C>>,
     /// Rows found for the present chunk of owners.
     pub(super) found: usize,
-    /// Bits of the rows of a run, and the rows.
+    /// The bits of all counts of that chunk.
+    pub(super) bits: C,
+    /// Bits of rows, the halves of these rows' owners, and what they have in a column, of either width.
     selected: Vec<u64>,
-    rows: Vec<u32>,
+    places: Vec<u16>,
+    narrow: Vec<u16>,
+    wide: Vec<u32>,
 }
 
 /// What is made of a column for each owner.
@@ -52,8 +50,11 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             counts: array(true),
             lanes: lanes.collect(),
             found: 0,
+            bits: C::default(),
             selected: vec![0; BITSET_WORDS],
-            rows: Vec::new(),
+            places: Vec::new(),
+            narrow: Vec::new(),
+            wide: Vec::new(),
         }
     }
 
@@ -63,6 +64,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             self.counts.fill(C::default());
             self.lanes.iter_mut().for_each(|lane| lane.counts.fill(C::default()));
             self.found = 0;
+            self.bits = C::default();
         }
     }
 
@@ -102,7 +104,8 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
                 state.add(owner, *rows, code, lane.makes);
             }
         }
-        *rows = rows.plus(1);
+        *rows = rows.next();
+        self.bits |= *rows;
     }
 
     /// Takes the runs of one chunk of rows.
@@ -114,6 +117,11 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         asked: &[(Run, Range<usize>)],
         few: bool,
     ) -> Result<u64> {
+        // The next chunk of owners begins where the next chunk of rows ends, most of the time.
+        pass.ordinals.prefetch(chunk + 2, SectionKind::Owners, 2);
+        let columns =
+            pass.tests.iter().map(|test| &test.reader).chain(pass.lanes.iter().map(|lane| &lane.reader));
+        columns.for_each(|reader| reader.prefetch(chunk + 2, SectionKind::Values, 1));
         let mut bytes = 0;
         let mut tests = Vec::with_capacity(pass.tests.len());
         for test in &pass.tests {
@@ -145,11 +153,17 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             // What was asked of some rows says nothing of others.
             self.answered = Some((if few { u32::MAX } else { chunk }, answer));
         }
-        for (run, rows) in asked {
+        // Runs that follow each other and need the same tests are taken as one.
+        let alike = |(a, rows): &(Run, Range<usize>), (b, next): &(Run, Range<usize>)| {
+            rows.end == next.start && tests.iter().all(|(test, ..)| test.holds_of(a) == test.holds_of(b))
+        };
+        for runs in asked.chunk_by(alike) {
+            let [(run, first), ..] = runs else { continue };
+            let rows = first.start..runs.last().map_or(first.end, |(_, last)| last.end);
             bytes += 2 * rows.len() as u64;
             let tests: Vec<_> = tests.iter().filter(|(test, ..)| !test.holds_of(run)).collect();
             if tests.is_empty() && !asks_rest && excluded.is_none() {
-                self.take_all(stored, rows.clone(), &lanes);
+                self.take_all(stored, rows, &lanes);
                 continue;
             }
             let words = rows.start / 64..rows.end.div_ceil(64);
@@ -193,143 +207,78 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
     fn take_all(&mut self, stored: &OwnersRef<'_>, rows: Range<usize>, lanes: &[OpenLane<'_, 'a>]) {
         self.found += rows.len();
         let halves = &stored.halves[rows.clone()];
-        match lanes {
-            [] => {
-                let counts = array(&mut self.counts);
-                halves
-                    .iter()
-                    .for_each(|half| counts[usize::from(*half)] = counts[usize::from(*half)].plus(1));
-            }
-            [(lane, Some(values), _)] if lane.total && values.frame.slope == 0 && values.rows >= rows.end => {
-                match (values.residuals, lane.makes) {
-                    (Residuals::U8(residuals), Makes::Sum) => {
-                        self.sum_all(halves, &residuals[rows], values.frame);
-                    }
-                    (Residuals::U16(residuals), Makes::Sum) => {
-                        self.sum_all(halves, &residuals[rows], values.frame);
-                    }
-                    (Residuals::U32(residuals), Makes::Sum) => {
-                        self.sum_all(halves, &residuals[rows], values.frame);
-                    }
-                    _ => rows.zip(halves).for_each(|(row, half)| {
-                        self.take_row(usize::from(*half), std::iter::once((*lane, Some(values.get(row)))));
-                    }),
-                }
-            }
-            lanes => rows.zip(halves).for_each(|(row, half)| {
+        match summed(lanes, rows.end) {
+            None if lanes.is_empty() => self.bits |= C::count(array(&mut self.counts), halves),
+            Some((frame, Residuals::U16(residuals))) => self.sum(halves, &residuals[rows], frame),
+            Some((frame, Residuals::U32(residuals))) => self.sum(halves, &residuals[rows], frame),
+            _ => rows.zip(halves).for_each(|(row, half)| {
                 self.take_row(usize::from(*half), lanes.iter().map(|open| (open.0, code_at(open, row))));
             }),
         }
     }
 
+    /// Takes the selected rows of some words: what is asked of them is put in a row first.
+    fn take_selected(&mut self, stored: &OwnersRef<'_>, words: Range<usize>, lanes: &[OpenLane<'_, 'a>]) {
+        let rows = words.start * 64..(words.end * 64).min(stored.halves.len());
+        let selected = &self.selected[words.clone()];
+        let mut places = std::mem::take(&mut self.places);
+        places.clear();
+        kernel::select_u16(&stored.halves[rows.clone()], selected, &mut places);
+        self.found += places.len();
+        match summed(lanes, rows.end) {
+            None if lanes.is_empty() => self.bits |= C::count(array(&mut self.counts), &places),
+            Some((frame, Residuals::U16(residuals))) => {
+                let mut narrow = std::mem::take(&mut self.narrow);
+                narrow.clear();
+                kernel::select_u16(&residuals[rows], selected, &mut narrow);
+                self.sum(&places, &narrow, frame);
+                self.narrow = narrow;
+            }
+            Some((frame, Residuals::U32(residuals))) => {
+                let mut wide = std::mem::take(&mut self.wide);
+                wide.clear();
+                kernel::select_u32(&residuals[rows], selected, &mut wide);
+                self.sum(&places, &wide, frame);
+                self.wide = wide;
+            }
+            _ => {
+                let selected = std::mem::take(&mut self.selected);
+                let mut halves = places.iter();
+                for_each_bit(&selected[words.clone()], words.start, |row| {
+                    if let Some(half) = halves.next() {
+                        let codes = lanes.iter().map(|open| (open.0, code_at(open, row)));
+                        self.take_row(usize::from(*half), codes);
+                    }
+                });
+                self.selected = selected;
+            }
+        }
+        self.places = places;
+    }
+
     /// Counts rows and sums a column of which none is NULL.
-    fn sum_all<R: Copy + Into<u64>>(&mut self, halves: &[u16], residuals: &[R], frame: Frame) {
+    #[inline(never)]
+    fn sum<R: Copy + Into<u64>>(&mut self, halves: &[u16], residuals: &[R], frame: Frame) {
         let counts = array(&mut self.counts);
         let Some(state) = self.lanes.first_mut() else { return };
-        let made = array(&mut state.made);
+        let (made, mut bits) = (array(&mut state.made), self.bits);
         for (half, residual) in halves.iter().zip(residuals) {
             let owner = usize::from(*half);
             let code = frame.base.wrapping_add(frame.divisor.wrapping_mul((*residual).into()) as i64);
             let before = if counts[owner] == C::default() { 0 } else { made[owner] };
             made[owner] = before.wrapping_add(code);
-            counts[owner] = counts[owner].plus(1);
+            counts[owner] = counts[owner].next();
+            bits |= counts[owner];
         }
-    }
-
-    /// Takes the selected rows of some words.
-    fn take_selected(&mut self, stored: &OwnersRef<'_>, words: Range<usize>, lanes: &[OpenLane<'_, 'a>]) {
-        if lanes.is_empty() {
-            return self.count_selected(stored, words);
-        }
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.clear();
-        for_each_bit(&self.selected[words.clone()], words.start, |row| rows.push(row as u32));
-        self.found += rows.len();
-        if let [(lane, Some(values), _)] = lanes
-            && lane.total
-            && lane.makes == Makes::Sum
-        {
-            self.sum_listed(stored, &rows, values);
-            self.rows = rows;
-            return;
-        }
-        for (at, row) in rows.iter().enumerate() {
-            if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
-                kernel::prefetch(stored.halves, *ahead as usize);
-                for (_, values, _) in lanes {
-                    values.iter().for_each(|values| values.residuals.prefetch(*ahead as usize));
-                }
-            }
-            if let Some(half) = stored.halves.get(*row as usize) {
-                let codes = lanes.iter().map(|open| (open.0, code_at(open, *row as usize)));
-                self.take_row(usize::from(*half), codes);
-            }
-        }
-        self.rows = rows;
+        self.bits = bits;
     }
 }
 
-impl<C: Counter> PassWorker<'_, '_, C> {
-    /// Counts the selected rows of some words: where they are most of a word, all are added, the others as 0.
-    fn count_selected(&mut self, stored: &OwnersRef<'_>, words: Range<usize>) {
-        let counts = array(&mut self.counts);
-        for (index, word) in words.clone().zip(&self.selected[words]) {
-            self.found += word.count_ones() as usize;
-            let rows = index * 64..(index * 64 + 64).min(stored.halves.len());
-            let halves = &stored.halves[rows];
-            if word.count_ones() < DENSE_ROWS {
-                let mut left = *word;
-                while left != 0 {
-                    if let Some(half) = halves.get(left.trailing_zeros() as usize) {
-                        let count = &mut counts[usize::from(*half)];
-                        *count = count.plus(1);
-                    }
-                    left &= left - 1;
-                }
-            } else {
-                for (row, half) in halves.iter().enumerate() {
-                    let count = &mut counts[usize::from(*half)];
-                    *count = count.plus((word >> row & 1) as u8);
-                }
-            }
-        }
-    }
-}
-
-impl<C: Counter> PassWorker<'_, '_, C> {
-    /// Counts some rows and sums a column of which none is NULL.
-    fn sum_listed(&mut self, stored: &OwnersRef<'_>, rows: &[u32], values: &ValuesRef<'_>) {
-        let counts = array(&mut self.counts);
-        let Some(state) = self.lanes.first_mut() else { return };
-        let made = array(&mut state.made);
-        let frame = values.frame;
-        macro_rules! each {
-            ($code:expr) => {
-                for (at, row) in rows.iter().enumerate() {
-                    if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
-                        kernel::prefetch(stored.halves, *ahead as usize);
-                        values.residuals.prefetch(*ahead as usize);
-                    }
-                    let row = *row as usize;
-                    let (Some(half), Some(code)) = (stored.halves.get(row), $code(row)) else { continue };
-                    let owner = usize::from(*half);
-                    let before = if counts[owner] == C::default() { 0 } else { made[owner] };
-                    made[owner] = before.wrapping_add(code);
-                    counts[owner] = counts[owner].plus(1);
-                }
-            };
-        }
-        let code = |residual: u64| frame.base.wrapping_add(frame.divisor.wrapping_mul(residual) as i64);
-        match values.residuals {
-            Residuals::U32(residuals) if frame.slope == 0 => {
-                each!(|row: usize| residuals.get(row).map(|residual| code(u64::from(*residual))));
-            }
-            Residuals::U16(residuals) if frame.slope == 0 => {
-                each!(|row: usize| residuals.get(row).map(|residual| code(u64::from(*residual))));
-            }
-            _ => each!(|row: usize| (row < values.rows).then(|| values.get(row))),
-        }
-    }
+/// How one column is stored of which nothing but a sum is made and no row is NULL, of the first `rows` rows.
+fn summed<'v>(lanes: &[OpenLane<'_, 'v>], rows: usize) -> Option<(Frame, Residuals<'v>)> {
+    let [(lane, Some(values), _)] = lanes else { return None };
+    let summed = lane.total && lane.makes == Makes::Sum && values.frame.slope == 0 && values.rows >= rows;
+    summed.then_some((values.frame, values.residuals))
 }
 
 /// The code of a row; `None` where it is NULL.
@@ -366,7 +315,7 @@ impl<C: Counter> LaneState<C> {
         let mut first = rows == C::default();
         if let Some(count) = self.counts.get_mut(owner) {
             first = *count == C::default();
-            *count = count.plus(1);
+            *count = count.next();
         }
         let Some(made) = self.made.get_mut(owner) else { return };
         *made = match makes {
