@@ -188,7 +188,11 @@ impl Renderer<'_> {
             right.source()
         };
         let pairs = join.keys.iter().map(|(a, b)| format!("{} = {}", self.expr(a), self.expr(b)));
-        let on: Vec<String> = pairs.chain(join.condition.as_ref().map(|expr| self.expr(expr))).collect();
+        let condition = join.condition.as_ref().map(|expr| match expr {
+            Expr::Call { function: Function::Or, .. } => format!("({})", self.expr(expr)),
+            expr => self.expr(expr),
+        });
+        let on: Vec<String> = pairs.chain(condition).collect();
         let condition = on.join(" AND ");
         match join.kind {
             JoinKind::Inner if on.is_empty() => from(format!("{left} CROSS JOIN {right}")),
