@@ -176,8 +176,12 @@ fn evaluate_resolved<S: Sink>(
         }
         return Ok((sink.finish(&reader, partial)?, stats));
     }
-    let tasks = tasks_of(chunks);
-    let nanos = tasks.len() as f64 * f64::from(TASK_CHUNKS) * chunk_nanos::<S>(&plan, scope.mask.is_some());
+    let tasks = match plan.chunks_named() {
+        Some(named) => named.into_iter().filter(|c| chunks.contains(c)).map(|c| c..c + 1).collect(),
+        None => tasks_of(chunks),
+    };
+    let asked: f64 = tasks.iter().map(|task| task.len() as f64).sum();
+    let nanos = asked * chunk_nanos::<S>(&plan, scope.mask.is_some());
     let nanos = if S::SEQUENTIAL { 0.0 } else { nanos };
     let states = share(
         &tasks,
