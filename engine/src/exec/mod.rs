@@ -30,7 +30,7 @@ pub(crate) use project::{code_at, codes_at};
 pub use project::{project, value_at};
 pub use related::{RELATED_DEPTH_MAX, RELATED_VALUES_MAX, resolve, resolve_naively};
 pub(crate) use related::{check_depth, is_in_list, resolve_at};
-pub(crate) use relation::ByOwner;
+pub(crate) use relation::{ByOwner, takes_derived};
 pub use relation::{FUNNEL_STEPS_MAX, ROWS_VALUES_MAX, RowSet, rows_of};
 pub use sink::{
     Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,

@@ -103,11 +103,12 @@ impl Reading<'_> {
             let rows = self.binder.rows(select, &around)?;
             let is_tied = !rows.keys.is_empty() || !rows.condition.is_empty();
             if is_tied || (has_aggregate(term) && names_around(term, &rows.fields, &around)) {
-                let cut = select.limit.is_some() || select.offset > 0;
+                let cut = select.limit == Some(0) || select.offset > 0;
                 return match has_aggregate(term) {
-                    true if cut => {
-                        Err(Error::unsupported(span, "an aggregate is one value: leave out LIMIT"))
-                    }
+                    true if cut => Err(Error::unsupported(
+                        span,
+                        "an aggregate is one value: leave out LIMIT 0 and OFFSET",
+                    )),
                     true => self.aggregate_of(rows, term, span),
                     false => self.row_of(rows, select, term, span),
                 };
