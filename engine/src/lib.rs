@@ -39,6 +39,7 @@ pub mod writer;
 pub use control::Cancel;
 pub use database::{Database, Snapshot};
 pub use error::{Error, Result};
+pub use events::RowsByOwner;
 pub use exec::evaluate;
 pub use expr::Expr;
 pub use predicate::Predicate;

@@ -10,6 +10,7 @@ pub mod codec;
 mod depends;
 mod related;
 mod relation;
+mod renamed;
 mod sequence;
 
 pub use depends::Dependency;

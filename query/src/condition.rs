@@ -325,8 +325,9 @@ fn in_list(cursor: &mut Cursor, left: Node) -> Result<Node> {
     let negated = cursor.eat_keyword(Keyword::NOT);
     cursor.expect_keyword(Keyword::IN)?;
     let left = left.term();
+    let encloses_select = grammar::encloses_select(cursor);
     cursor.expect(&Token::LParen)?;
-    if matches!(cursor.keyword(), Keyword::SELECT | Keyword::WITH) {
+    if encloses_select {
         let start = cursor.span();
         let select = grammar::select(cursor)?.into();
         cursor.expect(&Token::RParen)?;
@@ -398,12 +399,13 @@ fn prefix(cursor: &mut Cursor) -> Result<Node> {
 
 fn parenthesised(cursor: &mut Cursor) -> Result<Node> {
     let start = cursor.span();
-    cursor.take();
-    if matches!(cursor.keyword(), Keyword::SELECT | Keyword::WITH) {
+    if grammar::encloses_select(cursor) {
+        cursor.take();
         let select = grammar::select(cursor)?.into();
         cursor.expect(&Token::RParen)?;
         return Ok(Node::Term(Term { kind: TermKind::Select(select), span: start.to(cursor.last_span()) }));
     }
+    cursor.take();
     let inner = expression(cursor, binding::NONE)?;
     if *cursor.peek() != Token::RParen {
         return Err(cursor.expected("an operator or ')'"));

@@ -112,6 +112,11 @@ impl Error {
         matches!(kind, Some(QueryErrorKind::UnknownColumn | QueryErrorKind::UnknownTable))
     }
 
+    /// True where a table is not known.
+    pub(crate) fn is_unknown_table(&self) -> bool {
+        matches!(self, Error::Query { kind: QueryErrorKind::UnknownTable, .. })
+    }
+
     /// True of SQL that is not answered in this form.
     pub(crate) fn is_unsupported(&self) -> bool {
         matches!(self, Error::Query { kind: QueryErrorKind::Unsupported, .. })

@@ -63,15 +63,17 @@ fn with(cursor: &mut Cursor) -> Result<()> {
 /// SELECTs, perhaps joined by UNION and its kin, with the order and limit of all.
 fn clauses(cursor: &mut Cursor) -> Result<Select> {
     let start = cursor.span();
-    let is_nested = *cursor.peek() == Token::LParen;
     let first = intersected(cursor)?;
     let mut rest = Vec::new();
     while let Some(word @ (SetWord::Union | SetWord::Except)) = set_word(cursor) {
         rest.push(set_part(cursor, word, &rest, intersected)?);
     }
     let mut select = joined_sets(first, rest, start, cursor);
-    let is_whole = is_nested && !matches!(select.from.source, FromSource::Sets(_));
-    if !is_whole {
+    if matches!(cursor.keyword(), Keyword::ORDER | Keyword::LIMIT | Keyword::OFFSET) {
+        // One in parentheses keeps an order and limit of its own.
+        if is_cut_or_ordered(&select) {
+            select = all_of(select, Vec::new(), start, cursor);
+        }
         order_and_limit(cursor, &mut select)?;
     }
     // What follows the SELECT of an INSERT.
@@ -102,9 +104,53 @@ fn operand(cursor: &mut Cursor) -> Result<Select> {
     let inner = select(cursor)?;
     cursor.expect(&Token::RParen)?;
     // What follows is not to take the place of its order and limit.
-    let is_ordered = !inner.order_by.is_empty() || inner.limit.is_some() || inner.offset > 0;
     let is_sets = matches!(inner.from.source, FromSource::Sets(_));
-    Ok(if is_sets && is_ordered { all_of(inner, Vec::new(), start, cursor) } else { inner })
+    let is_apart = is_sets && is_cut_or_ordered(&inner);
+    Ok(if is_apart { all_of(inner, Vec::new(), start, cursor) } else { inner })
+}
+
+fn is_cut_or_ordered(select: &Select) -> bool {
+    !select.order_by.is_empty() || select.limit.is_some() || select.offset > 0
+}
+
+/// True where what the parentheses ahead hold is a SELECT, perhaps in more of them or joined with others: not a value that has
+/// one in it. Cost: a look at what is in them, where a SELECT begins it.
+pub(crate) fn encloses_select(cursor: &Cursor) -> bool {
+    let mut open = 0;
+    while *cursor.peek_nth(open) == Token::LParen {
+        open += 1;
+    }
+    if open == 0 || !matches!(keyword(cursor.peek_nth(open)), Keyword::SELECT | Keyword::WITH) {
+        return false;
+    }
+    let (mut depth, mut at) = (open, open);
+    while open > 1 {
+        at += 1;
+        match cursor.peek_nth(at) {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            Token::EOF => break,
+            _ => continue,
+        }
+        if depth < open {
+            // What begins the SELECT ends here.
+            open -= 1;
+            let follows = cursor.peek_nth(at + 1);
+            let of_select = matches!(
+                keyword(follows),
+                Keyword::UNION
+                    | Keyword::INTERSECT
+                    | Keyword::EXCEPT
+                    | Keyword::ORDER
+                    | Keyword::LIMIT
+                    | Keyword::OFFSET
+            );
+            if !of_select && *follows != Token::RParen {
+                return false;
+            }
+        }
+    }
+    true
 }
 
 fn set_word(cursor: &Cursor) -> Option<SetWord> {

@@ -31,7 +31,8 @@ pub(crate) fn parse(sql: &str, parameters: &[Param]) -> Result<Statement> {
     let read: fn(&mut Cursor) -> Result<Statement> = match keyword(&first.token) {
         _ if first.token == Token::LParen
             && tokens
-                .get(1)
+                .iter()
+                .find(|next| next.token != Token::LParen)
                 .is_some_and(|next| matches!(keyword(&next.token), Keyword::SELECT | Keyword::WITH)) =>
         {
             |cursor| grammar::select(cursor).map(|select| Statement::Select(Box::new(select)))

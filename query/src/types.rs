@@ -24,7 +24,11 @@ pub(crate) fn data_type(cursor: &mut Cursor) -> Result<(DataType, Span)> {
         ("INTEGER" | "INT" | "INT4", []) => DataType::Integer,
         ("BIGINT" | "INT8", []) => DataType::BigInt,
         ("FLOAT8", []) => DataType::Double,
-        ("DOUBLE", []) if cursor.eat_keyword(Keyword::PRECISION) => DataType::Double,
+        // DuckDB's name is the first word alone.
+        ("DOUBLE", []) => {
+            cursor.eat_keyword(Keyword::PRECISION);
+            DataType::Double
+        }
         ("TEXT", []) => DataType::Text,
         ("DATE", []) => DataType::Date,
         ("TIMESTAMPTZ", []) => DataType::TimestampTz,

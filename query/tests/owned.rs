@@ -7,7 +7,8 @@
 mod asking;
 
 use asking::{ids, null_or};
-use musterdb::{Database, Session};
+use muster_engine::exec::project;
+use musterdb::{Database, Session, Value};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -251,6 +252,48 @@ fn check(session: &mut Session, model: &Model, asked: &[Asked]) -> Result<(), Te
     check_rows(session, model)
 }
 
+/// The rows of each key: in the order of time by the engine, and by the statement.
+fn check_rows_of(db: &Database, model: &Model) -> Result<(), TestCaseError> {
+    let snapshot = db.engine().snapshot();
+    let table = snapshot.table_named("rows").unwrap();
+    let (number, at) = (table.column_named("n").unwrap().id, table.column_named("at").unwrap().id);
+    let by_owner = snapshot.rows_by_owner(table.id).unwrap();
+    for id in 0..13 {
+        let expected: Vec<(i64, &Row)> = model
+            .rows
+            .iter()
+            .filter(|(_, row)| row.whose == Some(id))
+            .map(|(n, row)| (*n as i64, row))
+            .collect();
+        let numbers: Vec<i64> = expected.iter().map(|(n, _)| *n).collect();
+        let outcome = db.execute(&format!("SELECT n FROM rows WHERE whose = {id} ORDER BY n")).unwrap();
+        prop_assert_eq!(
+            outcome.rows().map(|row| row.get(0).unwrap()).collect::<Vec<i64>>(),
+            numbers,
+            "of {}",
+            id
+        );
+        let rows = snapshot.rows_of(table.id, &Value::Integer(id)).unwrap();
+        prop_assert_eq!(&by_owner.of_key(&Value::Integer(id)).unwrap().unwrap_or_default(), &rows);
+        if !model.members.contains_key(&id) {
+            prop_assert!(rows.is_empty(), "rows of {}, who is nobody", id);
+            continue;
+        }
+        let found = project(&snapshot, table.id, &rows, &[number, at]).unwrap();
+        let numbered = |row: &Vec<Value>| if let Value::Integer(n) = row[0] { n } else { -1 };
+        let mut found_numbers: Vec<i64> = found.iter().map(numbered).collect();
+        let day = |n: i64| model.rows[&(n as usize)].day;
+        let in_time = |a: &i64, b: &i64| (day(*a).is_none(), day(*a)) <= (day(*b).is_none(), day(*b));
+        prop_assert!(found_numbers.is_sorted_by(in_time), "{:?} of {}", found, id);
+        let as_stored = |pair: &[u32]| pair[0] < pair[1];
+        let same_time = rows.windows(2).zip(found_numbers.windows(2)).filter(|(_, n)| day(n[0]) == day(n[1]));
+        prop_assert!(same_time.into_iter().all(|(pair, _)| as_stored(pair)), "{:?} of {}", rows, id);
+        found_numbers.sort_unstable();
+        prop_assert_eq!(found_numbers, expected.iter().map(|(n, _)| *n).collect::<Vec<_>>(), "of {}", id);
+    }
+    Ok(())
+}
+
 /// Rows by their owners: the numbers of those whose owner is of a group, and of those that have another owner's key.
 fn check_rows(session: &mut Session, model: &Model) -> Result<(), TestCaseError> {
     let listed = |id: i64| model.members.get(&id) == Some(&1);
@@ -359,9 +402,12 @@ proptest! {
                 _ if nth % 8 != 7 => continue,
                 _ => {}
             }
+            check_rows_of(&db, &model)?;
             check(&mut session, &model, &asked)?;
+            check_rows_of(&db, &model)?;
         }
         check(&mut session, &model, &asked)?;
+        check_rows_of(&db, &model)?;
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod asking;
 
-use asking::{Row, belonging, ids, null_or};
+use asking::{Row, belonging, ids, null_or, time_or_null};
 use musterdb::Database;
 use proptest::prelude::*;
 
@@ -32,20 +32,21 @@ proptest! {
         let open = || Database::open(path.path().join("db")).unwrap();
         let db = open();
         let mut session = db.session();
-        session.execute("CREATE TABLE members (id BIGINT PRIMARY KEY, own BIGINT)").unwrap();
+        session.execute("CREATE TABLE members (id BIGINT PRIMARY KEY, own BIGINT, since TIMESTAMP)").unwrap();
         belonging.create(&mut session);
         session.execute("CREATE TABLE kinds (sku BIGINT, kind BIGINT)").unwrap();
         let asked: Vec<Asked<'_>> = of_joins(&rows, &kinds, few)
             .into_iter()
             .chain(of_order(&rows, few))
             .chain(of_groups(&rows, few))
+            .chain(of_second_ties(&rows, few))
             .collect();
         // Defined before there are rows, they follow them.
         for (number, (condition, _)) in asked.iter().enumerate() {
             let sql = format!("CREATE AUDIENCE a{number} AS SELECT id FROM members m WHERE {condition}");
             session.execute(&sql).map_err(|error| error.render(&sql)).unwrap();
         }
-        let members: Vec<String> = (0..MEMBERS).map(|id| format!("({id}, {})", own_of(id))).collect();
+        let members: Vec<String> = (0..MEMBERS).map(|id| format!("({id}, {}, {})", own_of(id), time_or_null(since_of(id)))).collect();
         session.execute(&format!("INSERT INTO members VALUES {}", members.join(", "))).unwrap();
         belonging.fill(&mut session, &rows, path.path());
         let values: Vec<String> = kinds.iter().map(|(sku, kind)| format!("({sku}, {})", null_or(*kind))).collect();
@@ -86,6 +87,11 @@ proptest! {
 /// A member's own number.
 fn own_of(id: i64) -> i64 {
     id % 3
+}
+
+/// The hour since when.
+fn since_of(id: i64) -> Option<i64> {
+    (id != 4).then_some(id * 2 % 7)
 }
 
 fn of<'r>(rows: &'r [Row]) -> impl Fn(i64) -> Vec<&'r Row> + Copy + 'r {
@@ -163,6 +169,111 @@ fn of_joins<'r>(rows: &'r [Row], kinds: &'r [(i64, Option<i64>)], few: i64) -> V
         (
             "id + 1 IN (SELECT sku FROM kinds)".to_owned(),
             Box::new(move |id| kinds.iter().any(|kind| kind.0 == id + 1)),
+        ),
+    ]
+}
+
+/// SELECTs tied by an equality and by more, whatever that says of the member.
+fn of_second_ties<'r>(rows: &'r [Row], few: i64) -> Vec<Asked<'r>> {
+    let rows_of = of(rows);
+    let is_later = move |id: i64, row: &Row| row.2.zip(since_of(id)).is_some_and(|(at, since)| at > since);
+    let later =
+        move |id: i64| -> Vec<&'r Row> { rows_of(id).into_iter().filter(|row| is_later(id, row)).collect() };
+    let above = move |id: i64, wanted: bool| -> Vec<&'r Row> {
+        rows_of(id).into_iter().filter(|row| row.3.is_some_and(|n| (n > own_of(id)) == wanted)).collect()
+    };
+    let sum = |rows: Vec<&Row>| rows.iter().filter_map(|row| row.3).reduce(|a, b| a + b);
+    let skus = |rows: Vec<&Row>| (0..3).filter(|sku| rows.iter().any(|row| row.1 == *sku)).count() as i64;
+    let select = |what: &str| format!("(SELECT {what} FROM rows r WHERE r.whose = m.id AND r.at > m.since)");
+    vec![
+        (
+            format!("{} > {few}", select("sum(n)")),
+            Box::new(move |id| sum(later(id)).is_some_and(|sum| sum > few)),
+        ),
+        (
+            format!("{} < {few}", select("count(*)")),
+            Box::new(move |id| (later(id).len() as i64) < few),
+        ),
+        (
+            format!("NOT ({} + m.own <= {few})", select("count(*) FILTER (WHERE r.sku <> m.own)")),
+            Box::new(move |id| {
+                let own = own_of(id);
+                later(id).iter().filter(|row| row.1 != own).count() as i64 + own > few
+            }),
+        ),
+        (
+            format!("(SELECT count(*) FILTER (WHERE r.at > m.since) FROM rows r WHERE r.whose = m.id) = {few}"),
+            Box::new(move |id| later(id).len() as i64 == few),
+        ),
+        (
+            "(SELECT count(DISTINCT sku) FROM rows r WHERE r.whose = m.id AND r.n > m.own) \
+                 >= (SELECT count(*) FROM rows r WHERE r.whose = m.id AND r.n <= m.own)"
+                .to_owned(),
+            Box::new(move |id| skus(above(id, true)) >= above(id, false).len() as i64),
+        ),
+        (
+            format!("(SELECT count(*) FROM rows r WHERE r.whose = m.id AND r.sku = m.own) < {few}"),
+            Box::new(move |id| (rows_of(id).iter().filter(|row| row.1 == own_of(id)).count() as i64) < few),
+        ),
+        (
+            format!("(SELECT count(*) FROM rows r WHERE r.whose = m.id AND (r.at > m.since OR m.since IS NULL)) = {few}"),
+            Box::new(move |id| {
+                let own = rows_of(id);
+                own.iter().filter(|row| since_of(id).is_none() || is_later(id, row)).count() as i64 == few
+            }),
+        ),
+        (
+            format!("(SELECT sum(r.n * m.own) - m.own FROM rows r WHERE r.whose = m.id) < {few}"),
+            Box::new(move |id| sum(rows_of(id)).is_some_and(|sum| (sum - 1) * own_of(id) < few)),
+        ),
+        (
+            format!("{} IS NULL AND {} < {few}", select("max(n) - m.own"), select("count(*)")),
+            Box::new(move |id| sum(later(id)).is_none() && (later(id).len() as i64) < few),
+        ),
+        (
+            format!(
+                "(SELECT sku FROM rows r WHERE r.whose = m.id AND r.at > m.since ORDER BY abs(r.n - m.own), sku LIMIT 1) = {few}"
+            ),
+            Box::new(move |id| {
+                let distance = |row: &&Row| row.3.map(|n| (n - own_of(id)).abs());
+                let nearest = later(id).into_iter().min_by_key(|row| (distance(row).is_none(), distance(row), row.1));
+                nearest.is_some_and(|row| row.1 == few)
+            }),
+        ),
+        (
+            format!("(SELECT count(*) FROM rows r WHERE r.n > m.own AND r.whose <> m.id) > {few}"),
+            Box::new(move |id| {
+                let others = rows.iter().filter(|row| row.0.is_some_and(|whose| whose != id));
+                others.filter(|row| row.3.is_some_and(|n| n > own_of(id))).count() as i64 > few
+            }),
+        ),
+        (
+            format!(
+                "id IN (SELECT whose FROM rows r WHERE n = {few} AND (SELECT count(*) FROM rows o WHERE o.whose = r.whose AND o.at < r.at) < 2 \
+                     AND (SELECT sum(n) FROM rows o WHERE o.whose = r.whose AND o.sku <> r.sku) > 0)"
+            ),
+            Box::new(move |id| {
+                let own = rows_of(id);
+                let before = |row: &Row| own.iter().filter(|other| other.2.zip(row.2).is_some_and(|(o, r)| o < r)).count();
+                let others = |row: &Row| sum(own.iter().copied().filter(|other| other.1 != row.1).collect());
+                own.iter().any(|row| row.3 == Some(few) && before(row) < 2 && others(row) > Some(0))
+            }),
+        ),
+        (
+            "id IN (SELECT whose FROM rows r GROUP BY whose HAVING count(*) > (SELECT 1 + count(*) FROM rows o WHERE o.whose = r.whose AND o.n >= r.whose))".to_owned(),
+            Box::new(move |id| {
+                let own = rows_of(id);
+                own.len() > 1 + own.iter().filter(|row| row.3.is_some_and(|n| n >= id)).count()
+            }),
+        ),
+        (format!("NOT EXISTS {}", select("1")), Box::new(move |id| later(id).is_empty())),
+        (
+            format!("m.own IN {}", select("sku")),
+            Box::new(move |id| later(id).iter().any(|row| row.1 == own_of(id))),
+        ),
+        (
+            format!("m.own NOT IN {}", select("n")),
+            Box::new(move |id| later(id).iter().all(|row| row.3.is_some_and(|n| n != own_of(id)))),
         ),
     ]
 }

@@ -20,7 +20,21 @@ struct Known {
     strays: Arc<Strays>,
 }
 
+impl Known {
+    fn is_of(&self, table: &Arc<TableState>, owners: &Arc<TableState>) -> bool {
+        std::ptr::eq(self.table.as_ptr(), Arc::as_ptr(table))
+            && std::ptr::eq(self.owners.as_ptr(), Arc::as_ptr(owners))
+    }
+}
+
 impl KnownStrays {
+    /// True where [`Self::of`] costs nothing.
+    pub(crate) fn knows(&self, table: &Arc<TableState>, owners: &Arc<TableState>) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let states = all.get(&table.schema().id).map_or(&[][..], Vec::as_slice);
+        states.iter().any(|known| known.is_of(table, owners))
+    }
+
     /// The strays of a table. Cost: nothing where they are known; where those of another state are, a look at every chunk's
     /// patches, and of each chunk that was written since, its strays; else a look at every chunk, and of each row that was
     /// written since the import its key and a look-up.
@@ -30,14 +44,10 @@ impl KnownStrays {
         };
         let id = table.schema().id;
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_this = |known: &&Known| {
-            std::ptr::eq(known.table.as_ptr(), Arc::as_ptr(table))
-                && std::ptr::eq(known.owners.as_ptr(), Arc::as_ptr(owners))
-        };
         let before = {
             let all = lock();
             let states = all.get(&id).map_or(&[][..], Vec::as_slice);
-            if let Some(known) = states.iter().find(is_this) {
+            if let Some(known) = states.iter().find(|known| known.is_of(table, owners)) {
                 return Ok(Arc::clone(&known.strays));
             }
             states.first().map(|known| Arc::clone(&known.strays))

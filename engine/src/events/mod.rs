@@ -19,11 +19,13 @@
 mod chunk;
 mod kept;
 mod known;
+mod rows_of;
 mod stamp;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use known::{KeptTables, KnownStrays};
+pub use rows_of::RowsByOwner;
 
 use crate::Result;
 use crate::exec::{code_at, value_at};
@@ -51,6 +53,8 @@ pub(crate) struct Strays {
     heirs: Arc<Vec<Heir>>,
     /// Rows that have an owner nevertheless: the row, the owner; ascending.
     owned: Vec<(u32, u32)>,
+    /// The same by their owners: the owner, the row; ascending.
+    by_owner: OnceLock<Vec<(u32, u32)>>,
     /// The chunks of rows that are clustered, with their first and last chunks of owners.
     clustered: Vec<(u32, u32, u32)>,
     /// Owners of whom what was kept when rows were clustered need not be so any more, ascending: some row of theirs was written.
@@ -151,6 +155,15 @@ impl Strays {
         &self.owned
     }
 
+    /// The same, each behind its owner, ascending. Cost: they are put in this order once.
+    pub(crate) fn by_owner(&self) -> &[(u32, u32)] {
+        self.by_owner.get_or_init(|| {
+            let mut strays: Vec<(u32, u32)> = self.owned.iter().map(|(row, owner)| (*owner, *row)).collect();
+            strays.sort_unstable();
+            strays
+        })
+    }
+
     fn find(
         table: &TableState,
         owner: &Owner,
@@ -190,6 +203,7 @@ impl Strays {
             chunks,
             heirs: Arc::default(),
             owned: Vec::new(),
+            by_owner: OnceLock::new(),
             clustered: Vec::new(),
             unsettled: Vec::new(),
             kept: OnceLock::new(),

@@ -30,7 +30,7 @@ pub(crate) use project::{code_at, codes_at};
 pub use project::{project, value_at};
 pub use related::{RELATED_DEPTH_MAX, RELATED_VALUES_MAX, resolve, resolve_naively};
 pub(crate) use related::{check_depth, is_in_list, resolve_at};
-pub(crate) use relation::ByOwner;
+pub(crate) use relation::{ByOwner, takes_derived};
 pub use relation::{FUNNEL_STEPS_MAX, ROWS_VALUES_MAX, RowSet, rows_of};
 pub use sink::{
     Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,
@@ -176,8 +176,12 @@ fn evaluate_resolved<S: Sink>(
         }
         return Ok((sink.finish(&reader, partial)?, stats));
     }
-    let tasks = tasks_of(chunks);
-    let nanos = tasks.len() as f64 * f64::from(TASK_CHUNKS) * chunk_nanos::<S>(&plan, scope.mask.is_some());
+    let tasks = match plan.chunks_named() {
+        Some(named) => named.into_iter().filter(|c| chunks.contains(c)).map(|c| c..c + 1).collect(),
+        None => tasks_of(chunks),
+    };
+    let asked: f64 = tasks.iter().map(|task| task.len() as f64).sum();
+    let nanos = asked * chunk_nanos::<S>(&plan, scope.mask.is_some());
     let nanos = if S::SEQUENTIAL { 0.0 } else { nanos };
     let states = share(
         &tasks,

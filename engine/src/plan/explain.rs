@@ -1,23 +1,30 @@
 //! What the planner expects of a clause, in words and numbers that can be shown.
 
-use super::{Leaf, Node, Plan, Test};
+use super::{Leaf, Node, Plan, Test, takes};
 use crate::Result;
 use crate::Snapshot;
 use crate::control::Cancel;
-use crate::exec::resolve;
-use crate::predicate::Predicate;
+use crate::exec::{resolve, takes_derived};
+use crate::predicate::{Predicate, Related};
 use crate::schema::TableId;
 use muster_storage::format::SectionKind;
 
 /// What is expected of a clause.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explained {
+    /// What can be said without asking; `None` where rows of other tables would have to be asked first.
+    pub expected: Option<Expected>,
+    /// How it is asked.
+    pub access: String,
+}
+
+/// What is expected of a clause in numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
     /// The share of members for which it holds.
     pub share: f64,
     /// Bytes that asking it of everyone reads.
     pub bytes: u64,
-    /// How it is asked.
-    pub access: String,
     /// Bytes a chunk, as the order of clauses weighs them.
     chunk_bytes: f64,
     /// True where a part is computed member by member.
@@ -25,24 +32,72 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// Clauses are asked in ascending order of this.
+    /// Clauses are asked in ascending order of this; those of which nothing is known come last.
     pub fn rank(&self) -> f64 {
-        super::rank(self.share, self.chunk_bytes) + if self.computed { super::COMPUTED_RANK } else { 0.0 }
+        let Some(expected) = &self.expected else { return f64::INFINITY };
+        let computed = if expected.computed { super::COMPUTED_RANK } else { 0.0 };
+        super::rank(expected.share, expected.chunk_bytes) + computed
     }
 }
 
-/// What is expected of a clause by itself. Cost: that of planning it.
-pub fn explain(snapshot: &Snapshot, table: TableId, predicate: &Predicate) -> Result<Explained> {
+/// What is expected of a clause by itself. Cost: that of planning it; rows of other tables that a plan is made of are asked only
+/// where `asks` allows it.
+pub fn explain(snapshot: &Snapshot, table: TableId, predicate: &Predicate, asks: bool) -> Result<Explained> {
+    if !asks && let Some(access) = asked_first(snapshot, table, predicate)? {
+        return Ok(Explained { expected: None, access });
+    }
     let (predicate, _) = resolve(snapshot, table, predicate, &Cancel::default())?;
     let (table_id, table) = (table, snapshot.table(table)?);
     let plan = Plan::in_snapshot(snapshot, table_id, &predicate, &Cancel::default(), 0)?;
-    Ok(Explained {
+    let expected = Expected {
         share: plan.share,
         bytes: (plan.chunk_bytes * f64::from(table.chunks())) as u64,
-        access: access(&plan, &plan.root),
         chunk_bytes: plan.chunk_bytes,
         computed: plan.has_computed(&plan.root),
-    })
+    };
+    Ok(Explained { expected: Some(expected), access: access(&plan, &plan.root) })
+}
+
+/// The rows of other tables that planning a predicate would ask, in words; `None` where it would ask none.
+fn asked_first(snapshot: &Snapshot, table: TableId, predicate: &Predicate) -> Result<Option<String>> {
+    let predicate = snapshot.expand(table, predicate)?;
+    let (mut ways, mut failed) = (Vec::new(), None);
+    let mut add = |way: Result<String>| match way {
+        Ok(way) if !ways.contains(&way) => ways.push(way),
+        Ok(_) => {}
+        Err(error) => failed = Some(error),
+    };
+    let name = |table| snapshot.schema(table).map(|schema| schema.name.clone());
+    predicate.for_each_related(&mut |related| {
+        if takes(snapshot, table, related) && !asks_others(related) {
+            return;
+        }
+        for rows in &related.rows {
+            add(name(rows.table).map(|name| format!("rows of {name}, asked first")));
+        }
+    });
+    predicate.for_each_derived(&mut |derived| {
+        let by_owner = takes_derived(snapshot, table, derived);
+        derived.rows.for_each_scan(&mut |scan| {
+            let how = if by_owner && scan.table != table { " by owner" } else { "" };
+            let first = if by_owner { "" } else { ", made first" };
+            add(name(scan.table).map(|name| format!("steps over rows of {name}{how}{first}")));
+        });
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok((!ways.is_empty()).then(|| ways.join(" + "))),
+    }
+}
+
+/// True where the rows of a condition are themselves told by rows of other tables.
+fn asks_others(related: &Related) -> bool {
+    let mut asks = false;
+    for rows in &related.rows {
+        rows.condition.for_each_related(&mut |_| asks = true);
+        rows.condition.for_each_derived(&mut |_| asks = true);
+    }
+    asks
 }
 
 fn access(plan: &Plan<'_>, node: &Node) -> String {

@@ -296,6 +296,11 @@ impl Planner<'_, '_> {
                 {
                     return self.keys(column, &[Key::Integer(code)], negated);
                 }
+                if let (CompareOp::Eq, super::cut::Cut::At(code), false) = (op, cut, negated)
+                    && let Some(rows) = self.rows_of_owner(column, &Value::Integer(code))?
+                {
+                    return Ok(rows);
+                }
                 match cut.interval(op) {
                     Some(interval) => self.leaf(column, Test::Codes(vec![interval]), negated),
                     None => self.leaf(column, Test::Never, negated),
@@ -409,6 +414,11 @@ impl Planner<'_, '_> {
             let keys: Vec<Key<'_>> = texts.iter().map(|text| Key::Text(text.as_bytes())).collect();
             return self.keys(column, &keys, negated);
         }
+        if let ([text], false) = (texts.as_slice(), negated)
+            && let Some(rows) = self.rows_of_owner(column, &Value::Text(text.clone()))?
+        {
+            return Ok(rows);
+        }
         let mut codes = Vec::new();
         if let Some(dictionary) = self.table.dictionary(column) {
             let view = dictionary.view()?;
@@ -426,6 +436,20 @@ impl Planner<'_, '_> {
             return self.leaf(column, Test::Never, negated);
         }
         self.leaf(column, Test::Ordinals(ordinals), negated)
+    }
+
+    /// The rows of the owner with a key, where the column says whose they are, somebody has the key, and finding the rows takes
+    /// less than asking the column.
+    fn rows_of_owner(&mut self, column: ColumnId, key: &Value) -> Result<Option<Node>> {
+        let Others::Of(asking, table) = &self.others else { return Ok(None) };
+        let is_owner = self.table.schema().owner.is_some_and(|owner| owner.column == column);
+        if !is_owner || !asking.snapshot.is_settled(*table)? {
+            return Ok(None);
+        }
+        let Some(mut rows) = asking.snapshot.rows_by_owner(*table)?.of_key(key)? else { return Ok(None) };
+        rows.sort_unstable();
+        let test = if rows.is_empty() { Test::Never } else { Test::Ordinals(rows) };
+        self.leaf(ColumnId::LIVE, test, false).map(Some)
     }
 
     fn tag_codes(&self, column: ColumnId, tags: &[String]) -> Result<Vec<u32>> {

@@ -115,6 +115,25 @@ impl<'a> Plan<'a> {
         Plan::of(snapshot.table(table)?, predicate, snapshot.now_micros(), cancel, others)
     }
 
+    /// The chunks that may have members, ascending, where the plan names its members; `None` is all.
+    pub(crate) fn chunks_named(&self) -> Option<Vec<u32>> {
+        let of_leaf = |node: &Node| match node {
+            Node::Leaf { leaf, negated: false } => match &self.leaves[*leaf].test {
+                Test::Ordinals(ordinals) => {
+                    let mut chunks: Vec<u32> = ordinals.iter().map(|ordinal| ordinal >> 16).collect();
+                    chunks.dedup();
+                    Some(chunks)
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        match &self.root {
+            Node::And(children) => children.iter().find_map(of_leaf),
+            root => of_leaf(root),
+        }
+    }
+
     /// Plans a predicate to see that it can be asked, but for what rows of other tables say.
     pub(crate) fn check(table: &'a TableState, predicate: &Predicate) -> Result<()> {
         Plan::of(table, predicate, 0, &Cancel::default(), Others::Checked).map(drop)

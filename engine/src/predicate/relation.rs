@@ -14,6 +14,7 @@ use super::{FunnelModes, Predicate};
 use crate::exec::FoldFunction;
 use crate::expr::Expr;
 use crate::schema::{ColumnId, TableId};
+use crate::value::Value;
 use std::collections::HashSet;
 
 /// The most steps on the way from a table to the rows of a tree, those of trees within its conditions included: reading and
@@ -312,6 +313,28 @@ pub enum WindowFunction {
     LastValue,
     /// The value of the row of this number, from 1.
     NthValue(u32),
+}
+
+impl RowFunction {
+    /// What it is of no rows.
+    pub fn of_nothing(self) -> Value {
+        match self {
+            RowFunction::Fold(FoldFunction::Count)
+            | RowFunction::CountDistinct
+            | RowFunction::Funnel { .. }
+            | RowFunction::Consecutive { .. }
+            | RowFunction::WindowFunnel { .. }
+            | RowFunction::Sequence { counts: true } => Value::Integer(0),
+            RowFunction::Sequence { counts: false } => Value::Boolean(false),
+            RowFunction::Fold(_)
+            | RowFunction::ArgMin
+            | RowFunction::ArgMax
+            | RowFunction::Median
+            | RowFunction::QuantileCont
+            | RowFunction::QuantileDisc { .. }
+            | RowFunction::Mode { .. } => Value::Null,
+        }
+    }
 }
 
 impl Relation {

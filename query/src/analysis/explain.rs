@@ -34,7 +34,7 @@ pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &C
     let rows = snapshot.rows(table);
     let mut clauses = Vec::new();
     for predicate in conjunction(plan.predicate(), snapshot) {
-        let expected = explained(snapshot, table, &predicate)?;
+        let expected = explained(snapshot, table, &predicate, analyze)?;
         clauses.push(Clause { predicate, expected });
     }
     clauses.sort_by(|a, b| a.expected.rank().total_cmp(&b.expected.rank()));
@@ -42,7 +42,7 @@ pub(crate) fn explain(plan: Plan, analyze: bool, snapshot: &Snapshot, cancel: &C
         // Each line asks all clauses before it again: of thousands the rest is one line.
         let rest = clauses.split_off(CLAUSES_SHOWN_MAX - 1).into_iter().map(|clause| clause.predicate);
         let predicate = Predicate::And(rest.collect());
-        let expected = explained(snapshot, table, &predicate)?;
+        let expected = explained(snapshot, table, &predicate, analyze)?;
         clauses.push(Clause { predicate, expected });
     }
     let source = plan.source().clone();
@@ -126,14 +126,20 @@ fn expected(table: &str, rows: u64, clauses: &[Clause], renderer: &Renderer<'_>,
     ]];
     let mut left = rows as f64;
     for clause in clauses {
-        left *= clause.expected.share;
-        shown.push(vec![
+        let mut line = vec![
             Value::Text(renderer.predicate(&clause.predicate)),
             Value::Text(clause.expected.access.clone()),
-            integer((rows as f64 * clause.expected.share).round() as u64),
-            integer(left.round() as u64),
-            integer(clause.expected.bytes),
-        ]);
+        ];
+        match &clause.expected.expected {
+            Some(expected) => {
+                left *= expected.share;
+                line.push(integer((rows as f64 * expected.share).round() as u64));
+                line.push(integer(left.round() as u64));
+                line.push(integer(expected.bytes));
+            }
+            None => line.extend([Value::Null, Value::Null, Value::Null]),
+        }
+        shown.push(line);
     }
     shown.push(vec![
         Value::Text(format!("answer: {goal}")),

@@ -63,7 +63,8 @@ pub(crate) fn explain(cursor: &mut Cursor) -> Result<Statement> {
         return Err(Error::unsupported(cursor.span(), message)
             .advise("EXPLAIN SELECT count(*) … WHERE … shows how its members are found"));
     }
-    if cursor.keyword() != Keyword::SELECT {
+    let asks = matches!(cursor.keyword(), Keyword::SELECT | Keyword::WITH);
+    if !asks && !grammar::encloses_select(cursor) {
         return Err(cursor
             .expected("SELECT")
             .advise("EXPLAIN [ANALYZE] SELECT count(*) FROM members WHERE …"));

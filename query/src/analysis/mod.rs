@@ -4,6 +4,7 @@
 mod compare;
 mod explain;
 pub(crate) mod grammar;
+mod naming;
 mod render;
 mod render_rows;
 

@@ -2,6 +2,7 @@
 //! longer means them; under the names that columns have now.
 
 use crate::bind::Source;
+use crate::cursor::is_reserved;
 use crate::statement::aggregate_name;
 use muster_engine::Snapshot;
 use muster_engine::expr::{Expr, Function, PatternKind};
@@ -10,6 +11,8 @@ use muster_engine::predicate::{
 };
 use muster_engine::schema::{ColumnId, DataType};
 use muster_engine::value::Value;
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::Token;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -279,7 +282,13 @@ impl Renderer<'_> {
 
 /// A name, in quotes where it needs them.
 pub(super) fn quoted(name: &str) -> String {
-    if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+    let word =
+        if let Token::Word(word) = Token::make_keyword(name) { word.keyword } else { Keyword::NoKeyword };
+    let is_number = name.starts_with(|c: char| c.is_ascii_digit());
+    if !is_reserved(word)
+        && !is_number
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    {
         return name.to_owned();
     }
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -37,18 +37,14 @@ impl Step {
     }
 }
 
-fn name(id: ColumnId) -> String {
-    format!("c{}", id.0)
-}
-
 impl Renderer<'_> {
     /// Of whom rows say so, or say not so.
     pub(super) fn derived(&self, derived: &Derived, so: bool) -> String {
         let not = if so { "" } else { "NOT " };
-        let mut names = Vec::new();
-        name_all(&derived.rows, &mut names);
+        let names = self.names_of(&derived.rows);
         let renderer = Renderer { slots: &names, ..*self };
         let rows = renderer.step(&derived.rows);
+        let name = |id: ColumnId| renderer.name(id);
         let whole = match derived.tie {
             Tie::In { column, value } => {
                 format!("{} {not}IN (SELECT {} FROM {})", self.column(column), name(value), rows.source())
@@ -67,6 +63,12 @@ impl Renderer<'_> {
             None => whole,
             Some(certain) => format!("({whole}) IS {}", if certain { "TRUE" } else { "FALSE" }),
         }
+    }
+
+    /// What a value is called: as it is rendered wherever it is named.
+    fn name(&self, id: ColumnId) -> String {
+        let known = (id.0 as usize).checked_sub(1).and_then(|at| self.slots.get(at));
+        known.cloned().unwrap_or_else(|| format!("c{}", id.0))
     }
 
     fn step(&self, rows: &Relation) -> Step {
@@ -92,7 +94,7 @@ impl Renderer<'_> {
             Relation::Append { columns, inputs } => {
                 let one = |(ids, input): &(Vec<ColumnId>, Relation)| {
                     let listed = ids.iter().zip(columns);
-                    let listed = listed.map(|(id, column)| format!("{} AS {}", name(*id), name(*column)));
+                    let listed = listed.map(|(id, column)| as_named(self.name(*id), &self.name(*column)));
                     let mut listed: Vec<String> = listed.collect();
                     if listed.is_empty() {
                         listed.push("1 AS c0".to_owned());
@@ -108,7 +110,7 @@ impl Renderer<'_> {
                     step = from(step.source());
                 }
                 let made =
-                    aggregates.iter().map(|(id, one)| format!("{} AS {}", self.made_of(one), name(*id)));
+                    aggregates.iter().map(|(id, one)| format!("{} AS {}", self.made_of(one), self.name(*id)));
                 let mut list: Vec<String> = keys.iter().map(|(id, key)| self.alias(key, *id)).collect();
                 list.extend(made);
                 if list.is_empty() {
@@ -134,7 +136,7 @@ impl Renderer<'_> {
                 let calls = outputs.iter().map(|(id, call)| {
                     let frame = call.frame.as_ref().map(|frame| self.frame(frame));
                     let over: Vec<&str> = over.iter().chain(&frame).map(String::as_str).collect();
-                    format!(", {} OVER ({}) AS {}", self.call(call), over.join(" "), name(*id))
+                    format!(", {} OVER ({}) AS {}", self.call(call), over.join(" "), self.name(*id))
                 });
                 step.list = Some(format!("*{}", calls.collect::<String>()));
                 step
@@ -166,7 +168,7 @@ impl Renderer<'_> {
                 ColumnId::LIVE => schema.key.map_or_else(ordinal_text, |key| inner.column(key)),
                 column => inner.column(column),
             };
-            format!("{shown} AS {}", name(*id))
+            as_named(shown, &self.name(*id))
         });
         let mut columns: Vec<String> = columns.collect();
         if columns.is_empty() {
@@ -188,7 +190,11 @@ impl Renderer<'_> {
             right.source()
         };
         let pairs = join.keys.iter().map(|(a, b)| format!("{} = {}", self.expr(a), self.expr(b)));
-        let on: Vec<String> = pairs.chain(join.condition.as_ref().map(|expr| self.expr(expr))).collect();
+        let condition = join.condition.as_ref().map(|expr| match expr {
+            Expr::Call { function: Function::Or, .. } => format!("({})", self.expr(expr)),
+            expr => self.expr(expr),
+        });
+        let on: Vec<String> = pairs.chain(condition).collect();
         let condition = on.join(" AND ");
         match join.kind {
             JoinKind::Inner if on.is_empty() => from(format!("{left} CROSS JOIN {right}")),
@@ -203,7 +209,7 @@ impl Renderer<'_> {
             }
             JoinKind::Mark(mark) => {
                 let filter = if on.is_empty() { String::new() } else { format!(" WHERE {condition}") };
-                let mark = format!("*, EXISTS (SELECT 1 FROM {right}{filter}) AS {}", name(mark));
+                let mark = format!("*, EXISTS (SELECT 1 FROM {right}{filter}) AS {}", self.name(mark));
                 Step { list: Some(mark), ..from(left) }
             }
             JoinKind::In(mark) => {
@@ -213,7 +219,7 @@ impl Renderer<'_> {
                 };
                 let ties = on.get(1..).unwrap_or_default().join(" AND ");
                 let filter = if ties.is_empty() { String::new() } else { format!(" WHERE {ties}") };
-                let mark = format!("*, {value} IN (SELECT {of} FROM {right}{filter}) AS {}", name(mark));
+                let mark = format!("*, {value} IN (SELECT {of} FROM {right}{filter}) AS {}", self.name(mark));
                 Step { list: Some(mark), ..from(left) }
             }
         }
@@ -341,7 +347,7 @@ impl Renderer<'_> {
     }
 
     fn alias(&self, expr: &Expr, id: ColumnId) -> String {
-        format!("{} AS {}", self.expr(expr), name(id))
+        as_named(self.expr(expr), &self.name(id))
     }
 
     fn exprs(&self, exprs: &[Expr]) -> String {
@@ -363,13 +369,6 @@ fn ordinal_text() -> String {
     "<ordinal>".to_owned()
 }
 
-/// The names of all values of a tree, by their ids from 1.
-fn name_all(rows: &Relation, names: &mut Vec<String>) {
-    for id in rows.columns() {
-        // What is damaged has no name.
-        while names.len() < (id.0 as usize).min(1 << 16) {
-            names.push(format!("c{}", names.len() + 1));
-        }
-    }
-    rows.inputs().into_iter().for_each(|input| name_all(input, names));
+fn as_named(shown: String, name: &str) -> String {
+    if shown == name { shown } else { format!("{shown} AS {name}") }
 }

@@ -63,7 +63,7 @@ const SECOND_WAYS_MAX: usize = 64;
 
 impl Context<'_> {
     /// `first`, or `second` where the first way has no form for it and there were not too many of them. Of two refusals the
-    /// first is told.
+    /// first is told, unless only the second says what is wrong.
     pub(crate) fn either<T>(&self, first: Result<T>, second: impl FnOnce() -> Result<T>) -> Result<T> {
         match first {
             // A name that is not known may be one of the row around.
@@ -71,7 +71,10 @@ impl Context<'_> {
                 if self.second_ways.fetch_add(1, Ordering::Relaxed) >= SECOND_WAYS_MAX {
                     return Err(refused);
                 }
-                second().map_err(|_| refused)
+                second().map_err(|error| {
+                    let is_told = refused.is_unsupported() && !error.is_unsupported();
+                    if is_told && !error.is_unknown_table() { error } else { refused }
+                })
             }
             bound => bound,
         }

@@ -184,6 +184,12 @@ fn links(table: &CreateTable, columns: &[ColumnSpec], snapshot: &Snapshot) -> Re
     };
     let mut references = Vec::new();
     for reference in &table.references {
+        if reference.table.text == table.name.text {
+            let message = format!("\"{}\" refers to itself, which is not supported", table.name.text);
+            return Err(Error::unsupported(reference.table.span, message).advise(
+                "leave REFERENCES out: rows are tied by any columns of theirs, as in a.boss = b.id",
+            ));
+        }
         let other = alterable(snapshot, &reference.table)?;
         let key = other.key.and_then(|key| other.column(key));
         if let Some(named) =

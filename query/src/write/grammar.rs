@@ -9,7 +9,6 @@
 
 use crate::condition;
 use crate::cursor::{Cursor, is_reserved};
-use crate::dialect::keyword;
 use crate::error::{Error, Result, Span};
 use crate::grammar;
 use crate::statement::{Condition, Name, Select, Statement, Term};
@@ -74,8 +73,7 @@ pub(crate) fn insert(cursor: &mut Cursor) -> Result<Statement> {
     let table = cursor.table_name()?;
     let alias = alias(cursor, &[Keyword::VALUES])?;
     let asks = |cursor: &Cursor| {
-        keyword(cursor.peek()) == Keyword::SELECT
-            || (*cursor.peek() == Token::LParen && keyword(cursor.peek_nth(1)) == Keyword::SELECT)
+        matches!(cursor.keyword(), Keyword::SELECT | Keyword::WITH) || grammar::encloses_select(cursor)
     };
     let columns = if *cursor.peek() == Token::LParen && !asks(cursor) {
         cursor.take();
@@ -89,11 +87,7 @@ pub(crate) fn insert(cursor: &mut Cursor) -> Result<Statement> {
         Rows::Values(rows(cursor)?)
     } else if asks(cursor) {
         let start = cursor.span();
-        let enclosed = cursor.eat(&Token::LParen);
         let select = Box::new(grammar::select(cursor)?);
-        if enclosed {
-            cursor.expect(&Token::RParen)?;
-        }
         Rows::Select(select, start.to(cursor.last_span()))
     } else {
         return Err(cursor

@@ -15,6 +15,12 @@ pub fn null_or<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "NULL".to_owned(), |value| value.to_string())
 }
 
+/// An hour of one day as SQL has it.
+#[allow(dead_code, reason = "not every test has times")]
+pub fn time_or_null(hours: Option<i64>) -> String {
+    hours.map_or_else(|| "NULL".to_owned(), |hours| format!("TIMESTAMP '2026-01-01 {hours:02}:00:00'"))
+}
+
 /// Whose the rows of a table are, and how they came: what they say is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "not every test has rows of several kinds")]
@@ -67,12 +73,9 @@ impl Belonging {
             std::fs::write(&file, format!("whose,sku,at,n\n{lines}")).unwrap();
             session.execute(&format!("COPY rows FROM '{}' (HEADER)", file.display())).unwrap();
         }
-        let time = |hours: Option<i64>| {
-            hours
-                .map_or_else(|| "NULL".to_owned(), |hours| format!("TIMESTAMP '2026-01-01 {hours:02}:00:00'"))
+        let value = |row: &Row| {
+            format!("({}, {}, {}, {})", null_or(row.0), row.1, time_or_null(row.2), null_or(row.3))
         };
-        let value =
-            |row: &Row| format!("({}, {}, {}, {})", null_or(row.0), row.1, time(row.2), null_or(row.3));
         let values: Vec<String> = inserted.iter().map(value).collect();
         if !values.is_empty() {
             session.execute(&format!("INSERT INTO rows VALUES {}", values.join(", "))).unwrap();

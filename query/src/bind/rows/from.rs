@@ -1,7 +1,7 @@
 //! FROM and WHERE: the rows of several tables, what is asked of each, and what ties them to a SELECT around.
 
 use super::reading::Reading;
-use super::{Binder, Field, Pending, conjuncts, field, joined};
+use super::{Binder, Field, Pending, conjuncts, field};
 use crate::bind::related::are_equal_exactly;
 use crate::bind::value::Typed;
 use crate::bind::{Names, Source};
@@ -87,7 +87,7 @@ impl Binder<'_> {
                         JoinWord::Full => JoinKind::Full,
                     };
                     let (right, keys) = (parts[at].relation.clone(), using[at - 1].clone());
-                    let mut pending = Pending { right, kind, keys, condition: None };
+                    let mut pending = Pending { right, kind, keys, condition: None, of_pairs: None };
                     if join.kind == JoinWord::Inner && at > alone {
                         self.inner_join(&parts, at, &mut asked, &fields, left_fields, &mut pending)?;
                     } else {
@@ -96,7 +96,7 @@ impl Binder<'_> {
                     if join.kind == JoinWord::Right {
                         turned(left, pending)
                     } else {
-                        joined(left, vec![pending])
+                        self.joined(left, vec![pending])
                     }
                 }
             });
@@ -105,6 +105,8 @@ impl Binder<'_> {
             return Err(Error::unsupported(None, "a SELECT has a table after FROM"));
         };
         let (mut keys, mut condition) = (Vec::new(), Vec::new());
+        // What is made of pairs has the rows twice: once for all conditions.
+        let (mut of_pairs, mut truths) = (Vec::new(), Vec::new());
         for one in asked.iter().filter(|one| !one.done) {
             let mut reading = Reading::of_rows(self, &fields, outer);
             if let Some(pair) = self.tie(one.condition, &fields, outer)? {
@@ -113,11 +115,24 @@ impl Binder<'_> {
             }
             let truth = self.names().truth(one.condition, &mut reading, 0)?;
             let pending = reading.into_pending();
+            if pending.iter().any(|pending| pending.of_pairs.is_some()) {
+                of_pairs.extend(pending);
+                truths.push(truth);
+                continue;
+            }
+            relation = self.joined(relation, pending);
             if names_any(&truth, outer) {
-                relation = joined(relation, pending);
                 condition.push(truth);
             } else {
-                relation = Relation::Filter { input: Box::new(joined(relation, pending)), condition: truth };
+                relation = Relation::Filter { input: Box::new(relation), condition: truth };
+            }
+        }
+        relation = self.joined(relation, of_pairs);
+        for truth in truths {
+            if names_any(&truth, outer) {
+                condition.push(truth);
+            } else {
+                relation = Relation::Filter { input: Box::new(relation), condition: truth };
             }
         }
         Ok(Rows { relation, fields, keys, condition })
@@ -324,7 +339,7 @@ impl Binder<'_> {
 
 /// `left RIGHT JOIN …`: the right side comes first, and its rows stay.
 fn turned(left: Relation, pending: Pending) -> Relation {
-    let Pending { right, kind, keys, condition } = pending;
+    let Pending { right, kind, keys, condition, .. } = pending;
     let keys = keys.into_iter().map(|(left, right)| (right, left)).collect();
     Relation::Join(Box::new(Join { left: right, right: left, kind, keys, condition }))
 }
@@ -416,7 +431,7 @@ fn has_values(condition: &Condition) -> bool {
 }
 
 /// True where all columns of a term are among these, and there is one.
-fn of_terms(term: &Term, fields: &[Field]) -> bool {
+pub(super) fn of_terms(term: &Term, fields: &[Field]) -> bool {
     let (mut some, mut others) = (false, false);
     term.any(&mut |term| {
         if let TermKind::Column(name) = &term.kind {
@@ -428,7 +443,8 @@ fn of_terms(term: &Term, fields: &[Field]) -> bool {
     some && !others
 }
 
-fn none_of_terms(term: &Term, fields: &[Field]) -> bool {
+/// True where no column of a term is among these.
+pub(super) fn none_of_terms(term: &Term, fields: &[Field]) -> bool {
     !term.any(
         &mut |term| matches!(&term.kind, TermKind::Column(name) if !matches!(field(fields, name), Ok(None))),
     )
@@ -442,7 +458,7 @@ fn of_fields(condition: &Condition, fields: &[Field]) -> bool {
 }
 
 /// True where an expression names one of these.
-fn names_any(expr: &Expr, fields: &[Field]) -> bool {
+pub(super) fn names_any(expr: &Expr, fields: &[Field]) -> bool {
     let mut found = false;
     expr.for_each_column(&mut |column| found |= fields.iter().any(|field| field.id == column));
     found

@@ -16,6 +16,7 @@
 //! | `calls` | of aggregates and window functions: what the engine calls them, and their types |
 //! | `frames` | of the frames of windows: the same |
 //! | `sequences` | of funnels and patterns: the same |
+//! | `pending` | of what a value on the way asks of other rows: joins |
 //! | `sets` | of UNION, INTERSECT and EXCEPT: rows |
 //! | `within` | of a SELECT inside a value: rows to join with |
 //! | `outputs` | of the other clauses: the rows of the SELECT |
@@ -24,6 +25,7 @@ mod calls;
 mod frames;
 mod from;
 mod outputs;
+mod pending;
 mod reading;
 mod sequences;
 mod sets;
@@ -35,10 +37,11 @@ use crate::outcome::OutcomeColumn;
 use crate::statement::{ColumnName, Condition, Select};
 use muster_engine::exec::{Stats, rows_of};
 use muster_engine::expr::Expr;
-use muster_engine::predicate::{Derived, Join, JoinKind, Predicate, Relation, Scan, Tie};
+use muster_engine::predicate::{Derived, Predicate, Relation, Scan, Tie};
 use muster_engine::schema::{ColumnId, DataType, TableId, TableSchema};
 use muster_engine::value::Value;
 use muster_engine::{Cancel, Snapshot};
+use pending::{OfPairs, Pending};
 use reading::Reading;
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -65,14 +68,6 @@ pub(crate) struct Made {
     pub(crate) columns: Vec<OutcomeColumn>,
     /// The ids of the columns.
     pub(crate) ids: Vec<ColumnId>,
-}
-
-/// Rows that others are joined with.
-struct Pending {
-    right: Relation,
-    kind: JoinKind,
-    keys: Vec<(Expr, Expr)>,
-    condition: Option<Expr>,
 }
 
 /// Binds the SELECTs of one tree.
@@ -148,7 +143,7 @@ impl Names<'_> {
         scan.columns.push((ColumnId::LIVE, ordinal));
         let mut reading = Reading::of_rows(&binder, &fields, &[]);
         let truth = binder.names().truth(condition, &mut reading, 0)?;
-        let rows = joined(Relation::Scan(scan), reading.into_pending());
+        let rows = binder.joined(Relation::Scan(scan), reading.into_pending());
         let (member, answer) = (binder.id(), binder.id());
         let outputs = vec![(member, Expr::Column(ordinal)), (answer, truth)];
         let mut rows = Relation::Compute { input: Box::new(rows), outputs };
@@ -175,13 +170,6 @@ impl Made {
         let tie = Tie::In { column, value: *value };
         Some(Predicate::Derived(Arc::new(Derived { rows: self.relation.clone(), tie, certainly: None })))
     }
-}
-
-/// Rows joined with others, one after another.
-fn joined(rows: Relation, pending: Vec<Pending>) -> Relation {
-    pending.into_iter().fold(rows, |left, Pending { right, kind, keys, condition }| {
-        Relation::Join(Box::new(Join { left, right, kind, keys, condition }))
-    })
 }
 
 /// Refuses a tree that is too deep to be evaluated on a small stack.

@@ -3,7 +3,7 @@
 use super::from::Rows;
 use super::reading::Reading;
 use super::within::listed;
-use super::{Binder, Field, Made, check_steps, field, joined};
+use super::{Binder, Field, Made, check_steps, field};
 use crate::bind::value::Typed;
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::outcome::OutcomeColumn;
@@ -68,7 +68,7 @@ impl Binder<'_> {
             .zip(&outputs)
             .map(|(entry, typed)| OutcomeColumn { name: entry.name.clone(), data_type: typed.known_type() });
         let columns = columns.collect();
-        let relation = steps(rows.relation, reading, having);
+        let relation = self.steps(rows.relation, reading, having);
         self.listed(select, relation, columns, outputs, order)
     }
 
@@ -124,6 +124,28 @@ impl Binder<'_> {
         }
         check_steps(&relation, None)?;
         Ok(Made { relation, columns, ids })
+    }
+
+    /// Joins, groups, HAVING and windows, in their order.
+    fn steps(&self, relation: Relation, reading: Reading<'_>, having: Option<Expr>) -> Relation {
+        let mut relation = self.joined(relation, reading.pending);
+        if let Some(groups) = reading.groups {
+            let keys = groups.keys.into_iter().map(|(key, id)| (id, key.expr)).collect();
+            relation = Relation::Group { input: Box::new(relation), keys, aggregates: groups.aggregates };
+            relation = self.joined(relation, groups.pending);
+        }
+        if let Some(condition) = having {
+            relation = Relation::Filter { input: Box::new(relation), condition };
+        }
+        for windows in reading.windowed {
+            relation = Relation::Window {
+                input: Box::new(relation),
+                partition: windows.partition,
+                order: windows.order,
+                outputs: windows.outputs,
+            };
+        }
+        relation
     }
 
     fn entry(&self, entry: &Entry<'_>, reading: &mut Reading<'_>) -> Result<Typed> {
@@ -250,26 +272,4 @@ fn is_grouped(select: &Select, entries: &[Entry<'_>]) -> bool {
         || select.having.is_some()
         || entries.iter().any(in_list)
         || in_order.any(|aggregates| aggregates)
-}
-
-/// Joins, groups, HAVING and windows, in their order.
-fn steps(relation: Relation, reading: Reading<'_>, having: Option<Expr>) -> Relation {
-    let mut relation = joined(relation, reading.pending);
-    if let Some(groups) = reading.groups {
-        let keys = groups.keys.into_iter().map(|(key, id)| (id, key.expr)).collect();
-        relation = Relation::Group { input: Box::new(relation), keys, aggregates: groups.aggregates };
-        relation = joined(relation, groups.pending);
-    }
-    if let Some(condition) = having {
-        relation = Relation::Filter { input: Box::new(relation), condition };
-    }
-    for windows in reading.windowed {
-        relation = Relation::Window {
-            input: Box::new(relation),
-            partition: windows.partition,
-            order: windows.order,
-            outputs: windows.outputs,
-        };
-    }
-    relation
 }

@@ -214,6 +214,10 @@ impl Scope for Reading<'_> {
             TermKind::Select(select) => self.value_of(select, term.span).map(Some),
             TermKind::Column(name) if !self.at_groups => self.column(name, term).map(Some),
             _ if self.at_groups => match (self.key(names, term)?, &term.kind) {
+                // What the row around says is the same for all rows of a group.
+                (None, TermKind::Column(name)) if field(self.fields, name)?.is_none() => {
+                    self.column(name, term).map(Some)
+                }
                 (None, TermKind::Column(name)) => Err(not_grouped(name, term)),
                 (found, _) => Ok(found),
             },

@@ -1,19 +1,16 @@
 //! SELECTs inside values: EXISTS, IN, and those that are a value. Each becomes rows that the row at hand is joined with, and a
 //! value of the join.
 
-use super::from::Rows;
-use super::reading::Reading;
-use super::{Field, Pending, joined};
+use super::from::{Rows, names_any, none_of_terms, of_terms};
+use super::reading::{Groups, Reading};
+use super::{Field, OfPairs, Pending, field};
 use crate::bind::type_error;
 use crate::bind::value::Typed;
-use crate::error::{Error, Result, Span};
+use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::select::has_aggregate;
-use crate::statement::{Item, Key, Select, Term};
-use muster_engine::exec::FoldFunction;
+use crate::statement::{FromSource, Item, Key, Select, Term, TermKind};
 use muster_engine::expr::{Expr, Function};
-use muster_engine::predicate::{
-    CompareOp, JoinKind, Relation, RowFunction, SortKey, WindowCall, WindowFunction,
-};
+use muster_engine::predicate::{JoinKind, Relation, RowAggregate, SortKey};
 use muster_engine::schema::ColumnId;
 use muster_engine::value::Value;
 
@@ -26,14 +23,14 @@ impl Reading<'_> {
         if grouped || select.limit.is_some() || select.offset > 0 {
             // Of its own, it is the same for every row.
             let right = self.binder.select(select)?.relation;
-            self.join(Pending { right, kind, keys: Vec::new(), condition: None });
+            self.join(Pending { right, kind, keys: Vec::new(), condition: None, of_pairs: None });
             return Ok(Expr::Column(mark));
         }
         let around = self.around();
         let rows = self.binder.rows(select, &around)?;
         self.check_list(select, &rows, span)?;
         let condition = all_of(rows.condition);
-        self.join(Pending { right: rows.relation, kind, keys: rows.keys, condition });
+        self.join(Pending { right: rows.relation, kind, keys: rows.keys, condition, of_pairs: None });
         Ok(Expr::Column(mark))
     }
 
@@ -70,7 +67,7 @@ impl Reading<'_> {
         };
         let mark = self.binder.id();
         let (kind, keys) = (JoinKind::In(mark), vec![pair]);
-        self.join(Pending { right: made.relation, kind, keys, condition: None });
+        self.join(Pending { right: made.relation, kind, keys, condition: None, of_pairs: None });
         Ok(Expr::Column(mark))
     }
 
@@ -86,38 +83,40 @@ impl Reading<'_> {
             return Err(Error::unsupported(span, format!("IN compares no {data_type} here"))
                 .advise("CAST(value AS type) turns one into the other's type"));
         };
-        let right = joined(rows.relation, reading.into_pending());
+        let right = self.binder.joined(rows.relation, reading.into_pending());
         let mark = self.binder.id();
         let keys = std::iter::once(pair).chain(rows.keys).collect();
-        self.join(Pending { right, kind: JoinKind::In(mark), keys, condition: all_of(rows.condition) });
+        let (kind, condition) = (JoinKind::In(mark), all_of(rows.condition));
+        self.join(Pending { right, kind, keys, condition, of_pairs: None });
         Ok(Expr::Column(mark))
     }
 
     /// `(SELECT …)` as a value.
     pub(super) fn value_of(&mut self, select: &Select, span: Span) -> Result<Typed> {
-        let [Item::Output { term, .. }] = select.items.as_slice() else {
-            return Err(type_error(span, "a SELECT that is a value has one column"));
-        };
         let around = self.around();
         let grouped = !select.group_by.is_empty() || select.having.is_some() || select.distinct;
-        let made = if grouped {
+        let is_sets = matches!(select.from.source, FromSource::Sets(_));
+        let made = if grouped || is_sets {
             self.binder.select(select)?
         } else {
+            let [Item::Output { term, .. }] = select.items.as_slice() else { return Err(one_column(span)) };
             let rows = self.binder.rows(select, &around)?;
-            if !rows.keys.is_empty() || !rows.condition.is_empty() {
-                let cut = select.limit.is_some() || select.offset > 0;
+            let is_tied = !rows.keys.is_empty() || !rows.condition.is_empty();
+            if is_tied || (has_aggregate(term) && names_around(term, &rows.fields, &around)) {
+                let cut = select.limit == Some(0) || select.offset > 0;
                 return match has_aggregate(term) {
-                    true if cut => {
-                        Err(Error::unsupported(span, "an aggregate is one value: leave out LIMIT"))
-                    }
+                    true if cut => Err(Error::unsupported(
+                        span,
+                        "an aggregate is one value: leave out LIMIT 0 and OFFSET",
+                    )),
                     true => self.aggregate_of(rows, term, span),
                     false => self.row_of(rows, select, term, span),
                 };
             }
             self.binder.listed_of(select, rows)?
         };
-        let (Some(column), Some(id)) = (made.columns.first(), made.ids.first()) else {
-            return Err(type_error(span, "a SELECT that is a value has one column"));
+        let ([column], [id]) = (made.columns.as_slice(), made.ids.as_slice()) else {
+            return Err(one_column(span));
         };
         let typed = Typed::new(Expr::Column(*id), column.data_type, span);
         self.join(Pending {
@@ -125,48 +124,64 @@ impl Reading<'_> {
             kind: JoinKind::Single,
             keys: Vec::new(),
             condition: None,
+            of_pairs: None,
         });
         Ok(typed)
     }
 
-    /// An aggregate of the rows that are tied to the row at hand: groups by what ties them, and counts of 0 where there is none.
+    /// An aggregate of the rows that are tied to the row at hand: groups by what ties them, or of the pairs that they make; counts
+    /// are 0 where there is none.
     fn aggregate_of(&mut self, rows: Rows, term: &Term, span: Span) -> Result<Typed> {
-        if !rows.condition.is_empty() {
-            return Err(only_equal(span));
+        let around = self.around();
+        let is_of_around = |term: &Term| {
+            let is_aggregate = matches!(term.kind, TermKind::Aggregate(_) | TermKind::RowAggregate(_));
+            is_aggregate && of_terms(term, &around) && none_of_terms(term, &rows.fields)
+        };
+        if term.any(&mut |term| is_of_around(term)) {
+            let message = "an aggregate of nothing but the row around is no aggregate of these rows";
+            return Err(Error::query(QueryErrorKind::Grouping, span, message)
+                .advise("name a column of the SELECT's own tables in it"));
         }
-        let mut reading = Reading::of_rows(self.binder, &rows.fields, &[]);
+        let mut reading = Reading::of_rows(self.binder, &rows.fields, &around);
         let inner = rows.keys.iter().map(|(_, inner)| inner.clone());
         reading.group(inner.map(|key| Typed::new(key, muster_engine::DataType::Text, span)).collect());
         let typed = self.binder.names().value(term, &mut reading)?;
-        let (pending, Some(groups)) = (std::mem::take(&mut reading.pending), reading.groups.take()) else {
-            return Err(only_equal(span));
+        let (pending, groups) = (std::mem::take(&mut reading.pending), reading.groups.take());
+        let Groups { keys: group_keys, aggregates, pending: of_groups, .. } = groups.unwrap_or_default();
+        let of_nothing = |id: ColumnId| {
+            let (_, aggregate) = aggregates.iter().find(|(known, _)| *known == id)?;
+            Some(aggregate.function.of_nothing()).filter(|value| *value != Value::Null)
         };
-        let id_of = |inner: &Expr| groups.keys.iter().find(|(key, _)| key.expr == *inner).map(|(_, id)| *id);
-        let mut keys = Vec::with_capacity(rows.keys.len());
-        for (outer, inner) in &rows.keys {
-            let Some(id) = id_of(inner) else { return Err(only_equal(span)) };
-            keys.push((outer.clone(), Expr::Column(id)));
-        }
-        let is_count = |id: ColumnId| {
-            groups.aggregates.iter().any(|(known, aggregate)| {
-                *known == id && aggregate.function == RowFunction::Fold(FoldFunction::Count)
-            })
-        };
-        let expr = of_nothing(&typed.expr, &is_count);
+        let expr = or_of_nothing(&typed.expr, &of_nothing);
         let data_type = typed.known_type();
-        let group = Relation::Group {
-            input: Box::new(joined(rows.relation, pending)),
-            keys: groups.keys.iter().map(|(key, id)| (*id, key.expr.clone())).collect(),
-            aggregates: groups.aggregates,
+        let right = self.binder.joined(rows.relation, pending);
+        let keys = group_keys.iter().map(|(key, id)| (*id, key.expr.clone())).collect();
+        let names_around = |(_, aggregate): &(ColumnId, RowAggregate)| {
+            aggregate.arguments.iter().chain(&aggregate.filter).any(|expr| names_any(expr, &around))
         };
-        let right = joined(group, groups.pending);
-        self.join(Pending { right, kind: JoinKind::Left, keys, condition: None });
+        let of_equal = rows.condition.is_empty() && !aggregates.iter().any(names_around);
+        if of_equal {
+            let id_of = |inner: &Expr| group_keys.iter().find(|(key, _)| key.expr == *inner);
+            let ties = rows
+                .keys
+                .iter()
+                .filter_map(|(outer, inner)| id_of(inner).map(|(_, id)| (outer.clone(), Expr::Column(*id))));
+            let ties = ties.collect();
+            let right =
+                self.binder.joined(Relation::Group { input: Box::new(right), keys, aggregates }, of_groups);
+            self.join(Pending { right, kind: JoinKind::Left, keys: ties, condition: None, of_pairs: None });
+        } else {
+            let of_pairs = Some(OfPairs::Group { keys, aggregates, pending: of_groups });
+            let (kind, condition) = (JoinKind::Left, all_of(rows.condition));
+            self.join(Pending { right, kind, keys: rows.keys, condition, of_pairs });
+        }
         Ok(Typed::new(expr, data_type, span))
     }
 
     /// The value of one row: the only one, or the first of an order.
     fn row_of(&mut self, rows: Rows, select: &Select, term: &Term, span: Span) -> Result<Typed> {
-        let mut reading = Reading::of_rows(self.binder, &rows.fields, &[]);
+        let around = self.around();
+        let mut reading = Reading::of_rows(self.binder, &rows.fields, &around);
         let typed = self.binder.names().value(term, &mut reading)?;
         let mut order = Vec::with_capacity(select.order_by.len());
         for one in &select.order_by {
@@ -176,10 +191,10 @@ impl Reading<'_> {
             let value = self.binder.names().value(term, &mut reading)?.expr;
             order.push(SortKey { value, descending: one.descending, nulls_first: one.nulls_first });
         }
-        let mut right = joined(rows.relation, reading.into_pending());
+        let mut right = self.binder.joined(rows.relation, reading.into_pending());
         let first = match (select.limit, select.offset, order.is_empty()) {
             (None, 0, _) => false,
-            (Some(1), 0, false) if rows.condition.is_empty() => true,
+            (Some(1), 0, false) => true,
             _ => {
                 return Err(Error::unsupported(
                     span,
@@ -188,19 +203,16 @@ impl Reading<'_> {
                 .advise("write (SELECT x FROM t WHERE t.member_id = m.id ORDER BY time DESC LIMIT 1)"));
             }
         };
-        if first {
-            let number = self.binder.id();
+        let (mut kind, condition, mut of_pairs) = (JoinKind::Single, all_of(rows.condition), None);
+        let names_around = |key: &SortKey| names_any(&key.value, &around);
+        if first && (condition.is_some() || order.iter().any(names_around)) {
+            (kind, of_pairs) = (JoinKind::Left, Some(OfPairs::First(order)));
+        } else if first {
             let partition = rows.keys.iter().map(|(_, inner)| inner.clone()).collect();
-            let call = WindowCall { function: WindowFunction::RowNumber, arguments: Vec::new(), frame: None };
-            let input = Box::new(right);
-            let window = Relation::Window { input, partition, order, outputs: vec![(number, call)] };
-            let is_first = Function::Compare(CompareOp::Eq);
-            let condition = Expr::call(is_first, [Expr::Column(number), Expr::value(Value::Integer(1))]);
-            right = Relation::Filter { input: Box::new(window), condition };
+            right = self.binder.first_of(right, partition, order);
         }
         let data_type = typed.known_type();
-        let (kind, condition) = (JoinKind::Single, all_of(rows.condition));
-        self.join(Pending { right, kind, keys: rows.keys, condition });
+        self.join(Pending { right, kind, keys: rows.keys, condition, of_pairs });
         Ok(Typed::new(typed.expr, data_type, span))
     }
 }
@@ -212,29 +224,34 @@ fn is_grouped(select: &Select) -> bool {
 }
 
 /// A value of aggregates, where those of no rows are NULL: a count is 0.
-fn of_nothing(expr: &Expr, is_count: &dyn Fn(ColumnId) -> bool) -> Expr {
+fn or_of_nothing(expr: &Expr, of_nothing: &dyn Fn(ColumnId) -> Option<Value>) -> Expr {
     match expr {
-        Expr::Column(id) if is_count(*id) => {
-            Expr::call(Function::Coalesce, [expr.clone(), Expr::value(Value::Integer(0))])
-        }
+        Expr::Column(id) => match of_nothing(*id) {
+            Some(value) => Expr::call(Function::Coalesce, [expr.clone(), Expr::value(value)]),
+            None => expr.clone(),
+        },
         Expr::Call { function, arguments } => {
-            let arguments = arguments.iter().map(|argument| of_nothing(argument, is_count));
+            let arguments = arguments.iter().map(|argument| or_of_nothing(argument, of_nothing));
             Expr::call(function.clone(), arguments)
         }
         expr => expr.clone(),
     }
 }
 
-fn all_of(conditions: Vec<Expr>) -> Option<Expr> {
-    conditions.into_iter().reduce(|all, one| Expr::call(Function::And, [all, one]))
+/// True where a term names the row around.
+fn names_around(term: &Term, fields: &[Field], around: &[Field]) -> bool {
+    term.any(&mut |term| {
+        matches!(&term.kind, TermKind::Column(name)
+            if matches!(field(fields, name), Ok(None)) && matches!(field(around, name), Ok(Some(_))))
+    })
 }
 
-fn only_equal(span: Span) -> Error {
-    Error::unsupported(
-        span,
-        "an aggregate of a member's rows is tied to it by equal values, and nothing else",
-    )
-    .advise("write (SELECT count(*) FROM t WHERE t.member_id = m.id AND …)")
+fn one_column(span: Span) -> Error {
+    type_error(span, "a SELECT that is a value has one column")
+}
+
+fn all_of(conditions: Vec<Expr>) -> Option<Expr> {
+    conditions.into_iter().reduce(|all, one| Expr::call(Function::And, [all, one]))
 }
 
 /// The fields of a SELECT's rows, for those who list them.
