@@ -285,8 +285,8 @@ impl<'s, 'a> Opened<'s, 'a> {
                     places.iter().for_each(|place| nulls[*place as usize] = true);
                 }
                 Part::Changed => {
-                    let rows: Vec<u32> = piece.clone().map(|at| run.row(at)).collect();
-                    let lane = self.read_chunk(run.chunk, rows, column)?;
+                    let rows: Vec<u32> = piece.clone().map(|at| run.chunk << 16 | run.row(at)).collect();
+                    let lane = self.read(&rows, column)?;
                     let Lane::Exact(_, numbers) = &*lane else {
                         return Err(Error::Invalid("numbers were read as something else".into()));
                     };
@@ -302,22 +302,17 @@ impl<'s, 'a> Opened<'s, 'a> {
         Ok(Numbers::with_nulls(values, nulls))
     }
 
-    /// A column of some rows of one chunk.
-    fn read_chunk(&self, chunk: u32, rows: Vec<u32>, column: usize) -> Result<Arc<Lane<'a>>> {
-        let (reader, dictionary) = &self.source.readers[column];
-        let inputs = Inputs::Members { columns: vec![(reader, *dictionary)], chunk };
-        let mut lanes = compute::columns(&inputs, rows, 1)?;
-        Ok(lanes.pop().unwrap_or_else(|| Arc::new(Lane::Same(Value::Null))))
-    }
-
-    /// A column of some rows, read chunk by chunk.
+    /// A column of some rows, in any order, read chunk by chunk.
     fn read(&self, rows: &[u32], column: usize) -> Result<Arc<Lane<'a>>> {
+        let (reader, dictionary) = &self.source.readers[column];
         let mut order: Vec<u32> = (0..rows.len() as u32).collect();
         order.sort_unstable_by_key(|at| rows[*at as usize]);
         let mut parts = Vec::new();
         for some in order.chunk_by(|a, b| rows[*a as usize] >> 16 == rows[*b as usize] >> 16) {
+            let chunk = rows[some[0] as usize] >> 16;
+            let inputs = Inputs::Members { columns: vec![(reader, *dictionary)], chunk };
             let here = some.iter().map(|at| rows[*at as usize] & 0xffff).collect();
-            parts.push((self.read_chunk(rows[some[0] as usize] >> 16, here, column)?, some.len()));
+            parts.extend(compute::columns(&inputs, here, 1)?.pop().map(|lane| (lane, some.len())));
         }
         let mut place = vec![0u32; rows.len()];
         (0..).zip(&order).for_each(|(at, row)| place[*row as usize] = at);
