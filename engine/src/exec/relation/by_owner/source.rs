@@ -16,6 +16,9 @@ use crate::{Result, Snapshot};
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
 
+/// Where at least this share of rows is to be looked at, all are asked whose they are.
+const ROWS_ASKED_SHARE: usize = 8;
+
 /// A table that is read.
 pub(super) struct Source<'a> {
     table: &'a TableState,
@@ -165,6 +168,16 @@ impl<'a> Source<'a> {
             runs.iter().for_each(|rows| kernel::set_run(&mut mask, rows.start as u16, (rows.end - 1) as u16));
             if let Some(excluded) = excluded {
                 mask.iter_mut().zip(excluded).for_each(|(word, out)| *word &= !out);
+            }
+            let rows: usize = runs.iter().map(ExactSizeIterator::len).sum();
+            let within =
+                runs.first().map_or(0, |run| run.start) / 64 * 64..runs.last().map_or(0, |run| run.end);
+            if let Some(only) = only.filter(|_| rows > within.len() / ROWS_ASKED_SHARE) {
+                // Whose a row is is asked by vector, what it is of those that are left.
+                let mut of_asked = [0; BITSET_WORDS];
+                let words = &mut of_asked[within.start / 64..within.end.div_ceil(64)];
+                kernel::has_each(only, &stored.halves[within], words);
+                mask.iter_mut().zip(&of_asked).for_each(|(word, asked)| *word &= asked);
             }
             worker.begin(chunk..chunk + 1);
             let answer = worker.members(chunk, Some(&mask))?;
