@@ -18,6 +18,7 @@ use crate::kernel;
 use crate::value::Value;
 use crate::{Error, Result};
 use muster_storage::chunk::Words;
+use muster_storage::format::BITSET_WORDS;
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
@@ -26,8 +27,8 @@ use std::sync::Arc;
 
 const LINE_BYTES: usize = 64;
 
-/// So many rows ahead of its use a value is asked of the cache.
-const PREFETCH_AHEAD: usize = 16;
+/// With rows of fewer than one owner in so many, owners without are not looked at.
+const OWNERS_SHARE: usize = 8;
 
 /// A table, open at a chunk of owners.
 pub(super) struct Opened<'s, 'a> {
@@ -185,15 +186,10 @@ impl<'s, 'a> Opened<'s, 'a> {
             }
             *cursor = end;
         }
-        let mut segments = vec![Segment { half: 0, end: 0 }; found.min(span.len()) + 1];
-        let (mut owners, mut end) = (0, 0);
-        for (half, next) in span.clone().zip(&mut next) {
-            let count = std::mem::replace(next, end);
-            end += count;
-            segments[owners] = Segment { half: half as u16, end };
-            owners += usize::from(count > 0);
-        }
-        segments.truncate(owners);
+        let segments = match found < span.len() / OWNERS_SHARE {
+            true => self.begun_by_few(span, &pieces, &mut next),
+            false => begun(span, found, &mut next),
+        };
         let mut places = Vec::with_capacity(found);
         for (run, piece) in &pieces {
             places.extend(self.runs[*run].halves[piece.clone()].iter().map(|half| {
@@ -206,6 +202,28 @@ impl<'s, 'a> Opened<'s, 'a> {
         let rows = Rows { segments: Rc::new(segments), pieces, places, ordinals: OnceCell::new(), lanes };
         (last.span, last.rows) = (span.clone(), Rc::new(rows));
         Rc::clone(&last.rows)
+    }
+
+    /// [`begun`], where few of the owners have rows: these alone are looked at.
+    fn begun_by_few(
+        &self,
+        span: &Range<u32>,
+        pieces: &[(usize, Range<usize>)],
+        next: &mut [u32],
+    ) -> Vec<Segment> {
+        let mut present = [0u64; BITSET_WORDS];
+        for (run, piece) in pieces {
+            let halves = &self.runs[*run].halves[piece.clone()];
+            halves.iter().for_each(|half| present[usize::from(*half) / 64] |= 1 << (half % 64));
+        }
+        let (mut segments, mut end, mut members) = (Vec::new(), 0, Vec::new());
+        kernel::decode_members(&present, kernel::cardinality(&present), &mut members);
+        for half in members {
+            let next = &mut next[(u32::from(half) - span.start) as usize];
+            end += std::mem::replace(next, end);
+            segments.push(Segment { half, end });
+        }
+        segments
     }
 
     fn ordinals<'r>(&self, rows: &'r Rows<'a>) -> &'r [u32] {
@@ -251,6 +269,12 @@ impl<'s, 'a> Opened<'s, 'a> {
                 if reader.is_changed(chunk) || values.as_ref().is_some_and(|values| last >= values.rows) {
                     Part::Changed
                 } else if let Some(values) = values {
+                    // Rows that are listed lie far from each other: all are asked of the cache at once.
+                    for run in some {
+                        if let RunRows::Listed(rows) = &run.rows {
+                            rows.iter().for_each(|row| values.residuals.prefetch(usize::from(*row)));
+                        }
+                    }
                     let nulls = reader.nulls(chunk)?;
                     let nulls = (nulls.cardinality() > 0).then(|| Rc::new(words_of(nulls)));
                     Part::Stored(values, nulls)
@@ -320,6 +344,20 @@ impl<'s, 'a> Opened<'s, 'a> {
     }
 }
 
+/// The owners that have rows, of as many rows as are said of each; in the place of that is put where they begin.
+fn begun(span: &Range<u32>, found: usize, next: &mut [u32]) -> Vec<Segment> {
+    let mut segments = vec![Segment { half: 0, end: 0 }; found.min(span.len()) + 1];
+    let (mut owners, mut end) = (0, 0);
+    for (half, next) in span.clone().zip(next) {
+        let count = std::mem::replace(next, end);
+        end += count;
+        segments[owners] = Segment { half: half as u16, end };
+        owners += usize::from(count > 0);
+    }
+    segments.truncate(owners);
+    segments
+}
+
 /// Puts the numbers of some rows of a run in their places.
 fn put_stored(stored: &ValuesRef<'_>, run: &Run<'_>, piece: &Range<usize>, places: &[u32], out: &mut [i64]) {
     let (base, divisor) = (stored.frame.base, stored.frame.divisor);
@@ -338,10 +376,7 @@ fn put_stored(stored: &ValuesRef<'_>, run: &Run<'_>, piece: &Range<usize>, place
                     }
                 }
                 RunRows::Listed(rows) => {
-                    for (place, (at, row)) in places.iter().zip(piece.clone().zip(&rows[piece.clone()])) {
-                        if let Some(ahead) = rows.get(at + PREFETCH_AHEAD) {
-                            kernel::prefetch($residuals, usize::from(*ahead));
-                        }
+                    for (place, row) in places.iter().zip(&rows[piece.clone()]) {
                         out[*place as usize] = number(u64::from($residuals[usize::from(*row)]));
                     }
                 }
