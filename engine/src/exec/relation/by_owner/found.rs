@@ -19,6 +19,9 @@ const OWNERS_LOOKED_UP: u32 = 256;
 /// So many halves are compared with those before them at once.
 const HALVES_AT_ONCE: usize = 64;
 
+/// So many strays of a chunk of owners are runs of their own.
+const STRAYS_APART: usize = 128;
+
 /// Runs of fewer rows on average are not worth having.
 const RUN_ROWS_MIN: usize = 16;
 
@@ -74,23 +77,53 @@ impl<'a> Ordered<'a> {
         Ok(())
     }
 
-    /// The rows of a chunk of owners as they were imported; `None` where not all of them are there, or they are not all that is there.
-    pub(super) fn imported(
+    /// All rows of a chunk of owners: runs as they were imported, cut where a row does not count, and each stray by itself. `None` where
+    /// there are so many strays that a list of all rows is better.
+    pub(super) fn runs(
         &self,
         owners: u32,
         can_have: impl Fn(i64, i64) -> bool,
     ) -> Result<Option<Vec<Run<'a>>>> {
-        let (mut all, mut whole) = (Vec::new(), self.loose_of(owners).is_empty());
+        let loose = self.loose_of(owners);
+        let (mut all, mut cuts) = (Vec::new(), loose.len());
+        if cuts > STRAYS_APART {
+            return Ok(None);
+        }
         self.for_each_chunk(owners, None, can_have, |chunk, stored, runs, excluded| {
-            whole &= excluded.is_none();
-            all.extend(runs.into_iter().filter(|_| whole).map(|rows| Run {
-                chunk,
-                halves: Cow::Borrowed(&stored.halves[rows.clone()]),
-                rows: RunRows::From(rows.start as u32),
-            }));
+            let mut add = |rows: Range<usize>| {
+                if !rows.is_empty() {
+                    let halves = Cow::Borrowed(&stored.halves[rows.clone()]);
+                    all.push(Run { chunk, halves, rows: RunRows::From(rows.start as u32) });
+                }
+            };
+            let mut out = Vec::new();
+            if let Some(excluded) = excluded {
+                kernel::decode_members(excluded, kernel::cardinality(excluded), &mut out);
+            }
+            for rows in runs {
+                let mut start = rows.start;
+                let from = out.partition_point(|row| usize::from(*row) < rows.start);
+                for row in out[from..].iter().map(|row| usize::from(*row)).take_while(|row| *row < rows.end) {
+                    add(start..row);
+                    start = row + 1;
+                    cuts += 1;
+                }
+                add(start..rows.end);
+            }
             Ok(())
         })?;
-        Ok(whole.then_some(all))
+        if cuts > STRAYS_APART {
+            return Ok(None);
+        }
+        all.extend(loose.iter().map(|(owner, row)| Run {
+            chunk: row >> 16,
+            halves: vec![*owner as u16].into(),
+            rows: RunRows::Listed(vec![*row as u16]),
+        }));
+        if !loose.is_empty() {
+            all.sort_by_key(|run| (run.chunk, run.row(0)));
+        }
+        Ok(Some(all))
     }
 
     /// The strays of a chunk of owners.

@@ -77,7 +77,7 @@ struct Rows<'a> {
 
 impl Run<'_> {
     /// The low half of the ordinal of a row.
-    fn row(&self, at: usize) -> u32 {
+    pub(super) fn row(&self, at: usize) -> u32 {
         match &self.rows {
             RunRows::From(first) => first + at as u32,
             RunRows::Listed(rows) => u32::from(rows[at]),

@@ -109,7 +109,7 @@ impl<'a> Source<'a> {
     ) -> Result<Opened<'s, 'a>> {
         if let (Some(owned), None, Node::Everyone) = (&self.owned, only, &self.plan.root)
             && owned.between.is_empty()
-            && let Some(runs) = owned.rows.imported(owners, |low, high| owned.can_have(low, high))?
+            && let Some(runs) = owned.rows.runs(owners, |low, high| owned.can_have(low, high))?
         {
             return Ok(Opened::new(self, runs));
         }
