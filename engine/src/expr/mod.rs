@@ -261,6 +261,17 @@ impl Expr {
         })
     }
 
+    /// True where it is NULL for certain when some columns are.
+    pub fn is_null_with(&self, nulls: &dyn Fn(ColumnId) -> bool) -> bool {
+        match self {
+            Expr::Column(column) => nulls(*column),
+            Expr::Literal(_) | Expr::Ordinal => false,
+            Expr::Call { function, arguments } => {
+                keeps_null(function) && arguments.iter().any(|argument| argument.is_null_with(nulls))
+            }
+        }
+    }
+
     /// Names every column that is read, perhaps more than once.
     pub fn for_each_column(&self, hear: &mut impl FnMut(ColumnId)) {
         match self {

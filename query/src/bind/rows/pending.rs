@@ -10,9 +10,11 @@
 //! ```
 
 use super::Binder;
+use super::sets::nothing;
+use muster_engine::exec::FoldFunction;
 use muster_engine::expr::{Expr, Function};
 use muster_engine::predicate::{
-    CompareOp, Join, JoinKind, Relation, RowAggregate, SortKey, WindowCall, WindowFunction,
+    CompareOp, Join, JoinKind, Relation, RowAggregate, RowFunction, SortKey, WindowCall, WindowFunction,
 };
 use muster_engine::schema::ColumnId;
 use muster_engine::value::Value;
@@ -110,33 +112,17 @@ impl Binder<'_> {
 
     /// The first row of each partition.
     pub(super) fn first_of(&self, rows: Relation, partition: Vec<Expr>, order: Vec<SortKey>) -> Relation {
-        let (number, input) = self.numbered(rows, partition, order);
+        let (number, input) = (self.id(), Box::new(rows));
+        let call = WindowCall { function: WindowFunction::RowNumber, arguments: Vec::new(), frame: None };
+        let window = Relation::Window { input, partition, order, outputs: vec![(number, call)] };
         let is_first = Function::Compare(CompareOp::Eq);
         let condition = Expr::call(is_first, [Expr::Column(number), Expr::value(Value::Integer(1))]);
-        Relation::Filter { input: Box::new(input), condition }
+        Relation::Filter { input: Box::new(window), condition }
     }
 
-    /// Rows with their numbers.
-    fn numbered(&self, rows: Relation, partition: Vec<Expr>, order: Vec<SortKey>) -> (ColumnId, Relation) {
-        let number = self.id();
-        let call = WindowCall { function: WindowFunction::RowNumber, arguments: Vec::new(), frame: None };
-        let (input, outputs) = (Box::new(rows), vec![(number, call)]);
-        (number, Relation::Window { input, partition, order, outputs })
-    }
-
-    /// What tells each row from all others, and is never NULL: the ordinals of what it is made of, else a number.
+    /// What tells each row from all others, and is never NULL: the ordinals of what it is made of. A number of the rows would not do:
+    /// those that stand twice may come in two orders, as what is asked of them differs.
     fn identified(&self, rows: &mut Relation) -> Vec<Expr> {
-        if let Some(ordinals) = self.ordinals(rows) {
-            return ordinals;
-        }
-        let below = std::mem::replace(rows, Relation::Append { columns: Vec::new(), inputs: Vec::new() });
-        let (number, numbered) = self.numbered(below, Vec::new(), Vec::new());
-        *rows = numbered;
-        vec![Expr::Column(number)]
-    }
-
-    /// The ordinals of rows of tables that tell a row from others.
-    fn ordinals(&self, rows: &mut Relation) -> Option<Vec<Expr>> {
         match rows {
             Relation::Scan(scan) => {
                 let known = scan.columns.iter().find(|(column, _)| *column == ColumnId::LIVE);
@@ -144,28 +130,81 @@ impl Binder<'_> {
                 if known.is_none() {
                     scan.columns.push((ColumnId::LIVE, id));
                 }
-                Some(vec![Expr::Column(id)])
+                vec![Expr::Column(id)]
             }
-            Relation::Filter { input, .. }
-            | Relation::Window { input, .. }
-            | Relation::Sort { input, .. } => self.ordinals(input),
+            Relation::Filter { input, .. } | Relation::Window { input, .. } => self.identified(input),
+            Relation::Sort { input, order, .. } => {
+                let identity = self.identified(input);
+                // Which of equal rows are within a limit is the same wherever they stand.
+                let key =
+                    |value: &Expr| SortKey { value: value.clone(), descending: false, nulls_first: false };
+                order.extend(identity.iter().map(key));
+                identity
+            }
+            Relation::Compute { input, outputs } => {
+                let named: Vec<_> = self.identified(input).into_iter().map(|one| (self.id(), one)).collect();
+                outputs.extend(named.iter().cloned());
+                named.into_iter().map(|(id, _)| Expr::Column(id)).collect()
+            }
             Relation::Join(join) => {
-                let nobodys =
-                    |ordinal| Expr::call(Function::Coalesce, [ordinal, Expr::value(Value::Integer(-1))]);
-                let mut left = self.ordinals(&mut join.left)?;
+                let mut left = self.identified(&mut join.left);
                 match join.kind {
-                    JoinKind::Inner => left.extend(self.ordinals(&mut join.right)?),
-                    JoinKind::Left => left.extend(self.ordinals(&mut join.right)?.into_iter().map(nobodys)),
+                    JoinKind::Inner => left.extend(self.identified(&mut join.right)),
+                    JoinKind::Left => {
+                        left.extend(self.identified(&mut join.right).into_iter().map(or_nobodys))
+                    }
                     JoinKind::Full => {
-                        left = left.into_iter().chain(self.ordinals(&mut join.right)?).map(nobodys).collect();
+                        left.extend(self.identified(&mut join.right));
+                        left = left.into_iter().map(or_nobodys).collect();
                     }
                     JoinKind::Single | JoinKind::Mark(_) | JoinKind::In(_) => {}
                 }
-                Some(left)
+                left
             }
-            Relation::Compute { .. } | Relation::Append { .. } | Relation::Group { .. } => None,
+            Relation::Append { columns, inputs } => {
+                for (branch, (values, input)) in (0..).zip(inputs) {
+                    let identity = side_by_side(Expr::value(Value::Integer(branch)), self.identified(input));
+                    let all = values.iter().map(|id| Expr::Column(*id)).chain([identity]);
+                    let outputs: Vec<_> = all.map(|one| (self.id(), one)).collect();
+                    *values = outputs.iter().map(|(id, _)| *id).collect();
+                    let below = std::mem::replace(input, nothing());
+                    *input = Relation::Compute { input: Box::new(below), outputs };
+                }
+                columns.push(self.id());
+                columns.last().map(|id| Expr::Column(*id)).into_iter().collect()
+            }
+            Relation::Group { input, aggregates, .. } => {
+                // No row is in two groups. Of no rows there may be one.
+                let mut identity = self.identified(input);
+                let one = match (identity.pop(), identity.is_empty()) {
+                    (Some(only), true) => only,
+                    (last, _) => {
+                        side_by_side(Expr::value(Value::Integer(0)), identity.into_iter().chain(last))
+                    }
+                };
+                let id = self.id();
+                let least = RowAggregate {
+                    function: RowFunction::Fold(FoldFunction::Min),
+                    arguments: vec![one],
+                    distinct: false,
+                    filter: None,
+                };
+                aggregates.push((id, least));
+                vec![or_nobodys(Expr::Column(id))]
+            }
         }
     }
+}
+
+fn or_nobodys(ordinal: Expr) -> Expr {
+    Expr::call(Function::Coalesce, [ordinal, Expr::value(Value::Integer(-1))])
+}
+
+/// Numbers as one text.
+fn side_by_side(first: Expr, rest: impl IntoIterator<Item = Expr>) -> Expr {
+    let apart = || Expr::value(Value::Text(" ".into()));
+    let rest = rest.into_iter().flat_map(|one| [apart(), one]);
+    Expr::call(Function::Concat, std::iter::once(first).chain(rest))
 }
 
 /// The ids of all values of a tree.

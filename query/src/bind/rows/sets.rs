@@ -160,6 +160,6 @@ fn count(columns: &[OutcomeColumn]) -> String {
 }
 
 /// Stands where rows were taken from.
-fn nothing() -> Relation {
+pub(super) fn nothing() -> Relation {
     Relation::Append { columns: Vec::new(), inputs: Vec::new() }
 }

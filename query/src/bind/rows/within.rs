@@ -13,6 +13,7 @@ use muster_engine::expr::{Expr, Function};
 use muster_engine::predicate::{JoinKind, Relation, RowAggregate, SortKey};
 use muster_engine::schema::ColumnId;
 use muster_engine::value::Value;
+use std::collections::HashMap;
 
 impl Reading<'_> {
     /// `EXISTS (SELECT …)`
@@ -192,6 +193,24 @@ impl Reading<'_> {
             order.push(SortKey { value, descending: one.descending, nulls_first: one.nulls_first });
         }
         let mut right = self.binder.joined(rows.relation, reading.into_pending());
+        let (mut value, mut keys, mut condition) = (typed.expr.clone(), rows.keys, all_of(rows.condition));
+        let columns = right.columns();
+        if !value.is_null_with(&|id| columns.contains(&id)) {
+            // Where there is no row there is no value, whatever it would be of NULLs.
+            let named: HashMap<ColumnId, ColumnId> =
+                columns.iter().map(|id| (*id, self.binder.id())).collect();
+            let name = |id: ColumnId| named.get(&id).copied().unwrap_or(id);
+            let renamed =
+                |expr: &Expr| expr.with_columns(&|id| Some(name(id))).unwrap_or_else(|| expr.clone());
+            let is_there = self.binder.id();
+            let outputs = columns.iter().map(|id| (name(*id), Expr::Column(*id)));
+            let outputs = outputs.chain([(is_there, Expr::value(Value::Boolean(true)))]).collect();
+            right = Relation::Compute { input: Box::new(right), outputs };
+            value = Expr::call(Function::Case, [Expr::Column(is_there), renamed(&value)]);
+            keys.iter_mut().for_each(|(_, inner)| *inner = renamed(inner));
+            condition = condition.as_ref().map(renamed);
+            order.iter_mut().for_each(|key| *key = key.renamed(&name));
+        }
         let first = match (select.limit, select.offset, order.is_empty()) {
             (None, 0, _) => false,
             (Some(1), 0, false) => true,
@@ -203,17 +222,17 @@ impl Reading<'_> {
                 .advise("write (SELECT x FROM t WHERE t.member_id = m.id ORDER BY time DESC LIMIT 1)"));
             }
         };
-        let (mut kind, condition, mut of_pairs) = (JoinKind::Single, all_of(rows.condition), None);
+        let (mut kind, mut of_pairs) = (JoinKind::Single, None);
         let names_around = |key: &SortKey| names_any(&key.value, &around);
         if first && (condition.is_some() || order.iter().any(names_around)) {
             (kind, of_pairs) = (JoinKind::Left, Some(OfPairs::First(order)));
         } else if first {
-            let partition = rows.keys.iter().map(|(_, inner)| inner.clone()).collect();
+            let partition = keys.iter().map(|(_, inner)| inner.clone()).collect();
             right = self.binder.first_of(right, partition, order);
         }
         let data_type = typed.known_type();
-        self.join(Pending { right, kind, keys: rows.keys, condition, of_pairs });
-        Ok(Typed::new(typed.expr, data_type, span))
+        self.join(Pending { right, kind, keys, condition, of_pairs });
+        Ok(Typed::new(value, data_type, span))
     }
 }
 

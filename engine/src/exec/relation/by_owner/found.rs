@@ -186,16 +186,22 @@ impl Found {
         self.halves.truncate(kept);
     }
 
+    fn sort_by(&mut self, key: impl Fn(u32, u16) -> (u32, u16, u32)) {
+        let mut both: Vec<(u32, u16)> = self.rows.drain(..).zip(self.halves.drain(..)).collect();
+        both.sort_unstable_by_key(|(row, half)| key(*row, *half));
+        (self.rows, self.halves) = both.into_iter().unzip();
+    }
+
     /// The rows as they are stored, cut where one is of another chunk, or its owner before that of the row before: runs, where they are as
     /// they were imported. Those of a chunk that would be cut everywhere are put in the order of their owners instead.
     pub(super) fn into_runs<'a>(mut self) -> Vec<Run<'a>> {
+        if !self.rows.is_sorted() {
+            self.sort_by(|row, _| (row >> 16, 0, row));
+        }
+        // Counted of rows as they are stored: strays are found in the order of their owners, and were written in none.
         let pairs = self.halves.iter().zip(self.halves.iter().skip(1));
-        let cuts = pairs.filter(|(before, half)| half < before).count();
-        let in_owners_order = cuts > self.rows.len() / RUN_ROWS_MIN;
-        if in_owners_order || !self.rows.is_sorted() {
-            let mut both: Vec<(u32, u16)> = self.rows.drain(..).zip(self.halves.drain(..)).collect();
-            both.sort_by_key(|(row, half)| (row >> 16, if in_owners_order { *half } else { 0 }, *row));
-            (self.rows, self.halves) = both.into_iter().unzip();
+        if pairs.filter(|(before, half)| half < before).count() > self.rows.len() / RUN_ROWS_MIN {
+            self.sort_by(|row, half| (row >> 16, half, row));
         }
         let (mut runs, mut start) = (Vec::new(), 0);
         let run = |rows: Range<usize>| Run {
@@ -242,5 +248,35 @@ impl Found {
             all.rows.append(&mut here.rows);
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Strays are found in the order of their owners, where nothing is cut; as they are stored nearly every row would be a run of
+    /// its own, which made questions over a table that was never imported twenty times slower.
+    #[test]
+    fn rows_that_were_written_in_no_order_are_one_run() {
+        let half = |row: u32| (row.wrapping_mul(0x9e37_79b9) >> 16) as u16;
+        let mut found: Vec<(u16, u32)> = (0..4_096).map(|row| (half(row), row)).collect();
+        found.sort_unstable();
+        let (halves, rows) = found.iter().copied().unzip();
+        let runs = Found { halves, rows }.into_runs();
+        assert_eq!(runs.len(), 1);
+        assert!(runs[0].halves.is_sorted() && runs[0].halves.len() == found.len());
+    }
+
+    /// Rows of an owner come as they are stored, whichever way they were found.
+    #[test]
+    fn a_few_strays_leave_runs_as_they_are() {
+        let imported = (0..4_096u32).map(|row| ((row / 2 % 1_024) as u16, row));
+        let strays = (0..8u32).map(|stray| (stray as u16 * 100, 65_536 + (7 - stray)));
+        let (halves, rows): (Vec<u16>, Vec<u32>) = imported.chain(strays).unzip();
+        let runs = Found { halves, rows }.into_runs();
+        assert!(runs.len() <= 2 + 8, "{}", runs.len());
+        assert!(runs.iter().all(|run| run.halves.is_sorted()));
+        assert_eq!(runs.iter().map(|run| run.halves.len()).sum::<usize>(), 4_096 + 8);
     }
 }
