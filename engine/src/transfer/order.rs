@@ -32,7 +32,7 @@ const KEYS_AT_ONCE: usize = 1 << 18;
 const RUN_ROWS: usize = 1_024;
 
 /// The same where the rows of a span are kept apart by a column of several values: fewer, since spans get coarser by it.
-const CLUSTER_RUN_ROWS: usize = 512;
+const CLUSTER_RUN_ROWS: usize = 384;
 
 const MICROS_PER_HOUR: i64 = MICROS_PER_DAY / 24;
 
@@ -361,8 +361,10 @@ impl Times<'_> {
             days
         };
         let mut runs = Vec::new();
-        let enough = if several > 1 { several * CLUSTER_RUN_ROWS } else { RUN_ROWS };
-        self.split(&days, Span::Year, enough, &mut runs);
+        match several {
+            0 | 1 => self.split(&days, Span::Year, &mut runs),
+            _ => self.split_together(&days, Span::Year, several * CLUSTER_RUN_ROWS, &mut runs),
+        }
         let last_hour = Span::Hour.of(self.data_type, last);
         let hours = runs.first().map_or(0, |first| last_hour.saturating_sub(*first).saturating_add(1));
         let mut of_hour = Vec::new();
@@ -378,19 +380,19 @@ impl Times<'_> {
 
     /// Splits days with their rows, ascending, into spans, and those again where finer ones have enough rows:
     /// the first hour of each, counted from 1970.
-    fn split(&self, days: &[(i64, usize)], span: Span, enough: usize, runs: &mut Vec<i64>) {
+    fn split(&self, days: &[(i64, usize)], span: Span, runs: &mut Vec<i64>) {
         let same = |span: Span, a: i64, b: i64| span.of(DataType::Date, a) == span.of(DataType::Date, b);
         for run in days.chunk_by(|a, b| same(span, a.0, b.0)) {
             let rows: usize = run.iter().map(|(_, rows)| rows).sum();
             match span.finer() {
                 // Hours are not counted: a day of many rows has all of its.
-                Some(Span::Hour) if rows >= 24 * enough && self.data_type != DataType::Date => {
+                Some(Span::Hour) if rows >= 24 * RUN_ROWS && self.data_type != DataType::Date => {
                     runs.extend((0..24).map(|hour| run[0].0 * 24 + hour));
                 }
-                Some(finer) if finer != Span::Hour && rows >= 2 * enough => {
+                Some(finer) if finer != Span::Hour && rows >= 2 * RUN_ROWS => {
                     let parts = run.chunk_by(|a, b| same(finer, a.0, b.0)).count();
-                    if rows >= parts * enough {
-                        self.split(run, finer, enough, runs);
+                    if rows >= parts * RUN_ROWS {
+                        self.split(run, finer, runs);
                     } else {
                         runs.push(run[0].0 * 24);
                     }
@@ -399,11 +401,44 @@ impl Times<'_> {
             }
         }
     }
+
+    /// The same of spans that have several runs each: what has too few rows goes with what comes after it, and the end of a span with
+    /// what was before. So the days that are dense are apart where those of the same year are not.
+    fn split_together(&self, days: &[(i64, usize)], span: Span, enough: usize, runs: &mut Vec<i64>) {
+        let same = |span: Span, a: i64, b: i64| span.of(DataType::Date, a) == span.of(DataType::Date, b);
+        let rows_of = |days: &[(i64, usize)]| days.iter().map(|(_, rows)| rows).sum::<usize>();
+        for run in days.chunk_by(|a, b| same(span, a.0, b.0)) {
+            let rows = rows_of(run);
+            match span.finer() {
+                Some(Span::Hour) if rows >= 24 * enough && self.data_type != DataType::Date => {
+                    runs.extend((0..24).map(|hour| run[0].0 * 24 + hour));
+                }
+                Some(finer) if finer != Span::Hour && rows >= 2 * enough => {
+                    // The rows of the span that is being put together, and of all that come after it.
+                    let (mut open, mut left) = (enough, rows);
+                    for part in run.chunk_by(|a, b| same(finer, a.0, b.0)) {
+                        let here = rows_of(part);
+                        if here >= 2 * enough {
+                            self.split_together(part, finer, enough, runs);
+                            open = enough;
+                        } else if open >= enough && (left >= enough / 2 || left == rows) {
+                            runs.push(part[0].0 * 24);
+                            open = here;
+                        } else {
+                            open += here;
+                        }
+                        left -= here;
+                    }
+                }
+                _ => runs.push(run[0].0 * 24),
+            }
+        }
+    }
 }
 
-/// Where the runs of some rows begin.
+/// Where the spans of some rows begin.
 struct Spans {
-    /// The first hour of each run, ascending.
+    /// The first hour of each, ascending.
     runs: Vec<i64>,
     /// The run of each hour from the first run's on; empty where the hours are too many.
     of_hour: Vec<u32>,
@@ -434,7 +469,7 @@ mod tests {
         let (times, january) = (Times { data_type: DataType::Date, codes }, days_from_civil(2026, 1, 1));
         let runs = |days: &[(i64, usize)]| {
             let mut runs = Vec::new();
-            times.split(days, Span::Year, RUN_ROWS, &mut runs);
+            times.split(days, Span::Year, &mut runs);
             runs.into_iter().map(|hour| hour / 24 - january).collect::<Vec<_>>()
         };
         assert_eq!(runs(&[(january, 500), (january + 40, 500)]), [0], "a year of few rows");
@@ -443,6 +478,16 @@ mod tests {
         // Thursday and Friday of a week of many rows, and a Monday.
         assert_eq!(runs(&[(january, 3_000), (january + 1, 1_200), (january + 4, 1_100)]), [0, 1, 4]);
         assert!(runs(&[]).is_empty());
+        let together = |days: &[(i64, usize)]| {
+            let mut runs = Vec::new();
+            times.split_together(days, Span::Year, 1_000, &mut runs);
+            runs.into_iter().map(|hour| hour / 24 - january).collect::<Vec<_>>()
+        };
+        // January has weeks, two of them together and one left over; February and March are one, and of April few rows stay with them.
+        let weeks = (0..4).map(|week| (january + 4 + 7 * week, [600, 600, 900, 100][week as usize]));
+        let months = [(january + 31, 700), (january + 59, 700), (january + 90, 10)];
+        assert_eq!(together(&weeks.chain(months).collect::<Vec<_>>()), [4, 18, 31]);
+        assert_eq!(together(&[(january - 400, 5), (january, 2_500)]), [-400, 0]);
     }
 
     /// Distances from the first time of all took 48 bits of microseconds, nine years, and began anew within a year.
