@@ -51,7 +51,9 @@ pub struct Bounds {
 
 impl Bounds {
     /// Of rows that are all NULL, or of none.
-    pub const NULLS: Bounds = Bounds { low: i64::MAX, high: i64::MIN };
+    pub fn of_nulls() -> Bounds {
+        Bounds { low: i64::MAX, high: i64::MIN }
+    }
 
     /// False where no row has a code in one of some intervals, which ascend and are disjoint.
     #[inline]
@@ -233,7 +235,7 @@ mod tests {
             assert!(OwnersRef::open(&section).is_err(), "{runs:?}");
         }
         assert!(OwnersRef::open(&Bytes::copied(&owners_section(&[], &[], &[]))).unwrap().runs.is_empty());
-        let mut section = owners_section(&[run(1, 0)], &[Bounds::NULLS], &[1]);
+        let mut section = owners_section(&[run(1, 0)], &[Bounds::of_nulls()], &[1]);
         assert!(OwnersRef::open(&Bytes::copied(&section)).is_ok());
         section[8] = 2;
         assert!(OwnersRef::open(&Bytes::copied(&section)).is_err());
@@ -241,7 +243,7 @@ mod tests {
 
     #[test]
     fn runs_tell_what_they_have_in_the_cluster_column() {
-        let codes = [Bounds { low: 3, high: 3 }, Bounds { low: 4, high: 9 }, Bounds::NULLS];
+        let codes = [Bounds { low: 3, high: 3 }, Bounds { low: 4, high: 9 }, Bounds::of_nulls()];
         let runs = [run(1, 0), run(1, 3), run(4, 4)];
         let section = Bytes::copied(&owners_section(&runs, &codes, &[5, 5, 6, 1, 0]));
         let read = OwnersRef::open(&section).unwrap();
@@ -249,7 +251,7 @@ mod tests {
         assert_eq!((of(1), of(4)), (codes[..2].to_vec(), codes[2..].to_vec()));
         assert_eq!(read.runs_of(1).next().unwrap().0.times, Bounds { low: -1, high: 7 });
         assert_eq!(read.halves, [5, 5, 6, 1, 0]);
-        let (some, nulls) = (Bounds { low: 4, high: 9 }, Bounds::NULLS);
+        let (some, nulls) = (Bounds { low: 4, high: 9 }, Bounds::of_nulls());
         assert!(some.may_lie_in(&[(0, 1), (9, 12)]) && !some.may_lie_in(&[(0, 3), (10, 12)]));
         assert!(some.lie_in(&[(0, 1), (4, 9)]) && !some.lie_in(&[(4, 6), (7, 9)]));
         let all = [(i64::MIN, i64::MAX)];

@@ -70,7 +70,7 @@ impl Clusters {
         for span in 0..spans {
             first_run.push(bounds.len());
             grouped(&mut codes[starts[span]..starts[span + 1]], &mut bounds);
-            bounds.extend(has_nulls[span].then_some(Bounds::NULLS));
+            bounds.extend(has_nulls[span].then_some(Bounds::of_nulls()));
         }
         first_run.push(bounds.len());
         let run_of = rows().map(|(span, (code, null))| {
@@ -145,7 +145,7 @@ mod tests {
                 let of = groups.bounds[*run as usize];
                 match code {
                     Some(code) => prop_assert!((of.low..=of.high).contains(code)),
-                    None => prop_assert_eq!(of, Bounds::NULLS),
+                    None => prop_assert_eq!(of, Bounds::of_nulls()),
                 }
                 prop_assert_eq!(*span_of_run[*run as usize].get_or_insert(*span), *span);
             }
