@@ -72,7 +72,8 @@ fn fill(database: &Database) {
         column("ordered_at", DataType::Timestamp),
         column("amount_cents", DataType::Integer),
     ];
-    let links = TableLinks { references: vec![(0, members)], owner: Some((0, Some(1))), sums: Vec::new() };
+    let links =
+        TableLinks { references: vec![(0, members)], owner: Some((0, Some(1))), ..TableLinks::default() };
     import(&TableSpec { links, ..TableSpec::new("orders", &columns, None) }, MEMBERS * ROWS_A_MEMBER);
 }
 

@@ -85,7 +85,11 @@ impl TableLinks {
         });
         let mut times = (0..columns.len()).filter(|at| columns[*at].data_type.is_time());
         let only = times.next().filter(|_| times.next().is_none());
-        TableLinks { references, owner: owner.map(|owner| (owner, time.unwrap_or(only))), sums: Vec::new() }
+        TableLinks {
+            references,
+            owner: owner.map(|owner| (owner, time.unwrap_or(only))),
+            ..TableLinks::default()
+        }
     }
 }
 
@@ -103,6 +107,11 @@ impl DataType {
     /// True for what `sum` and `avg` take: integers, decimals, doubles.
     pub fn is_number(self) -> bool {
         self.is_integer() || matches!(self, DataType::Decimal { .. } | DataType::Double)
+    }
+
+    /// True for the types that rows can be clustered by: those that have few values, each with a code a row.
+    pub fn is_clusterable(self) -> bool {
+        self.is_integer() || self == DataType::Text
     }
 
     /// True for DATE, TIMESTAMP and TIMESTAMPTZ.
@@ -212,6 +221,8 @@ pub struct Owner {
     pub ordinals: ColumnId,
     /// Ordinals of owners that there were when rows were clustered.
     pub known: u32,
+    /// The column by whose values the rows of a chunk of owners and a span of time are kept apart: of few values.
+    pub cluster: Option<ColumnId>,
 }
 
 /// A table before it has ids.
@@ -243,6 +254,8 @@ pub struct TableLinks {
     pub owner: Option<(usize, Option<usize>)>,
     /// Columns whose sums are kept for each owner, by their places.
     pub sums: Vec<usize>,
+    /// The column by whose values rows are clustered within their owners and spans of time, by its place.
+    pub cluster: Option<usize>,
 }
 
 impl TableSchema {

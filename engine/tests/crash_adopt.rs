@@ -77,7 +77,8 @@ fn prepared(seed: u64) -> SimDisk {
         .zip(types)
         .map(|(name, data_type)| column(name, data_type, name != "n"))
         .collect();
-    let links = TableLinks { references: vec![(1, MEMBERS)], owner: Some((1, Some(2))), sums: Vec::new() };
+    let links =
+        TableLinks { references: vec![(1, MEMBERS)], owner: Some((1, Some(2))), ..TableLinks::default() };
     let spec = TableSpec { links, ..TableSpec::new("rows", &columns, Some(0)) };
     assert_eq!(database.create_table(&spec).unwrap(), ROWS);
     let rows: Vec<Vec<Value>> = (0..ROW_COUNT).map(row).collect();

@@ -71,6 +71,8 @@ pub(crate) struct CreateTable {
     pub(crate) time: Option<Option<Name>>,
     /// `WITH (sums = 'column, …')`
     pub(crate) sums: Vec<Name>,
+    /// `WITH (cluster = 'column')`; NONE is as if it were not said.
+    pub(crate) cluster: Option<Option<Name>>,
 }
 
 impl CreateTable {
@@ -84,6 +86,7 @@ impl CreateTable {
             owner: None,
             time: None,
             sums: Vec::new(),
+            cluster: None,
         }
     }
 }

@@ -4,13 +4,13 @@
 //! Tables, views and audiences share one space of names. Ids are never used again, so that bytes and definitions that
 //! name one can never come to mean another.
 //!
-//! Catalogs of version 1 (tables alone), 2 (tables that are imported and never written to) and 3 (tables whose rows are
-//! nobody's) are read as well; what is written is always of `CATALOG_VERSION`.
+//! Catalogs of version 1 (tables alone), 2 (tables that are imported and never written to), 3 (tables whose rows are
+//! nobody's) and 4 (rows clustered by owner and time alone) are read as well; what is written is always of `CATALOG_VERSION`.
 
 mod depends;
 mod relation;
 
-use relation::{ImportedTable, LoneTable};
+use relation::{ImportedTable, LoneTable, OwnedTable};
 
 pub use depends::Subject;
 pub use relation::{
@@ -25,7 +25,7 @@ use muster_storage::codec;
 use std::sync::Arc;
 
 /// The version of the catalog's encoding.
-const CATALOG_VERSION: u16 = 4;
+const CATALOG_VERSION: u16 = 5;
 
 /// All tables, views and audiences of a database.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -53,7 +53,7 @@ struct TablesOnly {
     tables: Vec<ImportedTable>,
 }
 
-/// A catalog of version 2 or 3, by its tables.
+/// A catalog of version 2, 3 or 4, by its tables.
 #[derive(Encode, Decode)]
 struct Older<T> {
     version: u16,
@@ -103,10 +103,11 @@ impl Catalog {
             |found: String| Error::Invalid(format!("the catalog is not one this muster reads: {found}"));
         // The version comes first and is looked at before anything it might have changed.
         match bytes.first_chunk::<2>().map(|b| u16::from_le_bytes(*b)) {
-            Some(version @ (2 | 3 | CATALOG_VERSION)) => {
+            Some(version @ (2 | 3 | 4 | CATALOG_VERSION)) => {
                 let catalog = match version {
                     2 => codec::decode(bytes).map(|old: Older<ImportedTable>| Catalog::from(old)),
                     3 => codec::decode(bytes).map(|old: Older<LoneTable>| Catalog::from(old)),
+                    4 => codec::decode(bytes).map(|old: Older<OwnedTable>| Catalog::from(old)),
                     _ => codec::decode(bytes),
                 };
                 let catalog: Catalog = catalog.map_err(|error| refuse(error.to_string()))?;

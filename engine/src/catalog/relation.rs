@@ -2,7 +2,7 @@
 
 use crate::member::KeyLayout;
 use crate::predicate::{AudienceId, Predicate, codec};
-use crate::schema::{Column, ColumnId, TableId, TableSchema};
+use crate::schema::{Column, ColumnId, Owner, Summary, TableId, TableSchema};
 use bincode::de::Decoder;
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
@@ -106,6 +106,41 @@ impl From<LoneTable> for TableRecord {
     fn from(table: LoneTable) -> TableRecord {
         let LoneTable { schema, rows, keys, ordinals, indexed } = table;
         TableRecord { schema: schema.into(), rows, keys, ordinals, indexed }
+    }
+}
+
+/// Whose rows are, as version 4 had it: clustered by no column.
+#[derive(Encode, Decode)]
+struct UnclusteredOwner {
+    column: ColumnId,
+    table: TableId,
+    time: Option<ColumnId>,
+    ordinals: ColumnId,
+    known: u32,
+}
+
+/// A table as version 4 had it.
+#[derive(Encode, Decode)]
+pub(super) struct OwnedTable {
+    schema: LoneSchema,
+    references: Vec<(ColumnId, TableId)>,
+    owner: Option<UnclusteredOwner>,
+    summaries: Vec<Summary>,
+    rows: u64,
+    keys: KeyLayout,
+    ordinals: u64,
+    indexed: u64,
+}
+
+impl From<OwnedTable> for TableRecord {
+    fn from(table: OwnedTable) -> TableRecord {
+        let OwnedTable { schema, references, owner, summaries, rows, keys, ordinals, indexed } = table;
+        let owner = owner.map(|old| {
+            let UnclusteredOwner { column, table, time, ordinals, known } = old;
+            Owner { column, table, time, ordinals, known, cluster: None }
+        });
+        let schema = TableSchema { references, owner, summaries, ..schema.into() };
+        TableRecord { schema, rows, keys, ordinals, indexed }
     }
 }
 

@@ -74,7 +74,7 @@ fn sample() -> Catalog {
     }
 }
 
-/// A schema as versions 1 to 3 write it; version 4 appends what it refers to and whose its rows are.
+/// A schema as versions 1 to 3 write it; later ones append what it refers to and whose its rows are.
 const SCHEMA: &str = "01000000 0100000000000000 6d
     0200000000000000
     01000000 0200000000000000 6964 03000000 00
@@ -96,10 +96,11 @@ fn owners_are_golden() {
         time: Some(ColumnId(3)),
         ordinals: ColumnId(4),
         known: 5,
+        cluster: Some(ColumnId(6)),
     };
     assert_eq!(
         hex(&codec::encode(&Some(owner))),
-        "010200000001000000010300000004000000".to_owned() + "05000000"
+        "010200000001000000010300000004000000".to_owned() + "05000000" + "0106000000"
     );
     let summaries = vec![
         Summary { column: ColumnId(5), kind: SummaryKind::Last },
@@ -113,7 +114,7 @@ fn owners_are_golden() {
 /// These bytes are in people's files. If this test fails, the encoder changed, not the test.
 #[test]
 fn the_bytes_are_golden() {
-    let golden = golden("0400", &format!("{SCHEMA} 0000000000000000 00 0000000000000000 {ROWS} {ORDINALS}"));
+    let golden = golden("0500", &format!("{SCHEMA} 0000000000000000 00 0000000000000000 {ROWS} {ORDINALS}"));
     assert_eq!(hex(&sample().encode()), hex(&unhex(&golden)));
     assert_eq!(Catalog::decode(&unhex(&golden)).unwrap(), sample());
 }
@@ -123,7 +124,7 @@ fn the_bytes_are_golden() {
 fn version_2_is_read() {
     let read = Catalog::decode(&unhex(&golden("0200", &format!("{SCHEMA} {ROWS}")))).unwrap();
     assert_eq!(read, sample());
-    assert_eq!(read.encode()[..2], [4, 0]);
+    assert_eq!(read.encode()[..2], [5, 0]);
 }
 
 /// What was written before rows could belong to anybody is read.
@@ -131,7 +132,30 @@ fn version_2_is_read() {
 fn version_3_is_read() {
     let read = Catalog::decode(&unhex(&golden("0300", &format!("{SCHEMA} {ROWS} {ORDINALS}")))).unwrap();
     assert_eq!(read, sample());
-    assert_eq!(read.encode()[..2], [4, 0]);
+    assert_eq!(read.encode()[..2], [5, 0]);
+}
+
+/// What was written before rows could be clustered by a column is read: an owner's bytes end with what is known.
+#[test]
+fn version_4_is_read() {
+    let owned = |cluster: &str| {
+        let owner = format!("01 01000000 01000000 01 03000000 04000000 05000000 {cluster}");
+        let summaries = "0100000000000000 04000000 00000000";
+        format!("{SCHEMA} 0100000000000000 01000000 01000000 {owner} {summaries} {ROWS} {ORDINALS}")
+    };
+    let old = unhex(&golden("0400", &owned("")));
+    let read = Catalog::decode(&old).unwrap();
+    let owner = read.tables[0].schema.owner.unwrap();
+    assert_eq!(
+        (owner.time, owner.ordinals, owner.known, owner.cluster),
+        (Some(ColumnId(3)), ColumnId(4), 5, None)
+    );
+    assert_eq!(read.tables[0].schema.summaries.len(), 1);
+    assert_eq!(hex(&read.encode()), hex(&unhex(&golden("0500", &owned("00")))));
+    assert_eq!(Catalog::decode(&read.encode()).unwrap(), read);
+    let lone =
+        unhex(&golden("0400", &format!("{SCHEMA} 0000000000000000 00 0000000000000000 {ROWS} {ORDINALS}")));
+    assert_eq!(Catalog::decode(&lone).unwrap(), sample());
 }
 
 fn golden(version: &str, table: &str) -> String {
@@ -159,18 +183,18 @@ fn version_1_is_read() {
     let read = Catalog::decode(&old).unwrap();
     let expected = Catalog { next_table: TableId(2), tables: vec![table()], ..Catalog::default() };
     assert_eq!(read, expected);
-    assert_eq!(read.encode()[..2], [4, 0]);
+    assert_eq!(read.encode()[..2], [5, 0]);
     assert_eq!(Catalog::decode(&read.encode()).unwrap(), expected);
 }
 
 #[test]
 fn other_versions_and_damage_are_refused() {
     let bytes = sample().encode();
-    for version in [0, 5, 0xff] {
+    for version in [0, 6, 0xff] {
         let mut other = bytes.clone();
         other[0] = version;
         let error = Catalog::decode(&other).unwrap_err().to_string();
-        assert!(error.contains("expected at most 4"), "{error}");
+        assert!(error.contains("expected at most 5"), "{error}");
     }
     for length in 1..bytes.len() {
         assert!(Catalog::decode(&bytes[..length]).is_err(), "cut to {length}");

@@ -149,6 +149,12 @@ pub(super) fn unlink(schema: &mut TableSchema, column: ColumnId, parts: &mut Vec
         hidden.extend(schema.summaries.drain(..).map(|summary| summary.column));
         schema.owner = None;
     }
+    if let Some(owner) = &mut schema.owner
+        && owner.cluster == Some(column)
+    {
+        // Runs are as they were; that their rows have something in common is forgotten.
+        owner.cluster = None;
+    }
     schema.summaries.retain(|summary| {
         let kept = summary.kind != SummaryKind::Sum(column);
         hidden.extend((!kept).then_some(summary.column));

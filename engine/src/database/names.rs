@@ -117,12 +117,15 @@ fn link(catalog: &Catalog, schema: &mut TableSchema, links: &TableLinks) -> Resu
         schema.references.push((column.id, *table));
     }
     let Some((at, time)) = links.owner else {
-        return match links.sums.is_empty() {
-            true => Ok(()),
-            false => invalid(format!(
-                "sums are kept for each owner, and the rows of \"{}\" have none",
-                schema.name
+        let name = &schema.name;
+        return match () {
+            () if !links.sums.is_empty() => {
+                invalid(format!("sums are kept for each owner, and the rows of \"{name}\" have none"))
+            }
+            () if links.cluster.is_some() => invalid(format!(
+                "rows are clustered within those of their owners, and the rows of \"{name}\" have none"
             )),
+            () => Ok(()),
         };
     };
     let column = column_at(schema, at)?;
@@ -140,9 +143,19 @@ fn link(catalog: &Catalog, schema: &mut TableSchema, links: &TableLinks) -> Resu
             time.name, time.data_type
         ));
     }
+    let cluster = links.cluster.map(|at| column_at(schema, at)).transpose()?;
+    if let Some(cluster) = &cluster {
+        check_cluster(cluster, column.id, time.as_ref().map(|time| time.id))?;
+    }
     let ordinals = take_column_id(schema);
-    schema.owner =
-        Some(Owner { column: column.id, table, time: time.as_ref().map(|time| time.id), ordinals, known: 0 });
+    schema.owner = Some(Owner {
+        column: column.id,
+        table,
+        time: time.as_ref().map(|time| time.id),
+        ordinals,
+        known: 0,
+        cluster: cluster.map(|cluster| cluster.id),
+    });
     let mut kinds = vec![SummaryKind::Count];
     if time.is_some() {
         kinds.extend([SummaryKind::First, SummaryKind::Last]);
@@ -160,6 +173,25 @@ fn link(catalog: &Catalog, schema: &mut TableSchema, links: &TableLinks) -> Resu
     for kind in kinds {
         let column = take_column_id(schema);
         schema.summaries.push(Summary { column, kind });
+    }
+    Ok(())
+}
+
+/// Checks the column by whose values rows are clustered.
+fn check_cluster(cluster: &Column, owner: ColumnId, time: Option<ColumnId>) -> Result<()> {
+    let what = if cluster.id == owner { Some("owner") } else { None };
+    let what = what.or_else(|| time.filter(|time| *time == cluster.id).map(|_| "time"));
+    if let Some(what) = what {
+        return invalid(format!(
+            "column \"{}\" is the {what} of the rows, by which they are clustered in any case",
+            cluster.name
+        ));
+    }
+    if !cluster.data_type.is_clusterable() {
+        return invalid(format!(
+            "column \"{}\" is {}: rows are clustered by a column of few values that is TEXT or of whole numbers",
+            cluster.name, cluster.data_type
+        ));
     }
     Ok(())
 }

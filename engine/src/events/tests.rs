@@ -91,7 +91,12 @@ fn prepared(text: bool, imported: &[(Option<i64>, Option<i64>)]) -> Arc<Database
     let key = if text { DataType::Text } else { DataType::BigInt };
     database.set_snapshot_limits(SnapshotLimits { age: Duration::MAX, bytes: Some(u64::MAX) });
     database.create_table(&TableSpec::new("members", &[column("id", key, false)], Some(0))).unwrap();
-    let links = TableLinks { references: vec![(0, MEMBERS)], owner: Some((0, Some(1))), sums: vec![2] };
+    let links = TableLinks {
+        references: vec![(0, MEMBERS)],
+        owner: Some((0, Some(1))),
+        sums: vec![2],
+        cluster: None,
+    };
     let columns = [
         column("whose", key, true),
         column("at", DataType::Timestamp, true),

@@ -1,13 +1,19 @@
 //! The `Owners` section: whose the rows of a clustered chunk are.
 //!
 //! ```text
-//! rows u32 │ runs u32 │ 0… to 64 B │ runs (24 B each: least time i64, greatest time i64, chunk of owners u32, first row u32) │ halves (u16 a row)
+//! rows u32 │ runs u32 │ clustered u32 │ 0… to 64 B
+//! runs (24 B each: least time i64, greatest time i64, chunk of owners u32, first row u32)
+//! where clustered is 1: least and greatest code of the cluster column (i64 each), a run each
+//! halves (u16 a row)
 //! owner of a row = chunk of owners of its run << 16 | its half
 //! ```
 //!
-//! Rows are in the order of their owners' chunk, a span of time, their owner, the time. A *run* is the rows of one chunk of
-//! owners and one span: what a question about some days reads of a chunk of owners is the few runs of these days, and counts
-//! of a chunk of owners are an array that a cache holds. Where rows have no time, or NULL in it, the least is above the greatest.
+//! Rows are in the order of their owners' chunk, a span of time, values of the cluster column if there is one, their owner, the
+//! time. A *run* is the rows of one chunk of owners, one span and these values: what a question about some days reads of a chunk
+//! of owners is the few runs of these days, and counts of a chunk of owners are an array that a cache holds. Where rows have no
+//! time, or NULL in it, the least is above the greatest; the codes of the cluster column likewise.
+//!
+//! So runs that follow each other need not differ in time, and the rows of one owner are in the order of time within a run only.
 
 use muster_storage::chunk::Malformed;
 use muster_storage::format::CHUNK_MEMBERS;
@@ -19,7 +25,7 @@ pub const OWNERS_HEADER_BYTES: usize = 64;
 /// The chunk of owners of rows that are nobody's.
 pub const NOBODYS: u32 = u32::MAX;
 
-/// Rows of one chunk of owners and one span of time.
+/// Rows of one chunk of owners, one span of time, and some values of the cluster column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Run {
@@ -33,11 +39,68 @@ pub struct Run {
     pub start: u32,
 }
 
+/// The least and the greatest code of some rows; the least is above the greatest where all of them are NULL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Bounds {
+    /// The least.
+    pub low: i64,
+    /// The greatest.
+    pub high: i64,
+}
+
+impl Bounds {
+    /// Of rows that are all NULL, or of none.
+    pub fn of_nulls() -> Bounds {
+        Bounds { low: i64::MAX, high: i64::MIN }
+    }
+
+    /// False where no row has a code in one of some intervals, which ascend and are disjoint.
+    #[inline]
+    pub fn may_lie_in(&self, intervals: &[(i64, i64)]) -> bool {
+        self.low <= self.high && self.first_of(intervals).is_some_and(|(low, _)| low <= self.high)
+    }
+
+    /// True where every row has a code between the bounds, none is NULL, and all these lie in one interval of some.
+    ///
+    /// It is told by the bounds of runs: NULLs are in runs of their own.
+    #[inline]
+    pub fn lie_in(&self, intervals: &[(i64, i64)]) -> bool {
+        let holds = |(low, high): (i64, i64)| low <= self.low && self.high <= high;
+        self.low <= self.high && self.first_of(intervals).is_some_and(holds)
+    }
+
+    /// The first interval that does not end before the least code.
+    #[inline]
+    fn first_of(&self, intervals: &[(i64, i64)]) -> Option<(i64, i64)> {
+        match intervals {
+            [only] => (self.low <= only.1).then_some(*only),
+            _ => intervals.get(intervals.partition_point(|(_, high)| *high < self.low)).copied(),
+        }
+    }
+
+    /// With those of other rows.
+    pub fn and(self, other: Bounds) -> Bounds {
+        Bounds { low: self.low.min(other.low), high: self.high.max(other.high) }
+    }
+}
+
+/// What the rows of a run have in the columns that they are clustered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunBounds {
+    /// When they happened.
+    pub times: Bounds,
+    /// What they have in the cluster column; `None` where it is not known.
+    pub codes: Option<Bounds>,
+}
+
 /// An `Owners` section, read in place.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnersRef<'a> {
     /// The runs, by their first rows.
     pub runs: &'a [Run],
+    /// What each has in the cluster column; empty where that is not known.
+    codes: &'a [Bounds],
     /// The low half of the ordinal of each row's owner; 0 of nobody's.
     pub halves: &'a [u16],
 }
@@ -50,14 +113,20 @@ impl<'a> OwnersRef<'a> {
             let bytes = section.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
             Ok(u32::from_le_bytes(bytes.ok_or(malformed)?) as usize)
         };
-        let (rows, count) = (number(0)?, number(4)?);
+        let (rows, count, clustered) = (number(0)?, number(4)?, number(8)?);
         if rows > CHUNK_MEMBERS || count > rows {
             return Err(Malformed("no more rows than a chunk has, and no more runs than rows"));
         }
+        if clustered > 1 {
+            return Err(Malformed("runs that are clustered by a column, or are not"));
+        }
         let ends = OWNERS_HEADER_BYTES + count * size_of::<Run>();
+        let codes_end = ends + clustered * count * size_of::<Bounds>();
         let runs = section.get(OWNERS_HEADER_BYTES..ends).ok_or(malformed)?;
-        let halves = section.get(ends..ends + 2 * rows).ok_or(malformed)?;
+        let codes = section.get(ends..codes_end).ok_or(malformed)?;
+        let halves = section.get(codes_end..codes_end + 2 * rows).ok_or(malformed)?;
         let runs = <[Run]>::ref_from_bytes(runs).map_err(|_| malformed)?;
+        let codes = <[Bounds]>::ref_from_bytes(codes).map_err(|_| malformed)?;
         let halves = <[u16]>::ref_from_bytes(halves).map_err(|_| malformed)?;
         let ascending =
             runs.windows(2).all(|two| two[0].start < two[1].start && two[0].owners <= two[1].owners);
@@ -65,17 +134,18 @@ impl<'a> OwnersRef<'a> {
         if !ascending || !covered || runs.last().is_some_and(|run| run.start as usize >= rows) {
             return Err(Malformed("runs that ascend and cover all rows"));
         }
-        Ok(OwnersRef { runs, halves })
+        Ok(OwnersRef { runs, codes, halves })
     }
 
     /// The runs of a chunk of owners, each with its rows.
-    pub fn runs_of(&self, owners: u32) -> impl Iterator<Item = (Run, std::ops::Range<usize>)> + 'a {
-        let (runs, rows) = (self.runs, self.halves.len());
+    pub fn runs_of(&self, owners: u32) -> impl Iterator<Item = (RunBounds, std::ops::Range<usize>)> + 'a {
+        let (runs, codes, rows) = (self.runs, self.codes, self.halves.len());
         let first = runs.partition_point(|run| run.owners < owners);
         let here = runs[first..].iter().enumerate().take_while(move |(_, run)| run.owners == owners);
         here.map(move |(at, run)| {
             let end = runs.get(first + at + 1).map_or(rows, |next| next.start as usize);
-            (*run, run.start as usize..end)
+            let times = Bounds { low: run.low, high: run.high };
+            (RunBounds { times, codes: codes.get(first + at).copied() }, run.start as usize..end)
         })
     }
 }
@@ -107,13 +177,17 @@ impl<'a> OwnersRef<'a> {
     }
 }
 
-/// The section of a chunk's rows.
-pub fn owners_section(runs: &[Run], halves: &[u16]) -> Vec<u8> {
-    let mut section = Vec::with_capacity(OWNERS_HEADER_BYTES + size_of_val(runs) + 2 * halves.len());
-    section.extend_from_slice(&(halves.len() as u32).to_le_bytes());
-    section.extend_from_slice(&(runs.len() as u32).to_le_bytes());
+/// The section of a chunk's rows; `codes` are what each run has in the cluster column, or nothing.
+pub fn owners_section(runs: &[Run], codes: &[Bounds], halves: &[u16]) -> Vec<u8> {
+    debug_assert!(codes.is_empty() || codes.len() == runs.len(), "of each run, or of none");
+    let bytes = size_of_val(runs) + size_of_val(codes) + size_of_val(halves);
+    let mut section = Vec::with_capacity(OWNERS_HEADER_BYTES + bytes);
+    for number in [halves.len(), runs.len(), usize::from(!codes.is_empty())] {
+        section.extend_from_slice(&(number as u32).to_le_bytes());
+    }
     section.resize(OWNERS_HEADER_BYTES, 0);
     section.extend_from_slice(runs.as_bytes());
+    section.extend_from_slice(codes.as_bytes());
     section.extend_from_slice(halves.as_bytes());
     section
 }
@@ -131,8 +205,9 @@ mod tests {
     #[test]
     fn runs_are_found_with_their_rows() {
         let runs = [run(1, 0), run(1, 3), run(4, 4), run(NOBODYS, 6)];
-        let section = Bytes::copied(&owners_section(&runs, &[5, 5, 6, 1, 0, 9, 0]));
+        let section = Bytes::copied(&owners_section(&runs, &[], &[5, 5, 6, 1, 0, 9, 0]));
         let read = OwnersRef::open(&section).unwrap();
+        assert!(read.runs_of(1).all(|(bounds, _)| bounds.codes.is_none()));
         let of = |owners| read.runs_of(owners).map(|(_, rows)| (rows.start, rows.end)).collect::<Vec<_>>();
         assert_eq!(of(1), [(0, 3), (3, 4)]);
         assert_eq!(of(4), [(4, 6)]);
@@ -156,17 +231,39 @@ mod tests {
             vec![run(1, 0), run(1, 0)],
             vec![run(1, 0), run(1, 3)],
         ] {
-            let section = Bytes::copied(&owners_section(&runs, &[1, 2, 3]));
+            let section = Bytes::copied(&owners_section(&runs, &[], &[1, 2, 3]));
             assert!(OwnersRef::open(&section).is_err(), "{runs:?}");
         }
-        assert!(OwnersRef::open(&Bytes::copied(&owners_section(&[], &[]))).unwrap().runs.is_empty());
+        assert!(OwnersRef::open(&Bytes::copied(&owners_section(&[], &[], &[]))).unwrap().runs.is_empty());
+        let mut section = owners_section(&[run(1, 0)], &[Bounds::of_nulls()], &[1]);
+        assert!(OwnersRef::open(&Bytes::copied(&section)).is_ok());
+        section[8] = 2;
+        assert!(OwnersRef::open(&Bytes::copied(&section)).is_err());
+    }
+
+    #[test]
+    fn runs_tell_what_they_have_in_the_cluster_column() {
+        let codes = [Bounds { low: 3, high: 3 }, Bounds { low: 4, high: 9 }, Bounds::of_nulls()];
+        let runs = [run(1, 0), run(1, 3), run(4, 4)];
+        let section = Bytes::copied(&owners_section(&runs, &codes, &[5, 5, 6, 1, 0]));
+        let read = OwnersRef::open(&section).unwrap();
+        let of = |owners| read.runs_of(owners).filter_map(|(bounds, _)| bounds.codes).collect::<Vec<_>>();
+        assert_eq!((of(1), of(4)), (codes[..2].to_vec(), codes[2..].to_vec()));
+        assert_eq!(read.runs_of(1).next().unwrap().0.times, Bounds { low: -1, high: 7 });
+        assert_eq!(read.halves, [5, 5, 6, 1, 0]);
+        let (some, nulls) = (Bounds { low: 4, high: 9 }, Bounds::of_nulls());
+        assert!(some.may_lie_in(&[(0, 1), (9, 12)]) && !some.may_lie_in(&[(0, 3), (10, 12)]));
+        assert!(some.lie_in(&[(0, 1), (4, 9)]) && !some.lie_in(&[(4, 6), (7, 9)]));
+        let all = [(i64::MIN, i64::MAX)];
+        assert!(!nulls.may_lie_in(&all) && !nulls.lie_in(&all));
+        assert_eq!((some.and(nulls), nulls.and(codes[0])), (some, codes[0]));
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), rows in 0u8..9, runs in 0u8..4) {
-            if bytes.len() > 8 {
-                bytes[..8].copy_from_slice(&[rows, 0, 0, 0, runs, 0, 0, 0]);
+        fn any_bytes_are_read_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), rows in 0u8..9, runs in 0u8..4, clustered in 0u8..3) {
+            if bytes.len() > 12 {
+                bytes[..12].copy_from_slice(&[rows, 0, 0, 0, runs, 0, 0, 0, clustered, 0, 0, 0]);
             }
             if let Ok(read) = OwnersRef::open(&Bytes::copied(&bytes)) {
                 prop_assert!(read.runs_of(1).all(|(_, rows)| rows.end <= read.halves.len()));

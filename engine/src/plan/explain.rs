@@ -1,6 +1,6 @@
 //! What the planner expects of a clause, in words and numbers that can be shown.
 
-use super::{Leaf, Node, Plan, Test, takes};
+use super::{Leaf, Node, Plan, RunsBy, Test, takes};
 use crate::Result;
 use crate::Snapshot;
 use crate::control::Cancel;
@@ -146,11 +146,22 @@ fn of_leaf(plan: &Plan<'_>, leaf: &Leaf) -> String {
 fn of_rows(owned: &super::Owned<'_>) -> String {
     let mut ways: Vec<String> = Vec::new();
     for pass in &owned.passes {
-        let by_time = if pass.tests.iter().any(|test| test.is_time) { ", runs by time" } else { "" };
-        let way = format!("rows of {} by owner{by_time}", pass.table.schema().name);
+        let by = |runs: RunsBy| pass.tests.iter().any(|test| test.by == runs);
+        let runs = runs_by(by(RunsBy::Time), by(RunsBy::Cluster));
+        let way = format!("rows of {} by owner{runs}", pass.table.schema().name);
         if !ways.contains(&way) {
             ways.push(way);
         }
     }
     ways.join(" + ")
+}
+
+/// By what runs are passed over.
+pub(crate) fn runs_by(time: bool, cluster: bool) -> &'static str {
+    match (time, cluster) {
+        (true, true) => ", runs by time and cluster",
+        (true, false) => ", runs by time",
+        (false, true) => ", runs by cluster",
+        (false, false) => "",
+    }
 }

@@ -14,10 +14,11 @@ mod merge;
 mod owned;
 mod summary;
 
+pub(crate) use explain::runs_by;
 pub use explain::{Explained, explain};
 pub use holds::ComputedTest;
 pub use leaf::{Leaf, Test, TextMatch};
-pub(crate) use owned::{Aggregates, Check, Lane, Makes, Pass, RowTest, Slot, asks_owners, takes};
+pub(crate) use owned::{Aggregates, Check, Lane, Makes, Pass, RowTest, RunsBy, Slot, asks_owners, takes};
 pub use owned::{InOwners, Owned};
 
 use crate::Result;

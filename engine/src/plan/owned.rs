@@ -10,14 +10,14 @@
 //! not take is resolved to a list of values beforehand ([`crate::exec::resolve`]).
 
 use super::cut::cut;
-use super::{Node, Plan, Test};
+use super::{Leaf, Node, Plan, Test};
 use crate::control::Cancel;
 use crate::events::Strays;
 use crate::exec::{FoldFunction, Loose, check_depth, members_of, resolve_at};
 use crate::expr::clock::{self, Beside};
 use crate::expr::{Compiled, Expr, Function};
 use crate::predicate::{CompareOp, Predicate, Related, RelatedRows, Truth, slot_id};
-use crate::schema::{ColumnId, DataType, TableId};
+use crate::schema::{ColumnId, DataType, Owner, TableId};
 use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
 use crate::{Error, Result, Snapshot};
@@ -62,13 +62,24 @@ pub(crate) struct Pass<'a> {
     pub(crate) loose: Loose,
 }
 
-/// An interval of the codes of a column.
+/// Intervals of the codes of a column, one of which a row has to be in: ascending, disjoint.
 pub(crate) struct RowTest<'a> {
     pub(crate) reader: ColumnReader<'a>,
-    pub(crate) low: i64,
-    pub(crate) high: i64,
-    /// True of the column by which rows are clustered.
-    pub(crate) is_time: bool,
+    /// One, but of the cluster column.
+    pub(crate) intervals: Vec<(i64, i64)>,
+    /// What runs tell of the column.
+    pub(crate) by: RunsBy,
+}
+
+/// What runs tell of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RunsBy {
+    /// It is their rows' time.
+    Time,
+    /// It is the column by whose values they are apart within a span of time.
+    Cluster,
+    /// Nothing.
+    Nothing,
 }
 
 /// A column of which something is made.
@@ -518,19 +529,17 @@ impl<'a> Asking<'a, '_> {
         };
         let mut left = Vec::new();
         for term in terms {
-            if let Node::Leaf { leaf, negated: false } = term
-                && let Test::Codes(intervals) = &plan.leaves[*leaf].test
-                && let [(low, high)] = intervals.as_slice()
-                && table.schema().column(plan.leaves[*leaf].column).is_some()
-            {
-                let column = plan.leaves[*leaf].column;
-                let is_time = owner.time == Some(column);
-                tests.push(RowTest { reader: table.reader(column)?, low: *low, high: *high, is_time });
+            let tested = match term {
+                Node::Leaf { leaf, negated: false } => RowTest::of(table, &owner, &plan.leaves[*leaf])?,
+                _ => None,
+            };
+            if let Some(test) = tested {
+                tests.push(test);
             } else if *term != Node::Everyone {
                 left.push(term.clone());
             }
         }
-        tests.sort_by_key(|test| !test.is_time);
+        tests.sort_by_key(|test| test.by);
         let rest = match left.len() {
             0 => Node::Everyone,
             // What is computed may be an error of rows that the tests exclude.
@@ -541,6 +550,44 @@ impl<'a> Asking<'a, '_> {
         let ordinals = table.reader(owner.ordinals)?;
         let strays = snapshot.strays(rows.table)?;
         Ok(Pass { table, ordinals, strays, plan, rest, tests, lanes: Vec::new(), loose: Loose::default() })
+    }
+}
+
+impl<'a> RowTest<'a> {
+    /// What a leaf of a condition on rows tests by their codes, if it does.
+    fn of(table: &'a TableState, owner: &Owner, leaf: &Leaf) -> Result<Option<RowTest<'a>>> {
+        if table.schema().column(leaf.column).is_none() {
+            return Ok(None);
+        }
+        let by = match Some(leaf.column) {
+            column if column == owner.time => RunsBy::Time,
+            column if column == owner.cluster => RunsBy::Cluster,
+            _ => RunsBy::Nothing,
+        };
+        let reader = table.reader(leaf.column)?;
+        let intervals = match &leaf.test {
+            Test::Codes(intervals) if intervals.len() == 1 => Some(intervals.clone()),
+            _ if by != RunsBy::Cluster => None,
+            test => test.codes_of_runs(&reader, table.chunks()),
+        };
+        Ok(intervals.map(|intervals| RowTest { reader, intervals, by }))
+    }
+}
+
+impl Test {
+    /// The codes that satisfy a test of the cluster column, as runs tell of them: ascending, disjoint. `None` where it asks
+    /// something else, and of TEXT of which some chunk has no codes.
+    pub(crate) fn codes_of_runs(&self, reader: &ColumnReader<'_>, chunks: u32) -> Option<Vec<(i64, i64)>> {
+        match self {
+            Test::Codes(intervals) => Some(intervals.clone()),
+            Test::Text { codes, .. } => {
+                let coded = (0..chunks).all(|chunk| reader.entry(chunk, SectionKind::Strings).is_none());
+                let runs = codes.chunk_by(|a, b| a + 1 == *b);
+                let interval = |codes: &[u32]| (i64::from(codes[0]), i64::from(codes[codes.len() - 1]));
+                coded.then(|| runs.map(interval).collect())
+            }
+            _ => None,
+        }
     }
 }
 

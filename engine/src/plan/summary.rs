@@ -4,7 +4,7 @@
 //! what is kept, with patches for owners whose rows were written since ([`crate::events`]) ─ a leaf a comparison
 //! ```
 
-use super::owned::{Check, Slot};
+use super::owned::{Check, RunsBy, Slot};
 use super::{Node, Owned, Planner, Test, combine, constant};
 use crate::Result;
 use crate::exec::FoldFunction;
@@ -233,7 +233,9 @@ impl Owned<'_> {
             }
             _ => false,
         };
-        let alone = some && pass.rest == Node::Everyone && test.is_time && test.high == i64::MAX;
-        alone.then_some(test.low)
+        match test.intervals.as_slice() {
+            [(low, i64::MAX)] if some && pass.rest == Node::Everyone && test.by == RunsBy::Time => Some(*low),
+            _ => None,
+        }
     }
 }

@@ -170,10 +170,13 @@ impl<'t> Clustered<'t> {
 
     fn owners_section(&mut self, rows: Range<usize>) -> EncodedSection {
         let runs = &self.order.runs;
-        let mut here = Vec::new();
-        while let Some((start, run)) = runs.get(self.run).filter(|(start, _)| (*start as usize) < rows.end) {
+        let (mut here, mut codes) = (Vec::new(), Vec::new());
+        while let Some((start, run, of_run)) =
+            runs.get(self.run).filter(|(start, ..)| (*start as usize) < rows.end)
+        {
             here.push(Run { start: (*start as usize).saturating_sub(rows.start) as u32, ..*run });
-            if runs.get(self.run + 1).is_none_or(|(next, _)| *next as usize > rows.end) {
+            codes.extend(*of_run);
+            if runs.get(self.run + 1).is_none_or(|(next, ..)| *next as usize > rows.end) {
                 // It goes on in the next chunk.
                 break;
             }
@@ -183,7 +186,7 @@ impl<'t> Clustered<'t> {
         let ends = |run: Option<&Run>| run.map_or(i64::from(NOBODYS), |run| i64::from(run.owners));
         let (low, high) = (ends(here.first()), ends(here.last()));
         let stats = SectionStats { cardinality: halves.len() as u32, low, high };
-        EncodedSection { kind: SectionKind::Owners, bytes: owners_section(&here, halves), stats }
+        EncodedSection { kind: SectionKind::Owners, bytes: owners_section(&here, &codes, halves), stats }
     }
 }
 

@@ -21,6 +21,7 @@ mod encoding;
 mod evidence;
 pub mod export;
 mod files;
+mod groups;
 mod held;
 pub(crate) mod import;
 mod infer;

@@ -1,21 +1,24 @@
-//! The order of rows that belong to somebody: their owner's chunk, a span of time, their owner, the time, the row as it came.
+//! The order of rows that belong to somebody: their owner's chunk, a span of time, values of the cluster column if there is one
+//! ([`super::groups`]), their owner, the time, the row as it came.
 //!
 //! ```text
-//! owner of each row (by key) ─ counted into chunks of owners ─ each: its rows' times ─ spans ─ sorted run by run
+//! owner of each row (by key) ─ counted into chunks of owners ─ each: its rows' times ─ spans ─ groups ─ sorted run by run
 //! ```
 //!
 //! Cost: three numbers of 32 bits a row in memory while it is found; then the row and half an owner.
 
 use super::codes::{Codes, gather_numbers};
+use super::groups::{Clusters, Groups};
 use super::held::Held;
 use crate::calendar::{MICROS_PER_DAY, civil_from_days, days_of};
 use crate::control::Cancel;
 use crate::exec::words_of;
-use crate::index::owners::{NOBODYS, Run};
+use crate::index::owners::{Bounds, NOBODYS, Run};
 use crate::kernel;
 use crate::member::{Key, KeyIndex, lookup};
 use crate::schema::{ColumnId, DataType, Owner, TableSchema};
 use crate::table::TableState;
+use crate::writer::apply::Before;
 use crate::{Error, Result};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -27,6 +30,9 @@ const KEYS_AT_ONCE: usize = 1 << 18;
 
 /// The fewest rows that the runs of a span have on average: one that gives fewer is too fine.
 const RUN_ROWS: usize = 1_024;
+
+/// The same where the rows of a span are kept apart by a column of several values: fewer, since spans get coarser by it.
+const CLUSTER_RUN_ROWS: usize = 384;
 
 const MICROS_PER_HOUR: i64 = MICROS_PER_DAY / 24;
 
@@ -66,6 +72,16 @@ impl<'t> Loose<'t> {
         }
     }
 
+    /// The codes of the column that rows are clustered by; `None` where it is TEXT that has none.
+    fn clusters(&self, column: ColumnId) -> Result<Option<Codes<'t>>> {
+        if let Loose::Parts(table) = self
+            && (Before::of(table, column)?.is_plain() || table.data_type(column)? == DataType::Boolean)
+        {
+            return Ok(None);
+        }
+        self.codes(column).map(Some)
+    }
+
     fn data_type(&self, column: ColumnId) -> Result<DataType> {
         match self {
             Loose::Parts(table) => table.data_type(column),
@@ -83,8 +99,8 @@ pub(super) struct Order {
     pub(super) rows: Vec<u32>,
     /// The low half of the ordinal of each row's owner, in the new order; 0 of nobody's.
     pub(super) halves: Vec<u16>,
-    /// Runs by their first row in the new order.
-    pub(super) runs: Vec<(u64, Run)>,
+    /// Runs by their first row in the new order, with what they have in the cluster column.
+    pub(super) runs: Vec<(u64, Run, Option<Bounds>)>,
     /// The first row of each chunk of owners, and the end.
     pub(super) starts: Vec<usize>,
 }
@@ -154,6 +170,10 @@ pub(super) fn order(loose: Loose<'_>, owner: &Owner, owners: &TableState, cancel
         Some(time) => Some(Times { data_type: loose.data_type(time)?, codes: loose.codes(time)? }),
         None => None,
     };
+    let cluster = match owner.cluster {
+        Some(cluster) => loose.clusters(cluster)?,
+        None => None,
+    };
     let (mut rest, mut rest_halves) = (rows.as_mut_slice(), halves.as_mut_slice());
     let mut slices = Vec::with_capacity(owner_chunks + 1);
     for chunk in 0..=owner_chunks {
@@ -169,7 +189,7 @@ pub(super) fn order(loose: Loose<'_>, owner: &Owner, owners: &TableState, cancel
         if owners != NOBODYS {
             gather_numbers(&owner_of, rows, |at, owner| halves[at] = owner as u16);
         }
-        Ok(sorted(rows, halves, owners, starts[chunk] as u64, times.as_ref()))
+        Ok(sorted(rows, halves, owners, starts[chunk] as u64, (times.as_ref(), cluster.as_ref())))
     });
     let runs = runs.collect::<Result<Vec<_>>>()?.concat();
     Ok(Order { rows, halves, runs, starts })
@@ -181,34 +201,36 @@ fn sorted(
     halves: &mut [u16],
     owners: u32,
     first: u64,
-    times: Option<&Times<'_>>,
-) -> Vec<(u64, Run)> {
-    let mut runs = Vec::new();
-    let Some(times) = times else {
-        let mut keys: Vec<(u16, u32)> = halves.iter().copied().zip(rows.iter().copied()).collect();
-        keys.sort_unstable();
-        for ((row, half), key) in rows.iter_mut().zip(halves).zip(&keys) {
-            (*half, *row) = *key;
+    (times, cluster): (Option<&Times<'_>>, Option<&Codes<'_>>),
+) -> Vec<(u64, Run, Option<Bounds>)> {
+    let clusters = cluster.map(|codes| Clusters::new(codes.gather(rows)));
+    // Rows of each span; those without a time come last.
+    let (codes, nulls, span_of, spans) = match times {
+        Some(times) => {
+            let (codes, nulls) = times.codes.gather(rows);
+            let spans = times.spans(&codes, &nulls, clusters.as_ref().map_or(1, Clusters::several));
+            let last = spans.runs.len() as u32;
+            let each = codes.iter().zip(&nulls);
+            let each =
+                each.map(|(code, null)| if *null { last } else { spans.run_of(times.data_type, *code) });
+            let span_of: Vec<u32> = each.collect();
+            (codes, nulls, span_of, spans.runs.len() + 1)
         }
-        if !rows.is_empty() {
-            runs.push((first, Run { low: i64::MAX, high: i64::MIN, owners, start: 0 }));
-        }
-        return runs;
+        None => (vec![0; rows.len()], vec![true; rows.len()], vec![0; rows.len()], 1),
     };
-    let (codes, nulls) = times.codes.gather(rows);
-    let spans = times.spans(&codes, &nulls);
-    // Rows by their run; those without a time come last.
-    let mut starts = vec![0usize; spans.runs.len() + 2];
-    let run_of: Vec<u32> = codes
-        .iter()
-        .zip(&nulls)
-        .map(
-            |(code, null)| if *null { spans.runs.len() as u32 } else { spans.run_of(times.data_type, *code) },
-        )
-        .collect();
+    let (run_of, clustered) = match &clusters {
+        Some(clusters) => {
+            let Groups { run_of, bounds } = clusters.split(&span_of, spans);
+            (run_of, Some(bounds))
+        }
+        None => (span_of, None),
+    };
+    let mut runs = Vec::new();
+    let count = clustered.as_ref().map_or(spans, Vec::len);
+    let mut starts = vec![0usize; count + 1];
     run_of.iter().for_each(|run| starts[*run as usize + 1] += 1);
     (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
-    let mut bounds_of = vec![(i64::MAX, i64::MIN); spans.runs.len() + 1];
+    let mut bounds_of = vec![(i64::MAX, i64::MIN); count];
     for ((code, null), run) in codes.iter().zip(&nulls).zip(&run_of) {
         if !null {
             let (low, high) = &mut bounds_of[*run as usize];
@@ -227,8 +249,8 @@ fn sorted(
     for (run, bounds) in starts.windows(2).enumerate().filter(|(_, bounds)| bounds[0] < bounds[1]) {
         keys[bounds[0]..bounds[1]].sort_unstable();
         let (low, high) = bounds_of[run];
-        debug_assert!((run == spans.runs.len()) == (low > high), "rows without a time are in the last run");
-        runs.push((first + bounds[0] as u64, Run { low, high, owners, start: 0 }));
+        let codes = clustered.as_ref().map(|clustered| clustered[run]);
+        runs.push((first + bounds[0] as u64, Run { low, high, owners, start: 0 }, codes));
     }
     for ((row, half), key) in rows.iter_mut().zip(halves).zip(&keys) {
         (*row, *half) = (key.1, (key.0 >> 48) as u16);
@@ -319,8 +341,8 @@ struct Times<'t> {
 }
 
 impl Times<'_> {
-    /// The runs of rows with these times.
-    fn spans(&self, codes: &[i64], nulls: &[bool]) -> Spans {
+    /// The spans of rows with these times, each of which has several runs.
+    fn spans(&self, codes: &[i64], nulls: &[bool], several: usize) -> Spans {
         let times = || codes.iter().zip(nulls).filter(|(_, null)| !**null).map(|(code, _)| *code);
         let (Some(first), Some(last)) = (times().min(), times().max()) else {
             return Spans { runs: Vec::new(), of_hour: Vec::new() };
@@ -339,7 +361,10 @@ impl Times<'_> {
             days
         };
         let mut runs = Vec::new();
-        self.split(&days, Span::Year, &mut runs);
+        match several {
+            0 | 1 => self.split(&days, Span::Year, &mut runs),
+            _ => self.split_together(&days, Span::Year, several * CLUSTER_RUN_ROWS, &mut runs),
+        }
         let last_hour = Span::Hour.of(self.data_type, last);
         let hours = runs.first().map_or(0, |first| last_hour.saturating_sub(*first).saturating_add(1));
         let mut of_hour = Vec::new();
@@ -353,8 +378,8 @@ impl Times<'_> {
         Spans { runs, of_hour }
     }
 
-    /// Splits days with their rows, ascending, into runs of one span each, and those again where finer spans have enough rows:
-    /// the first hour of each run, counted from 1970.
+    /// Splits days with their rows, ascending, into spans, and those again where finer ones have enough rows:
+    /// the first hour of each, counted from 1970.
     fn split(&self, days: &[(i64, usize)], span: Span, runs: &mut Vec<i64>) {
         let same = |span: Span, a: i64, b: i64| span.of(DataType::Date, a) == span.of(DataType::Date, b);
         for run in days.chunk_by(|a, b| same(span, a.0, b.0)) {
@@ -376,11 +401,44 @@ impl Times<'_> {
             }
         }
     }
+
+    /// The same of spans that have several runs each: what has too few rows goes with what comes after it, and the end of a span with
+    /// what was before. So the days that are dense are apart where those of the same year are not.
+    fn split_together(&self, days: &[(i64, usize)], span: Span, enough: usize, runs: &mut Vec<i64>) {
+        let same = |span: Span, a: i64, b: i64| span.of(DataType::Date, a) == span.of(DataType::Date, b);
+        let rows_of = |days: &[(i64, usize)]| days.iter().map(|(_, rows)| rows).sum::<usize>();
+        for run in days.chunk_by(|a, b| same(span, a.0, b.0)) {
+            let rows = rows_of(run);
+            match span.finer() {
+                Some(Span::Hour) if rows >= 24 * enough && self.data_type != DataType::Date => {
+                    runs.extend((0..24).map(|hour| run[0].0 * 24 + hour));
+                }
+                Some(finer) if finer != Span::Hour && rows >= 2 * enough => {
+                    // The rows of the span that is being put together, and of all that come after it.
+                    let (mut open, mut left) = (enough, rows);
+                    for part in run.chunk_by(|a, b| same(finer, a.0, b.0)) {
+                        let here = rows_of(part);
+                        if here >= 2 * enough {
+                            self.split_together(part, finer, enough, runs);
+                            open = enough;
+                        } else if open >= enough && (left >= enough / 2 || left == rows) {
+                            runs.push(part[0].0 * 24);
+                            open = here;
+                        } else {
+                            open += here;
+                        }
+                        left -= here;
+                    }
+                }
+                _ => runs.push(run[0].0 * 24),
+            }
+        }
+    }
 }
 
-/// Where the runs of some rows begin.
+/// Where the spans of some rows begin.
 struct Spans {
-    /// The first hour of each run, ascending.
+    /// The first hour of each, ascending.
     runs: Vec<i64>,
     /// The run of each hour from the first run's on; empty where the hours are too many.
     of_hour: Vec<u32>,
@@ -420,6 +478,16 @@ mod tests {
         // Thursday and Friday of a week of many rows, and a Monday.
         assert_eq!(runs(&[(january, 3_000), (january + 1, 1_200), (january + 4, 1_100)]), [0, 1, 4]);
         assert!(runs(&[]).is_empty());
+        let together = |days: &[(i64, usize)]| {
+            let mut runs = Vec::new();
+            times.split_together(days, Span::Year, 1_000, &mut runs);
+            runs.into_iter().map(|hour| hour / 24 - january).collect::<Vec<_>>()
+        };
+        // January has weeks, two of them together and one left over; February and March are one, and of April few rows stay with them.
+        let weeks = (0..4).map(|week| (january + 4 + 7 * week, [600, 600, 900, 100][week as usize]));
+        let months = [(january + 31, 700), (january + 59, 700), (january + 90, 10)];
+        assert_eq!(together(&weeks.chain(months).collect::<Vec<_>>()), [4, 18, 31]);
+        assert_eq!(together(&[(january - 400, 5), (january, 2_500)]), [-400, 0]);
     }
 
     /// Distances from the first time of all took 48 bits of microseconds, nine years, and began anew within a year.
@@ -430,8 +498,35 @@ mod tests {
         let held = HeldColumn::of(&codes, None);
         let times = Times { data_type: DataType::Timestamp, codes: Codes::held(std::iter::once(&held)) };
         let (mut rows, mut halves) = ([0, 1, 2, 3], [7; 4]);
-        sorted(&mut rows, &mut halves, 0, 0, Some(&times));
+        sorted(&mut rows, &mut halves, 0, 0, (Some(&times), None));
         assert_eq!(rows, [0, 2, 1, 3]);
+    }
+
+    #[test]
+    fn rows_of_a_span_are_kept_apart_by_the_cluster_column() {
+        let day = days_from_civil(2026, 11, 2);
+        let at =
+            HeldColumn::of(&[day, day + 1, day, day + 1, day], Some(&[false, false, false, false, true]));
+        let kinds = HeldColumn::of(&[5, 3, 5, 0, 5], Some(&[false, false, false, true, false]));
+        let times = Times { data_type: DataType::Date, codes: Codes::held(std::iter::once(&at)) };
+        let cluster = Codes::held(std::iter::once(&kinds));
+        let order = |times| {
+            let (mut rows, mut halves) = ([0, 1, 2, 3, 4], [7, 9, 2, 1, 0]);
+            let runs = sorted(&mut rows, &mut halves, 0, 10, (times, Some(&cluster)));
+            let codes = |codes: Option<Bounds>| codes.map(|codes| (codes.low, codes.high));
+            (rows, runs.into_iter().map(|run| (run.0, run.1.low, codes(run.2))).collect::<Vec<_>>())
+        };
+        let nulls = (i64::MAX, i64::MIN);
+        let (rows, runs) = order(Some(&times));
+        assert_eq!(rows, [1, 2, 0, 3, 4]);
+        let here = [(10, day + 1, (3, 3)), (11, day, (5, 5)), (13, day + 1, nulls), (14, i64::MAX, (5, 5))];
+        assert_eq!(runs, here.map(|(first, low, codes)| (first, low, Some(codes))));
+        let (rows, runs) = order(None);
+        assert_eq!(rows, [1, 4, 2, 0, 3]);
+        assert_eq!(
+            runs,
+            [(10, (3, 3)), (11, (5, 5)), (14, nulls)].map(|(first, codes)| (first, i64::MAX, Some(codes)))
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 /// After CREATE: `TABLE [IF NOT EXISTS] name (column type [PRIMARY KEY] [NOT NULL] [REFERENCES table [(key)]], …,
-/// PRIMARY KEY (column)) [WITH (owner = 'column', time = 'column', sums = 'column, …')]`
+/// PRIMARY KEY (column)) [WITH (owner = 'column', time = 'column', sums = 'column, …', cluster = 'column')]`
 pub(super) fn create_table(cursor: &mut Cursor) -> Result<Statement> {
     cursor.expect_keyword(Keyword::TABLE)?;
     let if_not_exists = cursor.eat_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
@@ -38,11 +38,11 @@ pub(super) fn create_table(cursor: &mut Cursor) -> Result<Statement> {
     Ok(Statement::CreateTable(table))
 }
 
-/// `(owner = 'column', time = 'column', sums = 'column, …')`
+/// `(owner = 'column', time = 'column', sums = 'column, …', cluster = 'column')`
 fn options(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
     cursor.expect(&Token::LParen)?;
     loop {
-        let option = cursor.name("owner, time or sums")?;
+        let option = cursor.name("owner, time, sums or cluster")?;
         cursor.expect(&Token::Eq)?;
         if option.text == "sums" {
             let (text, span) = cursor.text("names of columns in single quotes, with commas between them")?;
@@ -55,11 +55,13 @@ fn options(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
         let given = match option.text.as_str() {
             "owner" => &mut table.owner,
             "time" => &mut table.time,
+            "cluster" => &mut table.cluster,
             _ => {
                 let message = format!("there is no option \"{}\" of a table", option.text);
                 return Err(Error::syntax(option.span, message).advise(
                         "the options are owner = 'column', that says whose a row is, time = 'column', when it happened, \
-                         and sums = 'column, …', whose sums are kept for each owner",
+                         sums = 'column, …', whose sums are kept for each owner, and cluster = 'column', by whose values \
+                         rows of one span of time are kept apart",
                     ));
             }
         };

@@ -206,8 +206,10 @@ fn links(table: &CreateTable, columns: &[ColumnSpec], snapshot: &Snapshot) -> Re
         Some(Some(name)) => place(name).map(|at| Some(Some(at))),
     };
     let sums = table.sums.iter().map(place).collect::<Result<Vec<_>>>()?;
+    let cluster = said(&table.cluster)?.flatten();
     Ok(TableLinks {
         sums,
+        cluster,
         ..TableLinks::inferred(columns, references, said(&table.owner)?, said(&table.time)?)
     })
 }

@@ -229,18 +229,23 @@ const OWNERS_SHOWN: usize = 4;
 
 /// What a column is beside its values: `owner: members (id)`, or `owner: orders (id) → member_id → members (id)`.
 fn role(snapshot: &Snapshot, table: &TableSchema, column: ColumnId) -> Option<String> {
+    let is_cluster = table.owner.is_some_and(|owner| owner.cluster == Some(column));
     let refers = table.references.iter().find(|(referring, _)| *referring == column);
     let Some((_, other)) = refers else {
-        if table.owner.is_some_and(|owner| owner.time == Some(column)) {
-            return Some("time".to_owned());
-        }
         let kept = table.summaries.iter().any(|summary| summary.kind == SummaryKind::Sum(column));
-        return kept.then(|| "sum kept".to_owned());
+        return match () {
+            () if table.owner.is_some_and(|owner| owner.time == Some(column)) => Some("time".to_owned()),
+            () if is_cluster && kept => Some("cluster, sum kept".to_owned()),
+            () if is_cluster => Some("cluster".to_owned()),
+            () => kept.then(|| "sum kept".to_owned()),
+        };
     };
     let other = snapshot.schema(*other).ok()?;
     let key = other.key.and_then(|key| other.column(key))?;
     let is_owner = table.owner.is_some_and(|owner| owner.column == column);
-    let mut role = format!("{}: {} ({})", if is_owner { "owner" } else { "refers to" }, other.name, key.name);
+    let cluster = if is_cluster { "cluster, " } else { "" };
+    let refers = if is_owner { "owner" } else { "refers to" };
+    let mut role = format!("{cluster}{refers}: {} ({})", other.name, key.name);
     let mut at = other;
     for _ in 0..OWNERS_SHOWN {
         let Some(owner) = at.owner.filter(|_| is_owner) else { break };

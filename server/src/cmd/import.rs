@@ -24,7 +24,7 @@ use std::time::Instant;
   muster import ./db households households.csv --key household_id
   muster import ./db products products.csv.gz --key product_id --types manufacturer_id=BIGINT,package_size=TEXT
   muster import ./db members part-*.parquet --key id
-  muster import ./db orders orders.parquet --references member_id=members --time ordered_at
+  muster import ./db orders orders.parquet --references member_id=members --time ordered_at --cluster category
   muster import ./db edits edits.csv --rename user=user_name --yes
   muster import ./db orders 'orders/*.jsonl.zst' --key order_id --on-error skip
   muster import ./db customers kunden.csv --encoding windows-1252 --delimiter ';' --null '' --null NULL
@@ -54,6 +54,10 @@ pub(crate) struct Arguments {
     /// A column whose sum is kept for each owner; may be given several times
     #[arg(long, value_name = "COLUMN")]
     sum: Vec<String>,
+    /// A column of few values (TEXT or whole numbers) by which rows of one owner and span of time are kept apart, so that conditions on
+    /// it read few of them
+    #[arg(long, value_name = "COLUMN")]
+    cluster: Option<String>,
     /// The types of a new table's columns: column=TYPE,… by their names in the table
     #[arg(long, value_name = "COLUMN=TYPE,…", value_parser = types::decided)]
     types: Vec<types::Decided>,
@@ -218,6 +222,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
                     .collect(),
                 owner: links.owner.and_then(|(owner, time)| Some((place(owner)?, time.and_then(place)))),
                 sums: links.sums.iter().filter_map(|at| place(*at)).collect(),
+                cluster: links.cluster.and_then(place),
             };
             let database = match existing {
                 Some(database) => database,
@@ -261,12 +266,12 @@ fn into_existing(
     schema: &TableSchema,
 ) -> Result<(ImportReport, Option<u64>)> {
     let table = &arguments.table;
-    let links = [&arguments.owner, &arguments.time].into_iter().any(Option::is_some)
+    let links = [&arguments.owner, &arguments.time, &arguments.cluster].into_iter().any(Option::is_some)
         || !arguments.references.is_empty();
     if arguments.key.is_some() || !arguments.types.is_empty() || links {
         let message = format!(
             "table \"{table}\" exists already: its key, types and owner are given (leave out --key, --types, --references, \
-             --owner and --time)"
+             --owner, --time and --cluster)"
         );
         return Err(Failure::new(message));
     }
@@ -351,7 +356,8 @@ fn links(arguments: &Arguments, columns: &[ColumnSpec], database: Option<&Databa
         )));
     }
     let sums = arguments.sum.iter().map(place).collect::<Result<Vec<_>>>()?;
-    Ok(TableLinks { sums, ..TableLinks::inferred(columns, references, owner, time) })
+    let cluster = arguments.cluster.as_ref().map(place).transpose()?;
+    Ok(TableLinks { sums, cluster, ..TableLinks::inferred(columns, references, owner, time) })
 }
 
 /// What stops an import away from a terminal: every question, and the option that answers them.
@@ -412,7 +418,8 @@ fn create_table(
             [] => String::new(),
             sums => format!(", sums = '{}'", sums.join(", ").replace('\'', "''")),
         };
-        format!(" WITH (owner = {}{time}{sums})", quoted(owner))
+        let cluster = links.cluster.map_or(String::new(), |at| format!(", cluster = {}", quoted(at)));
+        format!(" WITH (owner = {}{time}{sums}{cluster})", quoted(owner))
     });
     format!("CREATE TABLE {} (\n{}\n){with};\n", types::identifier(&arguments.table), lines.join(",\n"))
 }

@@ -36,8 +36,9 @@ impl Loose {
             let mut rows: Vec<u16> = strays.iter().map(|(row, _)| *row as u16).collect();
             for test in tests {
                 let codes = codes_at(&test.reader, chunk, &rows)?;
-                let holds =
-                    |code: &Option<i64>| code.is_some_and(|code| (test.low..=test.high).contains(&code));
+                let within =
+                    |code: i64| test.intervals.iter().any(|(low, high)| (*low..=*high).contains(&code));
+                let holds = |code: &Option<i64>| code.is_some_and(within);
                 retain(&mut rows, &mut owners, codes.iter().map(holds));
             }
             if *rest != Node::Everyone && !rows.is_empty() {

@@ -3,10 +3,10 @@
 use super::counter::Counter;
 use crate::Result;
 use crate::exec::chunk::{Answer, Worker};
-use crate::index::owners::{OwnersRef, Run};
+use crate::index::owners::{Bounds, OwnersRef, RunBounds};
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
-use crate::plan::{Lane, Makes, Node, Pass, RowTest};
+use crate::plan::{Lane, Makes, Node, Pass, RowTest, RunsBy};
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS, SectionKind};
 use std::ops::Range;
 
@@ -74,7 +74,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         for chunk in pass.strays.chunks_of(owners) {
             let Some(stored) = pass.ordinals.owners(chunk)? else { continue };
             let runs = stored.runs_of(owners).filter(|(run, _)| pass.can_have(run));
-            let asked: Vec<(Run, Range<usize>)> = match only {
+            let asked: Vec<(RunBounds, Range<usize>)> = match only {
                 None => runs.collect(),
                 Some(only) => runs
                     .flat_map(|(run, rows)| stored.rows_of(rows, only).map(move |rows| (run, rows)))
@@ -114,7 +114,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         pass: &'p Pass<'a>,
         chunk: u32,
         stored: &OwnersRef<'_>,
-        asked: &[(Run, Range<usize>)],
+        asked: &[(RunBounds, Range<usize>)],
         few: bool,
     ) -> Result<u64> {
         // The next chunk of owners begins where the next chunk of rows ends, most of the time.
@@ -154,7 +154,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             self.answered = Some((if few { u32::MAX } else { chunk }, answer));
         }
         // Runs that follow each other and need the same tests are taken as one.
-        let alike = |(a, rows): &(Run, Range<usize>), (b, next): &(Run, Range<usize>)| {
+        let alike = |(a, rows): &(RunBounds, Range<usize>), (b, next): &(RunBounds, Range<usize>)| {
             rows.end == next.start && tests.iter().all(|(test, ..)| test.holds_of(a) == test.holds_of(b))
         };
         for runs in asked.chunk_by(alike) {
@@ -180,7 +180,19 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             }
             for (test, values, nulls) in &tests {
                 bytes += (rows.len() * values.residuals.width()) as u64;
-                values.retain_within(test.low, test.high, words.start, selected);
+                match *test.intervals_of(runs) {
+                    [(low, high)] => values.retain_within(low, high, words.start, selected),
+                    ref several => {
+                        let before = selected.to_vec();
+                        selected.fill(0);
+                        let mut some = vec![0; before.len()];
+                        for (low, high) in several {
+                            some.copy_from_slice(&before);
+                            values.retain_within(*low, *high, words.start, &mut some);
+                            selected.iter_mut().zip(&some).for_each(|(word, some)| *word |= some);
+                        }
+                    }
+                }
                 if nulls.cardinality() > 0 {
                     let nulls = crate::exec::words_of(*nulls);
                     selected.iter_mut().zip(&nulls[words.clone()]).for_each(|(word, null)| *word &= !null);
@@ -329,16 +341,42 @@ impl<C: Counter> LaneState<C> {
 }
 
 impl RowTest<'_> {
+    /// What a run tells of the column.
+    fn bounds_of(&self, run: &RunBounds) -> Option<Bounds> {
+        match self.by {
+            RunsBy::Time => Some(run.times),
+            RunsBy::Cluster => run.codes,
+            RunsBy::Nothing => None,
+        }
+    }
+
     /// True where every row of a run satisfies it.
-    fn holds_of(&self, run: &Run) -> bool {
-        self.is_time && run.low <= run.high && self.low <= run.low && run.high <= self.high
+    fn holds_of(&self, run: &RunBounds) -> bool {
+        self.bounds_of(run).is_some_and(|bounds| bounds.lie_in(&self.intervals))
+    }
+
+    /// The intervals that rows of some runs may be in: of a long list, those between what the runs have.
+    fn intervals_of(&self, runs: &[(RunBounds, Range<usize>)]) -> &[(i64, i64)] {
+        if self.intervals.len() == 1 {
+            return &self.intervals;
+        }
+        let bounds = runs.iter().map(|(run, _)| self.bounds_of(run));
+        match bounds.reduce(|a, b| Some(a?.and(b?))).flatten() {
+            Some(bounds) => {
+                let from = self.intervals.partition_point(|(_, high)| *high < bounds.low);
+                let to = self.intervals.partition_point(|(low, _)| *low <= bounds.high);
+                &self.intervals[from..to.max(from)]
+            }
+            None => &self.intervals,
+        }
     }
 }
 
 impl Pass<'_> {
     /// False where no row of a run can satisfy the tests.
-    fn can_have(&self, run: &Run) -> bool {
-        let mut times = self.tests.iter().filter(|test| test.is_time);
-        times.all(|test| run.low <= run.high && run.low <= test.high && test.low <= run.high)
+    fn can_have(&self, run: &RunBounds) -> bool {
+        let may =
+            |test: &RowTest<'_>| test.bounds_of(run).is_none_or(|bounds| bounds.may_lie_in(&test.intervals));
+        self.tests.iter().take_while(|test| test.by != RunsBy::Nothing).all(may)
     }
 }

@@ -151,7 +151,7 @@ impl Binder<'_> {
                 match join.kind {
                     JoinKind::Inner => left.extend(self.identified(&mut join.right)),
                     JoinKind::Left => {
-                        left.extend(self.identified(&mut join.right).into_iter().map(or_nobodys))
+                        left.extend(self.identified(&mut join.right).into_iter().map(or_nobodys));
                     }
                     JoinKind::Full => {
                         left.extend(self.identified(&mut join.right));

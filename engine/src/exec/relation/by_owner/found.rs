@@ -2,7 +2,7 @@
 
 use super::opened::{Run, RunRows};
 use crate::events::Strays;
-use crate::index::owners::OwnersRef;
+use crate::index::owners::{OwnersRef, RunBounds};
 use crate::kernel;
 use crate::schema::{Owner, TableId};
 use crate::table::ColumnReader;
@@ -54,7 +54,7 @@ impl<'a> Ordered<'a> {
         &self,
         owners: u32,
         only: Option<&Words>,
-        can_have: impl Fn(i64, i64) -> bool,
+        can_have: impl Fn(&RunBounds) -> bool,
         mut hear: impl FnMut(u32, &OwnersRef<'a>, Vec<Range<usize>>, Option<&Words>) -> Result<()>,
     ) -> Result<()> {
         let few = only.map(kernel::cardinality).filter(|asked| *asked <= OWNERS_LOOKED_UP);
@@ -64,7 +64,7 @@ impl<'a> Ordered<'a> {
         }
         for chunk in self.strays.chunks_of(owners) {
             let Some(stored) = self.ordinals.owners(chunk)? else { continue };
-            let runs = stored.runs_of(owners).filter(|(run, _)| can_have(run.low, run.high));
+            let runs = stored.runs_of(owners).filter(|(run, _)| can_have(run));
             let runs = runs.map(|(_, rows)| rows);
             let runs: Vec<Range<usize>> = match few {
                 None => runs.collect(),
@@ -82,7 +82,7 @@ impl<'a> Ordered<'a> {
     pub(super) fn runs(
         &self,
         owners: u32,
-        can_have: impl Fn(i64, i64) -> bool,
+        can_have: impl Fn(&RunBounds) -> bool,
     ) -> Result<Option<Vec<Run<'a>>>> {
         let loose = self.loose_of(owners);
         let (mut all, mut cuts) = (Vec::new(), loose.len());
@@ -147,7 +147,7 @@ impl<'a> Ordered<'a> {
         self.for_each_chunk(
             owners,
             only,
-            |_, _| true,
+            |_| true,
             |chunk, stored, runs, excluded| {
                 for rows in runs {
                     let stays = |row: &usize| excluded.is_none_or(|out| !kernel::has(out, *row as u16));

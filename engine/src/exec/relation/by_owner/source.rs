@@ -7,8 +7,9 @@ use crate::control::Cancel;
 use crate::dictionary::Dictionary;
 use crate::exec::chunk::{Answer, Worker};
 use crate::exec::resolve_at;
+use crate::index::owners::RunBounds;
 use crate::kernel;
-use crate::plan::{Node, Plan, Test};
+use crate::plan::{Node, Plan, Test, runs_by};
 use crate::predicate::{Predicate, Scan};
 use crate::schema::{ColumnId, Owner, TableId};
 use crate::table::{ColumnReader, TableState};
@@ -36,8 +37,9 @@ struct Owned<'a> {
     rows: Ordered<'a>,
     /// The rows that they belong to by way of others, those of the owners first; with the tables' names.
     between: Vec<(&'a str, Ordered<'a>)>,
-    /// The times that rows have to be in.
-    times: Vec<(i64, i64)>,
+    /// The times that rows have to be in, and the codes of the cluster column: each in one of some intervals.
+    times: Vec<Vec<(i64, i64)>>,
+    codes: Vec<Vec<(i64, i64)>>,
 }
 
 impl<'a> Source<'a> {
@@ -88,9 +90,7 @@ impl<'a> Source<'a> {
         if let Some(owned) = &self.owned {
             how.push_str(" by owner");
             owned.between.iter().rev().for_each(|(table, _)| how.push_str(&format!(" of {table}")));
-            if !owned.times.is_empty() {
-                how.push_str(", runs by time");
-            }
+            how.push_str(runs_by(!owned.times.is_empty(), !owned.codes.is_empty()));
         }
         format!("rows of {}{how}", self.table.schema().name)
     }
@@ -109,7 +109,7 @@ impl<'a> Source<'a> {
     ) -> Result<Opened<'s, 'a>> {
         if let (Some(owned), None, Node::Everyone) = (&self.owned, only, &self.plan.root)
             && owned.between.is_empty()
-            && let Some(runs) = owned.rows.runs(owners, |low, high| owned.can_have(low, high))?
+            && let Some(runs) = owned.rows.runs(owners, |run| owned.can_have(run))?
         {
             return Ok(Opened::new(self, runs));
         }
@@ -154,7 +154,7 @@ impl<'a> Source<'a> {
         only: Option<&Words>,
     ) -> Result<Found> {
         let mut found = Found::default();
-        let can_have = |low: i64, high: i64| owned.can_have(low, high);
+        let can_have = |run: &RunBounds| owned.can_have(run);
         owned.rows.for_each_chunk(owners, only, can_have, |chunk, stored, runs, excluded| {
             let first = chunk << 16;
             if excluded.is_none() && self.plan.root == Node::Everyone {
@@ -199,9 +199,10 @@ impl<'a> Source<'a> {
 }
 
 impl<'a> Owned<'a> {
-    /// False where no row of a run between two times can be asked for.
-    fn can_have(&self, low: i64, high: i64) -> bool {
-        self.times.iter().all(|(from, to)| low <= high && low <= *to && *from <= high)
+    /// False where no row of a run can be asked for.
+    fn can_have(&self, run: &RunBounds) -> bool {
+        self.times.iter().all(|times| run.times.may_lie_in(times))
+            && run.codes.is_none_or(|codes| self.codes.iter().all(|asked| codes.may_lie_in(asked)))
     }
 
     fn new(
@@ -216,16 +217,16 @@ impl<'a> Owned<'a> {
             Node::And(terms) => terms.as_slice(),
             one => std::slice::from_ref(one),
         };
-        let times = terms.iter().filter_map(|term| {
-            let Node::Leaf { leaf, negated: false } = term else { return None };
+        let (mut times, mut codes) = (Vec::new(), Vec::new());
+        for term in terms {
+            let Node::Leaf { leaf, negated: false } = term else { continue };
             let leaf = &plan.leaves[*leaf];
-            match &leaf.test {
-                Test::Codes(intervals) if Some(leaf.column) == owner.time => {
-                    Some((intervals.first()?.0, intervals.last()?.1))
-                }
-                _ => None,
+            if let (Test::Codes(intervals), true) = (&leaf.test, owner.time == Some(leaf.column)) {
+                times.push(intervals.clone());
+            } else if owner.cluster == Some(leaf.column) {
+                codes.extend(leaf.test.codes_of_runs(&table.reader(leaf.column)?, table.chunks()));
             }
-        });
+        }
         let mut loose = Vec::new();
         let mut worker = Worker::new(plan);
         for some in strays.owned().chunk_by(|a, b| a.0 >> 16 == b.0 >> 16) {
@@ -246,7 +247,7 @@ impl<'a> Owned<'a> {
             between.push((name, Ordered::new(snapshot, *table, owner, None)?));
         }
         let rows = Ordered::new(snapshot, scan.table, owner, Some(loose))?;
-        Ok(Owned { rows, between, times: times.collect() })
+        Ok(Owned { rows, between, times, codes })
     }
 }
 

@@ -1,0 +1,222 @@
+//! Rows that belong to members, over several chunks of either, clustered by a column of theirs or not: they answer as those of a table that
+//! belongs to nobody, as they were imported and written since.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod asking;
+
+use asking::ids;
+use musterdb::{Database, Session};
+use std::fmt::Write;
+
+/// Days are counted from 2024-01-01.
+const DAYS: i64 = 900;
+
+/// A time as SQL: so many days after the first.
+fn time(day: i64) -> String {
+    format!("TIMESTAMP '2024-01-01 00:00:00' + INTERVAL '{day}' DAY")
+}
+
+fn run(session: &mut Session, sql: &str) {
+    session.execute(sql).map_err(|error| error.render(sql)).unwrap();
+}
+
+/// Chunks of owners and of rows, runs by month and day, counts beyond a byte: the table that belongs to somebody answers as the
+/// one that does not.
+#[test]
+fn owners_make_answers_fast_and_no_other() {
+    same_as_loose("");
+}
+
+/// Runs differ in their codes too, and are passed over by them.
+#[test]
+fn a_cluster_column_makes_answers_fast_and_no_other() {
+    same_as_loose(", cluster = 'kind'");
+}
+
+/// Runs of texts, of which one is inserted that no row had; and, rare, one alone in no run.
+#[test]
+fn rows_clustered_by_texts_answer_the_same() {
+    same_as_loose(", cluster = 'word'");
+}
+
+/// Some have no kind, and no run has rows of all.
+#[test]
+fn rows_without_a_time_are_clustered() {
+    same_as_loose(", time = NONE, cluster = 'word'");
+}
+
+/// The answers of a table whose rows belong to members are those of one whose rows do not.
+fn same_as_loose(options: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path().join("db")).unwrap();
+    let mut session = db.session();
+    run(&mut session, "CREATE TABLE members (id BIGINT PRIMARY KEY, grp BIGINT)");
+    let columns = "whose BIGINT{}, at TIMESTAMP, kind SMALLINT, amount DECIMAL(9,2), word TEXT";
+    let table = |name: &str, link: &str| format!("CREATE TABLE {name} ({})", columns.replace("{}", link));
+    let rows = table("rows", " REFERENCES members (id)");
+    run(&mut session, &format!("{rows} WITH (sums = 'amount'{options})"));
+    run(&mut session, &table("loose", ""));
+    let (members, rows) = (140_000u64, 180_000u64);
+    let mut random = 7u64;
+    let mut next = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let mut lines = "id,grp\n".to_owned();
+    (0..members).for_each(|id| writeln!(lines, "{},{}", 3 * id, id % 97).unwrap());
+    let file = directory.path().join("file.csv");
+    std::fs::write(&file, &lines).unwrap();
+    run(&mut session, &format!("COPY members FROM '{}' (HEADER)", file.display()));
+    let mut lines = "whose,at,kind,amount,word\n".to_owned();
+    for number in 0..rows {
+        // One member has thousands of rows, some rows are nobody's, most are of the last days.
+        let whose = match next(20) {
+            0 => 300.to_string(),
+            1 => (3 * next(members) + 1).to_string(),
+            2 => String::new(),
+            _ => (3 * next(members)).to_string(),
+        };
+        let day = DAYS - 1 - (next(30) * next(30)) as i64;
+        let amount = if number % 11 == 0 { String::new() } else { format!("{}.{:02}", next(50), next(100)) };
+        let kind = if next(50) == 0 { String::new() } else { next(5).to_string() };
+        let word = match next(200) {
+            0 => format!("x{}", next(40)),
+            1 => String::new(),
+            _ => format!("w{}", next(4)),
+        };
+        writeln!(lines, "{whose},{},{kind},{amount},{word}", day_text(day)).unwrap();
+    }
+    std::fs::write(&file, &lines).unwrap();
+    for table in ["rows", "loose"] {
+        run(&mut session, &format!("COPY {table} FROM '{}' (HEADER)", file.display()));
+    }
+    let from = time(DAYS - 30);
+    let conditions = [
+        "id IN (SELECT whose FROM rows)".to_owned(),
+        format!("id IN (SELECT whose FROM rows WHERE at >= {from} GROUP BY whose HAVING count(*) >= 2)"),
+        format!(
+            "id IN (SELECT whose FROM rows WHERE at >= {from} AND kind = 3 GROUP BY whose HAVING sum(amount) >= 40)"
+        ),
+        format!(
+            "EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id) AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id AND at >= {from})"
+        ),
+        format!(
+            "id IN (SELECT whose FROM rows) AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id AND at >= {from})"
+        ),
+        "id IN (SELECT whose FROM rows GROUP BY whose HAVING sum(amount) >= 100 AND count(*) >= 3)"
+            .to_owned(),
+        "(SELECT count(*) FROM rows r WHERE r.whose = m.id) BETWEEN 254 AND 100000".to_owned(),
+        "(SELECT count(*) FROM rows r WHERE r.whose = m.id AND word = 'w1') > 255".to_owned(),
+        "(SELECT count(*) FROM rows r WHERE r.whose = m.id) < 2".to_owned(),
+        format!("(SELECT max(at) FROM rows r WHERE r.whose = m.id AND word <> 'w0') < {from}"),
+        "(SELECT min(amount) FROM rows r WHERE r.whose = m.id) < 1.5".to_owned(),
+        "(SELECT avg(amount) FROM rows r WHERE r.whose = m.id AND kind IN (1, 3)) > 30".to_owned(),
+        "grp = 5 AND (SELECT sum(amount) FROM rows r WHERE r.whose = m.id) > 90".to_owned(),
+        "id = 300 AND (SELECT count(amount) FROM rows r WHERE r.whose = m.id) > 1000".to_owned(),
+        // What a run of a cluster column tells.
+        format!("(SELECT sum(amount) FROM rows r WHERE r.whose = m.id AND kind IN (0, 2, 3) AND at >= {from}) > 60"),
+        "(SELECT count(*) FROM rows r WHERE r.whose = m.id AND kind IN (0, 2) AND word IN ('w0', 'x3', 'x9')) >= 2".to_owned(),
+        "EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id AND kind NOT IN (0, 2) AND word >= 'w2')".to_owned(),
+        "id IN (SELECT whose FROM rows WHERE kind IS NULL OR word IS NULL GROUP BY whose HAVING count(*) >= 2)".to_owned(),
+        "(SELECT max(kind) FROM rows r WHERE r.whose = m.id AND kind < 3 AND word = 'w1') = 1".to_owned(),
+        "id IN (SELECT whose FROM rows WHERE word IN ('w9', 'x1') OR word LIKE 'x2%')".to_owned(),
+        "id IN (SELECT whose FROM rows WHERE word = 'w9')".to_owned(),
+        "id IN (SELECT whose FROM (SELECT whose, kind, count(*) AS c FROM rows WHERE kind IN (0, 4) AND word <> 'w3' GROUP BY whose, kind) x GROUP BY whose HAVING max(c) >= 2)".to_owned(),
+        "id IN (SELECT whose FROM (SELECT whose, at, lag(at) OVER (PARTITION BY whose ORDER BY at) AS b FROM rows WHERE word = 'w2' AND kind = 1) x WHERE at <= b + INTERVAL '9' DAY)".to_owned(),
+        // Rows made of rows, owner by owner.
+        "id IN (SELECT whose FROM (SELECT whose, at, lag(at) OVER (PARTITION BY whose ORDER BY at) AS b, row_number() OVER (PARTITION BY whose ORDER BY at) AS n FROM rows) x WHERE n = 2 AND at <= b + INTERVAL '3' DAY)".to_owned(),
+        "id IN (SELECT whose FROM rows WHERE kind < 3 GROUP BY whose HAVING window_funnel(INTERVAL '30 days', 'strict_increase', at, kind = 0, kind = 1, kind = 2) >= 2)".to_owned(),
+        "grp < 9 AND id IN (SELECT whose FROM (SELECT whose, kind, count(*) AS c FROM rows GROUP BY whose, kind) x GROUP BY whose HAVING max(c) >= 3)".to_owned(),
+        "id IN (SELECT r.whose FROM rows r JOIN (SELECT whose, min(at) AS first FROM rows GROUP BY whose) f ON f.whose = r.whose WHERE r.at > f.first + INTERVAL '10' DAY AND r.kind = 1)".to_owned(),
+        "id IN (SELECT whose FROM rows GROUP BY whose HAVING median(amount) > 25)".to_owned(),
+        "id IN (SELECT whose FROM (SELECT whose, at FROM rows WHERE kind = 1 UNION ALL SELECT whose, at FROM rows WHERE word = 'w1') x GROUP BY whose HAVING count(*) = 3)".to_owned(),
+        "EXISTS (SELECT 1 FROM rows a JOIN rows b ON b.whose = a.whose AND b.at > a.at AND b.kind = a.kind + 1 WHERE a.whose = m.id AND a.whose <> 300)".to_owned(),
+        "grp = 7 AND (SELECT count(DISTINCT date_trunc('week', at)) FROM rows r WHERE r.whose = m.id) >= m.grp - 5".to_owned(),
+    ];
+    let statements = [
+        "SELECT kind, count(*), count(DISTINCT whose), sum(amount) FROM (SELECT DISTINCT whose, kind, amount FROM rows) x GROUP BY kind ORDER BY kind",
+        "SELECT c, count(*) FROM (SELECT whose, count(*) AS c FROM rows GROUP BY whose) x GROUP BY c ORDER BY c",
+        "SELECT count(*) FROM (SELECT whose FROM rows GROUP BY whose HAVING count(*) >= 3) x",
+        "SELECT level, count(*), count(whose) FROM (SELECT whose, window_funnel(INTERVAL '9 days', 'strict_increase', at, kind = 0, kind = 1, kind = 2) AS level FROM rows GROUP BY whose) x GROUP BY level ORDER BY level",
+        "WITH f AS (SELECT whose, date_trunc('month', min(at)) AS cohort FROM rows GROUP BY whose) SELECT cohort, date_trunc('month', r.at) AS m, count(DISTINCT r.whose), avg(amount) FROM rows r JOIN f ON r.whose = f.whose GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT whose, at, n FROM (SELECT whose, at, row_number() OVER (PARTITION BY whose ORDER BY at DESC) AS n FROM rows WHERE kind = 2) x WHERE n <= 2 AND (whose < 600 OR whose IS NULL) ORDER BY whose, n",
+    ];
+    let answered = |session: &mut Session, sql: &str| -> Vec<String> {
+        let outcome = session.execute(sql).map_err(|error| error.render(sql)).unwrap();
+        outcome.rows().map(|row| format!("{row:?}")).collect()
+    };
+    let compared = |session: &mut Session| {
+        for sql in statements {
+            let (fast, slow) = (
+                answered(session, sql),
+                answered(session, &sql.replace("FROM rows", "FROM loose").replace("JOIN rows", "JOIN loose")),
+            );
+            assert_eq!(fast, slow, "{sql}");
+        }
+        for condition in &conditions {
+            for condition in [condition.clone(), format!("NOT ({condition})")] {
+                let (fast, slow) = (
+                    ids(session, &condition),
+                    ids(
+                        session,
+                        &condition.replace("FROM rows", "FROM loose").replace("JOIN rows", "JOIN loose"),
+                    ),
+                );
+                assert!(fast == slow, "{} and {} members: {condition}", fast.len(), slow.len());
+            }
+        }
+    };
+    compared(&mut session);
+    for table in ["rows", "loose"] {
+        run(&mut session, &format!("DELETE FROM {table} WHERE kind = 4 AND word = 'w2'"));
+        run(
+            &mut session,
+            &format!("UPDATE {table} SET amount = 77.5, at = {from} WHERE kind = 0 AND word = 'w3'"),
+        );
+        run(&mut session, &format!("UPDATE {table} SET whose = 600 WHERE whose = 300 AND kind = 1"));
+        run(
+            &mut session,
+            &format!(
+                "INSERT INTO {table} VALUES (303, {from}, 3, 500, 'w1'), (303, NULL, 1, NULL, 'w9'), (NULL, {from}, 1, 2, 'w1')"
+            ),
+        );
+    }
+    // Rows of 302 were nobody's; those of 300 go with it and come back.
+    run(&mut session, "INSERT INTO members VALUES (301, 5), (304, 5)");
+    run(&mut session, "DELETE FROM members WHERE id IN (300, 303, 3000)");
+    run(&mut session, "INSERT INTO members VALUES (300, 5)");
+    compared(&mut session);
+    run(&mut session, "CHECKPOINT");
+    compared(&mut session);
+    // Nothing is known of runs any more, in what order they are is.
+    for table in ["rows", "loose"] {
+        run(&mut session, &format!("ALTER TABLE {table} RENAME COLUMN word TO was"));
+        run(&mut session, &format!("ALTER TABLE {table} ADD COLUMN word TEXT"));
+    }
+    run(&mut session, "ALTER TABLE rows DROP COLUMN was");
+    compared(&mut session);
+}
+
+/// A day as a CSV file has it.
+fn day_text(day: i64) -> String {
+    let (mut year, mut left) = (2024, day);
+    loop {
+        let days = if year % 4 == 0 { 366 } else { 365 };
+        if left < days {
+            break;
+        }
+        left -= days;
+        year += 1;
+    }
+    let february = if year % 4 == 0 { 29 } else { 28 };
+    let mut month = 1;
+    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if left < days {
+            break;
+        }
+        left -= days;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02} 00:00:00", left + 1)
+}
