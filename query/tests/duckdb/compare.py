@@ -297,14 +297,15 @@ def canonical(value):
         return (1, "true" if value else "false")
     if isinstance(value, str):
         try:
-            return (0, float(value)) if value not in ("", "Infinity", "NaN") else (1, value)
+            return (0, float(value) + 0.0) if value not in ("", "Infinity", "NaN") else (1, value)
         except ValueError:
             return (1, value)
     if isinstance(value, datetime.datetime):
         return (1, value.isoformat(sep=" "))
     if isinstance(value, datetime.date):
         return (1, value.isoformat())
-    return (0, float(value))
+    # Where 0 and -0 are of one group, either may stand for it: -0 becomes 0.
+    return (0, float(value) + 0.0)
 
 
 def equal(a, b):
