@@ -5,7 +5,7 @@
 
 mod asking;
 
-use asking::ids;
+use asking::{day_text, ids};
 use musterdb::{Database, Session};
 use std::fmt::Write;
 
@@ -196,27 +196,4 @@ fn same_as_loose(options: &str) {
     }
     run(&mut session, "ALTER TABLE rows DROP COLUMN was");
     compared(&mut session);
-}
-
-/// A day as a CSV file has it.
-fn day_text(day: i64) -> String {
-    let (mut year, mut left) = (2024, day);
-    loop {
-        let days = if year % 4 == 0 { 366 } else { 365 };
-        if left < days {
-            break;
-        }
-        left -= days;
-        year += 1;
-    }
-    let february = if year % 4 == 0 { 29 } else { 28 };
-    let mut month = 1;
-    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if left < days {
-            break;
-        }
-        left -= days;
-        month += 1;
-    }
-    format!("{year}-{month:02}-{:02} 00:00:00", left + 1)
 }

@@ -6,7 +6,7 @@
 
 mod asking;
 
-use asking::{ids, null_or};
+use asking::{day_text, ids, null_or};
 use muster_engine::exec::project;
 use musterdb::{Database, Session, Value};
 use proptest::prelude::*;
@@ -547,27 +547,4 @@ fn rows_that_came_first_are_put_in_the_order_of_their_owners() {
     drop((session, db));
     let db = Database::open(directory.path().join("db")).unwrap();
     check(&mut db.session(), &model, &asked).unwrap();
-}
-
-/// A day as a CSV file has it.
-fn day_text(day: i64) -> String {
-    let (mut year, mut left) = (2024, day);
-    loop {
-        let days = if year % 4 == 0 { 366 } else { 365 };
-        if left < days {
-            break;
-        }
-        left -= days;
-        year += 1;
-    }
-    let february = if year % 4 == 0 { 29 } else { 28 };
-    let mut month = 1;
-    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if left < days {
-            break;
-        }
-        left -= days;
-        month += 1;
-    }
-    format!("{year}-{month:02}-{:02} 00:00:00", left + 1)
 }

@@ -21,6 +21,30 @@ pub fn time_or_null(hours: Option<i64>) -> String {
     hours.map_or_else(|| "NULL".to_owned(), |hours| format!("TIMESTAMP '2026-01-01 {hours:02}:00:00'"))
 }
 
+/// A day as a CSV file has it: so many days after 2024-01-01.
+#[allow(dead_code, reason = "not every test has days")]
+pub fn day_text(day: i64) -> String {
+    let (mut year, mut left) = (2024, day);
+    loop {
+        let days = if year % 4 == 0 { 366 } else { 365 };
+        if left < days {
+            break;
+        }
+        left -= days;
+        year += 1;
+    }
+    let february = if year % 4 == 0 { 29 } else { 28 };
+    let mut month = 1;
+    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if left < days {
+            break;
+        }
+        left -= days;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02} 00:00:00", left + 1)
+}
+
 /// Whose the rows of a table are, and how they came: what they say is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "not every test has rows of several kinds")]
