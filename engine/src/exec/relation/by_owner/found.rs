@@ -193,7 +193,7 @@ impl Found {
     }
 
     /// The rows as they are stored, cut where one is of another chunk, or its owner before that of the row before: runs, where they are as
-    /// they were imported. Those of a chunk that would be cut everywhere are put in the order of their owners instead.
+    /// they were imported. Where all in all they would be cut everywhere, those of each chunk are put in the order of their owners instead.
     pub(super) fn into_runs<'a>(mut self) -> Vec<Run<'a>> {
         if !self.rows.is_sorted() {
             self.sort_by(|row, _| (row >> 16, 0, row));
