@@ -4,6 +4,7 @@
 //! is that many are under way at a time.
 
 use super::held::HeldColumn;
+use super::near::NearColumn;
 use crate::Result;
 use crate::exec::words_of;
 use crate::index::values::{Residuals, ValuesRef};
@@ -14,8 +15,26 @@ use muster_storage::chunk::Words;
 /// How many rows ahead of its use a code is asked of the cache: a miss takes about as long as so many codes.
 const AHEAD: usize = 32;
 
+/// The codes of a column of rows that are to be put in order.
+pub(super) enum Codes<'t> {
+    /// Of rows as they came.
+    Chunked(Chunked<'t>),
+    /// Of rows at their slots.
+    Near(&'t NearColumn),
+}
+
+impl Codes<'_> {
+    /// The codes of some rows, or slots, in their order, 0 where NULL, and which are.
+    pub(super) fn gather(&self, rows: &[u32]) -> (Vec<i64>, Vec<bool>) {
+        match self {
+            Codes::Chunked(codes) => codes.gather(rows),
+            Codes::Near(column) => column.gather(rows),
+        }
+    }
+}
+
 /// The codes of a column of unchanged rows, chunk by chunk.
-pub(super) struct Codes<'t> {
+pub(super) struct Chunked<'t> {
     values: Vec<Option<ValuesRef<'t>>>,
     nulls: Vec<Option<NullSet<'t>>>,
 }
@@ -34,26 +53,26 @@ impl NullSet<'_> {
     }
 }
 
-impl<'t> Codes<'t> {
+impl<'t> Chunked<'t> {
     /// The codes that the parts of a table have. Cost: a look at each chunk.
-    pub(super) fn of(table: &TableState, reader: &ColumnReader<'t>) -> Result<Codes<'t>> {
+    pub(super) fn of(table: &TableState, reader: &ColumnReader<'t>) -> Result<Chunked<'t>> {
         let (mut values, mut nulls) = (Vec::new(), Vec::new());
         for chunk in 0..table.chunks() {
             values.push(reader.values(chunk)?);
             let stored = reader.nulls(chunk)?;
             nulls.push((stored.cardinality() > 0).then(|| NullSet::Read(Box::new(words_of(stored)))));
         }
-        Ok(Codes { values, nulls })
+        Ok(Chunked { values, nulls })
     }
 
     /// The codes of a column in memory.
-    pub(super) fn held<'c>(chunks: impl Iterator<Item = &'c HeldColumn>) -> Codes<'c> {
+    pub(super) fn held<'c>(chunks: impl Iterator<Item = &'c HeldColumn>) -> Chunked<'c> {
         let (mut values, mut nulls) = (Vec::new(), Vec::new());
         for chunk in chunks {
             values.push(Some(chunk.values()));
             nulls.push(chunk.nulls().map(NullSet::Held));
         }
-        Codes { values, nulls }
+        Chunked { values, nulls }
     }
 
     /// The code of a row; `None` where it is NULL.
@@ -133,15 +152,5 @@ impl<'t> Codes<'t> {
             codes.push(base.wrapping_add(divisor.wrapping_mul(residual) as i64));
         }
         true
-    }
-}
-
-/// The numbers at some places, many misses of the cache at a time.
-pub(super) fn gather_numbers(numbers: &[u32], places: &[u32], mut hear: impl FnMut(usize, u32)) {
-    for (at, place) in places.iter().enumerate() {
-        if let Some(ahead) = places.get(at + AHEAD) {
-            kernel::prefetch(numbers, *ahead as usize);
-        }
-        hear(at, numbers.get(*place as usize).copied().unwrap_or(u32::MAX));
     }
 }

@@ -1,13 +1,14 @@
 //! Rows in memory, as narrow columns, until their order is known: what an import of rows that belong to somebody gathers.
 //!
 //! ```text
-//! batch ─ codes (of texts by the dictionary) ─ narrowed chunk by chunk: base + residual × divisor ─ read in the new order
+//! batch ─ codes (of texts by the dictionary) ─ narrowed chunk by chunk: base + residual × divisor ─ put in order ([`super::near`])
 //!                                            └ beyond HELD_BYTES_MAX, or where a text has no code: encoded into loose parts
 //! ```
 //!
 //! A row takes the bytes that its narrowed codes take, some fifteen of an order. So nothing is encoded twice, and nothing is
 //! written that is not to stay. A text without a code, TEXT[] and a TEXT key are not held: tables with these take the long way.
 
+use super::codes::Chunked;
 use crate::batch::{Batch, ColumnValues};
 use crate::index::encode::{
     ColumnEncoder, EncodedSection, encode_codes, set_section, words_of as words_of_bits,
@@ -23,13 +24,13 @@ use rayon::prelude::*;
 pub(super) const HELD_BYTES_MAX: usize = 4 << 30;
 
 /// Distances between times are often multiples of these.
-const DIVISORS: [u64; 3] = [1_000_000, 1_000, 1];
+const DIVISORS: [u64; 2] = [1_000_000, 1_000];
 
 /// Rows of a table, chunk by chunk.
 #[derive(Default)]
 pub(super) struct Held {
     /// A chunk's columns, in the schema's order.
-    pub(super) chunks: Vec<Vec<HeldColumn>>,
+    chunks: Vec<Vec<HeldColumn>>,
     bytes: usize,
 }
 
@@ -92,6 +93,26 @@ impl Held {
         self.bytes > HELD_BYTES_MAX
     }
 
+    /// The chunks' columns.
+    pub(super) fn into_chunks(self) -> impl Iterator<Item = Vec<HeldColumn>> {
+        self.chunks.into_iter()
+    }
+
+    /// The codes of a column of the schema, rows as they came.
+    pub(super) fn codes(&self, place: usize) -> Chunked<'_> {
+        Chunked::held(self.chunks.iter().map(|columns| &columns[place]))
+    }
+
+    /// Column by column, the chunks of each.
+    pub(super) fn into_columns(self) -> Vec<Vec<HeldColumn>> {
+        let mut columns: Vec<Vec<HeldColumn>> = Vec::new();
+        for chunk in self.chunks {
+            columns.resize_with(chunk.len(), Vec::new);
+            columns.iter_mut().zip(chunk).for_each(|(column, chunk)| column.push(chunk));
+        }
+        columns
+    }
+
     /// Rows.
     pub(super) fn rows(&self) -> usize {
         self.chunks.iter().filter_map(|columns| columns.first()).map(|column| column.rows).sum()
@@ -130,14 +151,16 @@ impl Taken {
 
 /// A column of a chunk.
 pub(super) struct HeldColumn {
-    frame: Frame,
+    pub(super) frame: Frame,
+    /// The least and the greatest code, where some row has one.
+    pub(super) bounds: Option<(i64, i64)>,
     rows: usize,
-    residuals: Narrow,
+    pub(super) residuals: Narrow,
     nulls: Option<Box<Words>>,
 }
 
 /// Residuals by their width.
-enum Narrow {
+pub(super) enum Narrow {
     None,
     U8(Vec<u8>),
     U16(Vec<u16>),
@@ -160,17 +183,7 @@ impl HeldColumn {
         };
         let (base, most) = if low > high { (0, 0) } else { (low, high.wrapping_sub(low) as u64) };
         let distance = |code: i64| code.wrapping_sub(base) as u64;
-        let fits = |divisor: &&u64| most / **divisor <= u64::from(u32::MAX);
-        let divides = |divisor: &&u64| match **divisor {
-            // By constants it is a multiplication.
-            1_000_000 => present().all(|code| distance(code).is_multiple_of(1_000_000)),
-            1_000 => present().all(|code| distance(code).is_multiple_of(1_000)),
-            _ => true,
-        };
-        let divisor = match most {
-            0..=0xffff_ffff => 1,
-            _ => DIVISORS.iter().filter(fits).find(divides).copied().unwrap_or(1),
-        };
+        let divisor = divisor_of(most, |divisor| divides_all(divisor, present().map(distance)));
         macro_rules! narrow {
             ($type:ty) => {
                 match (nulls, divisor) {
@@ -196,7 +209,31 @@ impl HeldColumn {
             _ => Narrow::U64(narrow!(u64)),
         };
         let nulls = nulls.map(|nulls| words_of_bits(nulls.iter().copied()));
-        HeldColumn { frame: Frame { base, divisor, slope: 0 }, rows: codes.len(), residuals, nulls }
+        let (frame, bounds) = (Frame { base, divisor, slope: 0 }, (low <= high).then_some((low, high)));
+        HeldColumn { frame, bounds, rows: codes.len(), residuals, nulls }
+    }
+
+    /// True where a number divides the distance of every code from `base`.
+    pub(super) fn divides(&self, divisor: u64, base: i64) -> bool {
+        let offset = self.frame.base.wrapping_sub(base) as u64;
+        let distance = |residual: u64| offset.wrapping_add(self.frame.divisor.wrapping_mul(residual));
+        match &self.residuals {
+            _ if self.bounds.is_none() => true,
+            _ if !offset.is_multiple_of(divisor) => false,
+            _ if self.frame.divisor.is_multiple_of(divisor) => true,
+            Narrow::None => true,
+            // Rows that are NULL have the residual 0, whose distance is the offset.
+            Narrow::U8(residuals) => {
+                divides_all(divisor, residuals.iter().map(|one| distance(u64::from(*one))))
+            }
+            Narrow::U16(residuals) => {
+                divides_all(divisor, residuals.iter().map(|one| distance(u64::from(*one))))
+            }
+            Narrow::U32(residuals) => {
+                divides_all(divisor, residuals.iter().map(|one| distance(u64::from(*one))))
+            }
+            Narrow::U64(residuals) => divides_all(divisor, residuals.iter().map(|one| distance(*one))),
+        }
     }
 
     /// The codes, read as those of a section.
@@ -228,6 +265,24 @@ impl HeldColumn {
         let null = |row: usize| self.nulls().is_some_and(|nulls| kernel::has(nulls, row as u16));
         let nulls: Vec<bool> = (0..self.rows).map(null).collect();
         coded_sections(data_type, entries, &codes, &nulls)
+    }
+}
+
+/// What distances up to `most` are divided by: that which makes 32 bits enough and leaves nothing over, where there is one.
+pub(super) fn divisor_of(most: u64, divides: impl Fn(u64) -> bool) -> u64 {
+    if most <= u64::from(u32::MAX) {
+        return 1;
+    }
+    let fits = |divisor: &&u64| most / **divisor <= u64::from(u32::MAX) && divides(**divisor);
+    DIVISORS.iter().find(fits).copied().unwrap_or(1)
+}
+
+fn divides_all(divisor: u64, mut distances: impl Iterator<Item = u64>) -> bool {
+    match divisor {
+        // By constants it is a multiplication.
+        1_000_000 => distances.all(|distance| distance.is_multiple_of(1_000_000)),
+        1_000 => distances.all(|distance| distance.is_multiple_of(1_000)),
+        divisor => distances.all(|distance| distance.is_multiple_of(divisor)),
     }
 }
 

@@ -13,6 +13,7 @@
 
 use super::cluster;
 use super::held::{Held, Taken};
+use super::near::Near;
 use super::order::{self, Loose, Order};
 use super::rechunk::{Rechunker, text_of};
 use crate::batch::{Batch, ColumnValues, Place, RowSource};
@@ -160,7 +161,7 @@ impl<'a> Import<'a> {
             progress(Progress { rows: self.rows, rows_total: Some(self.rows), share: 1.0, phase: "keys" });
             if record.keys == KeyLayout::Hashed {
                 let place =
-                    |row: u32| source.place(u64::from(order.as_ref().map_or(row, |o| o.rows[row as usize])));
+                    |row: u32| source.place(u64::from(order.as_ref().map_or(row, |order| order.came(row))));
                 let skips = source.skipped().is_some();
                 parts.push(self.write_keys(key, &parts, &record, &place, skips)?);
             }
@@ -188,8 +189,7 @@ impl<'a> Import<'a> {
             None => Ok(0),
         });
         let entries = entries.collect::<Result<Vec<usize>>>()?;
-        let (mut parts, order) =
-            self.in_order(table, Loose::Parts(table), &entries, &owner, owners, progress)?;
+        let (mut parts, order) = self.in_order(table, None, &entries, &owner, owners, progress)?;
         let mut schema = before.schema.clone();
         schema.owner = Some(Owner { known: owners.extent().ordinals as u32, ..owner });
         schema.ordinal_epoch += 1;
@@ -216,9 +216,8 @@ impl<'a> Import<'a> {
         let record = TableRecord::imported(self.schema.clone(), self.rows, KeyLayout::None);
         let all: Vec<PartRef> = parts.iter().chain(dictionaries).cloned().collect();
         let table = open_table(self.store, &record, &all, &HashMap::new())?;
-        let (held, schema) = (self.held.take(), self.schema);
-        let loose = held.as_ref().map_or(Loose::Parts(&table), |held| Loose::Held(held, schema));
-        let ordered = self.in_order(&table, loose, entries, owner, owners, progress)?;
+        let held = self.held.take();
+        let ordered = self.in_order(&table, held, entries, owner, owners, progress)?;
         drop(table);
         for part in parts {
             // What cannot be removed now is removed when the database is next opened.
@@ -227,11 +226,11 @@ impl<'a> Import<'a> {
         Ok(ordered)
     }
 
-    /// Writes rows in the order of their owners, and what is kept of these; `table` knows of the columns.
+    /// Writes the rows of a table in the order of their owners, and what is kept of these. Where rows are held it has none itself.
     fn in_order(
         &mut self,
         table: &TableState,
-        loose: Loose<'_>,
+        held: Option<Held>,
         entries: &[usize],
         owner: &Owner,
         owners: &TableState,
@@ -240,7 +239,10 @@ impl<'a> Import<'a> {
         let (rows, schema) = (self.rows, self.schema);
         let tell = |share: f64| Progress { rows, rows_total: Some(rows), share, phase: "owners" };
         progress(tell(0.0));
-        let order = order::order(loose, owner, owners, self.cancel)?;
+        let slots = order::slots(table, held.as_ref(), owner, owners, self.cancel)?;
+        let near = held.map(|held| Near::of(held, &slots, self.cancel)).transpose()?;
+        let loose = near.as_ref().map_or(Loose::Parts(table), |near| Loose::Near(near, schema));
+        let order = order::order(loose, owner, slots, self.cancel)?;
         let mut keys = KeyCollector::default();
         let ordered = std::thread::scope(|scope| {
             // Parts are made durable beside the work on the next.
@@ -431,7 +433,7 @@ impl<'a> Import<'a> {
             self.held = Some(held);
             return Ok(Vec::new());
         }
-        let before = held.chunks.into_iter().map(|columns| columns.into_iter().map(Taken::Held).collect());
+        let before = held.into_chunks().map(|columns| columns.into_iter().map(Taken::Held).collect());
         let chunks = before.chain(this).map(|columns: Vec<Taken>| {
             let rows = columns.iter().find_map(Taken::rows).unwrap_or(batch.rows);
             let made: Made = Box::new(|encoders: &[ColumnEncoder], schema: &TableSchema| {

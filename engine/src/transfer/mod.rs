@@ -31,6 +31,7 @@ mod json;
 mod jsonl;
 pub mod keys;
 mod mapping;
+mod near;
 mod order;
 mod parquet;
 mod places;

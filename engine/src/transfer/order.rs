@@ -2,14 +2,15 @@
 //! ([`super::groups`]), their owner, the time, the row as it came.
 //!
 //! ```text
-//! owner of each row (by key) ─ counted into chunks of owners ─ each: its rows' times ─ spans ─ groups ─ sorted run by run
+//! owner of each row (by key) ─ chunks of owners ([`super::near`]) ─ each: its rows' times ─ spans ─ groups ─ sorted run by run
 //! ```
 //!
 //! Cost: three numbers of 32 bits a row in memory while it is found; then the row and half an owner.
 
-use super::codes::{Codes, gather_numbers};
+use super::codes::{Chunked, Codes};
 use super::groups::{Clusters, Groups};
 use super::held::Held;
+use super::near::{NO_OWNER, Near, Slots};
 use crate::calendar::{MICROS_PER_DAY, civil_from_days, days_of};
 use crate::control::Cancel;
 use crate::exec::words_of;
@@ -39,36 +40,21 @@ const MICROS_PER_HOUR: i64 = MICROS_PER_DAY / 24;
 /// Days or hours that are counted in an array, from the first on; further apart they are searched for.
 const ARRAY_MAX: i64 = 1 << 17;
 
-/// Whose a row is that is nobody's.
-const NO_OWNER: u32 = u32::MAX;
-
-/// Rows as they came.
+/// Rows that are to be put in order: where they came, or at their slots.
 #[derive(Clone, Copy)]
 pub(super) enum Loose<'t> {
     /// In parts just written.
     Parts(&'t TableState),
-    /// In memory.
-    Held(&'t Held, &'t TableSchema),
+    /// In memory, at their slots.
+    Near(&'t Near, &'t TableSchema),
 }
 
 impl<'t> Loose<'t> {
-    /// How many there are.
-    pub(super) fn rows(&self) -> usize {
-        match self {
-            Loose::Parts(table) => table.extent().ordinals as usize,
-            Loose::Held(held, _) => held.rows(),
-        }
-    }
-
     /// The codes of a column.
     pub(super) fn codes(&self, column: ColumnId) -> Result<Codes<'t>> {
         match self {
-            Loose::Parts(table) => Codes::of(table, &table.reader(column)?),
-            Loose::Held(held, schema) => {
-                let place = schema.columns.iter().position(|one| one.id == column);
-                let place = place.ok_or_else(|| Error::Invalid(format!("no column {}", column.0)))?;
-                Ok(Codes::held(held.chunks.iter().map(move |columns| &columns[place])))
-            }
+            Loose::Parts(table) => Ok(Codes::Chunked(Chunked::of(table, &table.reader(column)?)?)),
+            Loose::Near(near, schema) => Ok(Codes::Near(&near.columns[place_of(schema, column)?])),
         }
     }
 
@@ -85,7 +71,7 @@ impl<'t> Loose<'t> {
     fn data_type(&self, column: ColumnId) -> Result<DataType> {
         match self {
             Loose::Parts(table) => table.data_type(column),
-            Loose::Held(_, schema) => {
+            Loose::Near(_, schema) => {
                 let column = schema.column(column).map(|column| column.data_type);
                 column.ok_or_else(|| Error::Invalid("a time in no column".into()))
             }
@@ -93,10 +79,17 @@ impl<'t> Loose<'t> {
     }
 }
 
+fn place_of(schema: &TableSchema, column: ColumnId) -> Result<usize> {
+    let place = schema.columns.iter().position(|one| one.id == column);
+    place.ok_or_else(|| Error::Invalid(format!("no column {}", column.0)))
+}
+
 /// The new order of a table's rows.
 pub(super) struct Order {
-    /// The rows as they came, in the new order.
+    /// The rows, or slots, in the new order.
     pub(super) rows: Vec<u32>,
+    /// The row as it came of each slot, where rows are in the order of slots and somebody will ask.
+    came: Option<Vec<u32>>,
     /// The low half of the ordinal of each row's owner, in the new order; 0 of nobody's.
     pub(super) halves: Vec<u16>,
     /// Runs by their first row in the new order, with what they have in the cluster column.
@@ -106,6 +99,12 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// The row that came first, second, … of all, by its place in the new order.
+    pub(super) fn came(&self, row: u32) -> u32 {
+        let slot = self.rows[row as usize];
+        self.came.as_ref().map_or(slot, |came| came[slot as usize])
+    }
+
     /// Rows that belong to nobody.
     pub(super) fn nobodys(&self) -> u64 {
         let last = self.starts.len().saturating_sub(2);
@@ -150,22 +149,17 @@ impl Span {
     }
 }
 
-/// Finds the order of rows whose owners these are.
-pub(super) fn order(loose: Loose<'_>, owner: &Owner, owners: &TableState, cancel: &Cancel) -> Result<Order> {
-    let owner_of = owners_of(loose, owner, owners, cancel)?;
-    let owner_chunks = owners.chunks() as usize;
-    let place = |owner: u32| if owner == NO_OWNER { owner_chunks } else { (owner >> 16) as usize };
-    let mut starts = vec![0usize; owner_chunks + 2];
-    owner_of.iter().for_each(|owner| starts[place(*owner) + 1] += 1);
-    (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
-    let mut rows = vec![0u32; owner_of.len()];
-    let mut next = starts.clone();
-    for (row, owner) in owner_of.iter().enumerate() {
-        let slot = &mut next[place(*owner)];
-        rows[*slot] = row as u32;
-        *slot += 1;
-    }
-    let mut halves = vec![0u16; rows.len()];
+/// Finds the order of rows at these slots, those that [`slots`] found.
+pub(super) fn order(loose: Loose<'_>, owner: &Owner, slots: Slots, cancel: &Cancel) -> Result<Order> {
+    let (mut rows, came, mut halves) = match loose {
+        Loose::Parts(_) => (slots.rows(), None, slots.halves()),
+        Loose::Near(_, schema) => {
+            let came = schema.key.map(|_| slots.rows());
+            ((0..=u32::MAX).take(slots.len()).collect(), came, slots.halves())
+        }
+    };
+    let starts = slots.starts;
+    let owner_chunks = starts.len() - 2;
     let times = match owner.time {
         Some(time) => Some(Times { data_type: loose.data_type(time)?, codes: loose.codes(time)? }),
         None => None,
@@ -186,13 +180,10 @@ pub(super) fn order(loose: Loose<'_>, owner: &Owner, owners: &TableState, cancel
     let runs = slices.into_par_iter().with_max_len(1).map(|(chunk, rows, halves)| {
         cancel.check()?;
         let owners = if chunk == owner_chunks { NOBODYS } else { chunk as u32 };
-        if owners != NOBODYS {
-            gather_numbers(&owner_of, rows, |at, owner| halves[at] = owner as u16);
-        }
         Ok(sorted(rows, halves, owners, starts[chunk] as u64, (times.as_ref(), cluster.as_ref())))
     });
     let runs = runs.collect::<Result<Vec<_>>>()?.concat();
-    Ok(Order { rows, halves, runs, starts })
+    Ok(Order { rows, came, halves, runs, starts })
 }
 
 /// Sorts the rows of one chunk of owners, which begin at `first`, and the halves of their owners; its runs come back.
@@ -258,14 +249,32 @@ fn sorted(
     runs
 }
 
+/// The slots of a table's rows, which are held, or are in its parts where that was too much.
+pub(super) fn slots(
+    table: &TableState,
+    held: Option<&Held>,
+    owner: &Owner,
+    owners: &TableState,
+    cancel: &Cancel,
+) -> Result<Slots> {
+    Ok(Slots::of(owners_of(table, held, owner, owners, cancel)?, owners.chunks() as usize))
+}
+
 /// The ordinal of each row's owner.
-fn owners_of(loose: Loose<'_>, owner: &Owner, owners: &TableState, cancel: &Cancel) -> Result<Vec<u32>> {
-    let mut found = vec![NO_OWNER; loose.rows()];
-    let text = match loose {
-        Loose::Parts(table) if table.data_type(owner.column)? == DataType::Text => Some(table),
-        _ => None,
+fn owners_of(
+    table: &TableState,
+    held: Option<&Held>,
+    owner: &Owner,
+    owners: &TableState,
+    cancel: &Cancel,
+) -> Result<Vec<u32>> {
+    let rows = held.map_or(table.extent().ordinals as usize, Held::rows);
+    let mut found = vec![NO_OWNER; rows];
+    let codes = match held {
+        Some(held) => Some(held.codes(place_of(table.schema(), owner.column)?)),
+        None if table.data_type(owner.column)? == DataType::Text => None,
+        None => Some(Chunked::of(table, &table.reader(owner.column)?)?),
     };
-    let codes = if text.is_none() { Some(loose.codes(owner.column)?) } else { None };
     let sequence = match owners.keys() {
         KeyIndex::Sequence(first) if owners.new_keys.is_empty() && !owners.has_dead() => Some(*first),
         _ => None,
@@ -273,8 +282,8 @@ fn owners_of(loose: Loose<'_>, owner: &Owner, owners: &TableState, cancel: &Canc
     found.par_chunks_mut(KEYS_AT_ONCE).enumerate().try_for_each(|(nth, found)| {
         cancel.check()?;
         let first = (nth * KEYS_AT_ONCE) as u32;
-        match (&codes, text) {
-            (Some(codes), _) => {
+        match &codes {
+            Some(codes) => {
                 if let Some(key) = sequence {
                     let known = owners.extent().indexed as i64;
                     for (at, owner) in found.iter_mut().enumerate() {
@@ -290,8 +299,7 @@ fn owners_of(loose: Loose<'_>, owner: &Owner, owners: &TableState, cancel: &Canc
                     rows.map(|(at, code)| (at, Key::Integer(code))).unzip();
                 place_owners(owners, &places, &keys, found)
             }
-            (None, Some(table)) => owners_in(table, owner, owners, first >> 16, found),
-            (None, None) => Ok(()),
+            None => owners_in(table, owner, owners, first >> 16, found),
         }
     })?;
     Ok(found)
@@ -461,11 +469,12 @@ impl Spans {
 mod tests {
     use super::*;
     use crate::calendar::days_from_civil;
-    use crate::transfer::held::HeldColumn;
+    use crate::transfer::near::NearColumn;
 
     #[test]
     fn spans_are_as_fine_as_their_rows_allow() {
-        let codes = Codes::held(std::iter::empty());
+        let empty = NearColumn::as_it_came(&[], None);
+        let codes = Codes::Near(&empty);
         let (times, january) = (Times { data_type: DataType::Date, codes }, days_from_civil(2026, 1, 1));
         let runs = |days: &[(i64, usize)]| {
             let mut runs = Vec::new();
@@ -495,8 +504,8 @@ mod tests {
     fn rows_of_an_owner_are_in_the_order_of_time_after_nine_years_too() {
         let days = [(2010, 1, 1), (2018, 12, 15), (2018, 11, 15), (2030, 1, 1)];
         let codes = days.map(|(year, month, day)| days_from_civil(year, month, day) * MICROS_PER_DAY);
-        let held = HeldColumn::of(&codes, None);
-        let times = Times { data_type: DataType::Timestamp, codes: Codes::held(std::iter::once(&held)) };
+        let at = NearColumn::as_it_came(&codes, None);
+        let times = Times { data_type: DataType::Timestamp, codes: Codes::Near(&at) };
         let (mut rows, mut halves) = ([0, 1, 2, 3], [7; 4]);
         sorted(&mut rows, &mut halves, 0, 0, (Some(&times), None));
         assert_eq!(rows, [0, 2, 1, 3]);
@@ -505,11 +514,13 @@ mod tests {
     #[test]
     fn rows_of_a_span_are_kept_apart_by_the_cluster_column() {
         let day = days_from_civil(2026, 11, 2);
-        let at =
-            HeldColumn::of(&[day, day + 1, day, day + 1, day], Some(&[false, false, false, false, true]));
-        let kinds = HeldColumn::of(&[5, 3, 5, 0, 5], Some(&[false, false, false, true, false]));
-        let times = Times { data_type: DataType::Date, codes: Codes::held(std::iter::once(&at)) };
-        let cluster = Codes::held(std::iter::once(&kinds));
+        let at = NearColumn::as_it_came(
+            &[day, day + 1, day, day + 1, day],
+            Some(&[false, false, false, false, true]),
+        );
+        let kinds = NearColumn::as_it_came(&[5, 3, 5, 0, 5], Some(&[false, false, false, true, false]));
+        let times = Times { data_type: DataType::Date, codes: Codes::Near(&at) };
+        let cluster = Codes::Near(&kinds);
         let order = |times| {
             let (mut rows, mut halves) = ([0, 1, 2, 3, 4], [7, 9, 2, 1, 0]);
             let runs = sorted(&mut rows, &mut halves, 0, 10, (times, Some(&cluster)));
