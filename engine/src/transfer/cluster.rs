@@ -51,7 +51,6 @@ pub(super) struct Clustered<'t> {
     /// The column that holds the owners' keys.
     owner: ColumnId,
     ordinals: ColumnId,
-    order: &'t Order,
     /// The run that the next chunk begins in.
     run: usize,
 }
@@ -63,7 +62,6 @@ impl<'t> Clustered<'t> {
         loose: Loose<'t>,
         entries: &[usize],
         owner: &Owner,
-        order: &'t Order,
     ) -> Result<Clustered<'t>> {
         let columns = schema.columns.iter().zip(entries).map(|(column, entries)| {
             let Loose::Parts(table) = loose else {
@@ -80,18 +78,14 @@ impl<'t> Clustered<'t> {
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let key = schema.columns.iter().position(|column| schema.key == Some(column.id));
-        Ok(Clustered { columns, key, owner: owner.column, ordinals: owner.ordinals, order, run: 0 })
-    }
-
-    /// Chunks to be written.
-    pub(super) fn chunks(&self) -> usize {
-        self.order.rows.len().div_ceil(CHUNK_MEMBERS)
+        Ok(Clustered { columns, key, owner: owner.column, ordinals: owner.ordinals, run: 0 })
     }
 
     /// Writes the chunks of a range, in order: their columns to `part`, whose their rows are to `owners`, their keys to `keys`.
-    /// While some chunks are written, the next are made.
+    /// While some chunks are written, the next are made. The order reaches beyond the range's end.
     pub(super) fn write(
         &mut self,
+        order: &Order,
         chunks: Range<usize>,
         part: &mut PartWriter,
         owners: &mut PartWriter,
@@ -106,35 +100,29 @@ impl<'t> Clustered<'t> {
             cancel.check()?;
             let (written, next) = rayon::join(
                 || match made {
-                    Some((chunks, made)) => self.append(chunks, made, part, keys),
+                    Some((chunks, made)) => self.append(order, chunks, made, part, keys),
                     None => Ok(()),
                 },
-                || batch.map(|batch| self.gather(batch.clone()).map(|made| (batch, made))).transpose(),
+                || batch.map(|batch| self.gather(order, batch.clone()).map(|made| (batch, made))).transpose(),
             );
             written?;
             made = next?;
         }
         for chunk in chunks {
             let first = chunk * CHUNK_MEMBERS;
-            let rows = first..self.order.rows.len().min(first + CHUNK_MEMBERS);
-            let section = self.owners_section(rows);
+            let rows = first..order.rows.len().min(first + CHUNK_MEMBERS);
+            let section = self.owners_section(order, rows);
             append(owners, self.ordinals, (chunk % RANGE_CHUNKS) as u16, [section])?;
         }
         Ok(())
     }
 
-    /// The rows of a chunk.
-    fn rows(&self, chunk: usize) -> &'t [u32] {
-        let first = chunk * CHUNK_MEMBERS;
-        &self.order.rows[first..self.order.rows.len().min(first + CHUNK_MEMBERS)]
-    }
-
     /// The sections of some chunks, chunk by chunk and column by column.
-    fn gather(&self, chunks: Range<usize>) -> Result<Vec<Gathered>> {
+    fn gather(&self, order: &Order, chunks: Range<usize>) -> Result<Vec<Gathered>> {
         let (first, width) = (chunks.start, self.columns.len());
         let each = (0..chunks.len() * width).into_par_iter().with_max_len(1).map(|at| {
             let (rows, (column, source, entries)) =
-                (self.rows(first + at / width), &self.columns[at % width]);
+                (order.chunk(first + at / width), &self.columns[at % width]);
             gathered(column, source, *entries, rows, self.key == Some(at % width), column.id == self.owner)
         });
         each.collect()
@@ -142,6 +130,7 @@ impl<'t> Clustered<'t> {
 
     fn append(
         &self,
+        order: &Order,
         chunks: Range<usize>,
         made: Vec<Gathered>,
         part: &mut PartWriter,
@@ -150,7 +139,8 @@ impl<'t> Clustered<'t> {
         let mut made = made.into_iter();
         for chunk in chunks {
             let within = (chunk % RANGE_CHUNKS) as u16;
-            let live = set_section(SectionKind::Sets, &words_of_bits(self.rows(chunk).iter().map(|_| true)));
+            let live =
+                set_section(SectionKind::Sets, &words_of_bits(order.chunk(chunk).iter().map(|_| true)));
             append(part, ColumnId::LIVE, within, live)?;
             for ((column, ..), (sections, values)) in self.columns.iter().zip(&mut made) {
                 append(part, column.id, within, sections)?;
@@ -168,8 +158,8 @@ impl<'t> Clustered<'t> {
         Ok(())
     }
 
-    fn owners_section(&mut self, rows: Range<usize>) -> EncodedSection {
-        let runs = &self.order.runs;
+    fn owners_section(&mut self, order: &Order, rows: Range<usize>) -> EncodedSection {
+        let runs = &order.runs;
         let (mut here, mut codes) = (Vec::new(), Vec::new());
         while let Some((start, run, of_run)) =
             runs.get(self.run).filter(|(start, ..)| (*start as usize) < rows.end)
@@ -182,7 +172,7 @@ impl<'t> Clustered<'t> {
             }
             self.run += 1;
         }
-        let halves = &self.order.halves[rows];
+        let halves = &order.halves[rows];
         let ends = |run: Option<&Run>| run.map_or(i64::from(NOBODYS), |run| i64::from(run.owners));
         let (low, high) = (ends(here.first()), ends(here.last()));
         let stats = SectionStats { cardinality: halves.len() as u32, low, high };

@@ -14,7 +14,7 @@
 use super::cluster;
 use super::held::{Held, Taken};
 use super::near::Near;
-use super::order::{self, Loose, Order};
+use super::order::{self, Loose, Order, Sorter};
 use super::rechunk::{Rechunker, text_of};
 use crate::batch::{Batch, ColumnValues, Place, RowSource};
 use crate::catalog::TableRecord;
@@ -26,7 +26,7 @@ use crate::schema::{Column, ColumnId, DataType, KEY_BYTES_MAX, Owner, TableId, T
 use crate::table::TableState;
 use crate::{Error, Result};
 use crossbeam::channel::bounded;
-use muster_storage::format::{RANGE_CHUNKS, SectionKind};
+use muster_storage::format::{CHUNK_MEMBERS, RANGE_CHUNKS, SectionKind};
 use muster_storage::manifest::{PartId, PartRef, PartRole, part_file_name};
 use muster_storage::part::{FinishedPart, PartWriter};
 use muster_storage::store::Store;
@@ -239,23 +239,33 @@ impl<'a> Import<'a> {
         let (rows, schema) = (self.rows, self.schema);
         let tell = |share: f64| Progress { rows, rows_total: Some(rows), share, phase: "owners" };
         progress(tell(0.0));
-        let slots = order::slots(table, held.as_ref(), owner, owners, self.cancel)?;
-        let near = held.map(|held| Near::of(held, &slots, self.cancel)).transpose()?;
+        let whose = order::whose(table, held.as_ref(), owner, owners, self.cancel)?;
+        let near = || held.map(|held| Near::of(held, &whose, self.cancel)).transpose();
+        let (near, halves) = rayon::join(near, || whose.halves());
+        let near = near?;
         let loose = near.as_ref().map_or(Loose::Parts(table), |near| Loose::Near(near, schema));
-        let order = order::order(loose, owner, slots, self.cancel)?;
+        let (mut order, sorter) = (Order::new(loose, whose, halves), Sorter::new(loose, owner)?);
         let mut keys = KeyCollector::default();
         let ordered = std::thread::scope(|scope| {
             // Parts are made durable beside the work on the next.
             let mut finishing = Vec::new();
             let columns: Vec<u32> =
                 std::iter::once(ColumnId::LIVE.0).chain(self.schema.columns.iter().map(|c| c.id.0)).collect();
-            let mut clustered = cluster::Clustered::new(schema, loose, entries, owner, &order)?;
-            let chunks = clustered.chunks();
+            let mut clustered = cluster::Clustered::new(schema, loose, entries, owner)?;
+            let chunks = order.rows.len().div_ceil(CHUNK_MEMBERS);
             for first in (0..chunks).step_by(RANGE_CHUNKS) {
                 let range = (first / RANGE_CHUNKS) as u32;
                 let (mut part, mut ordinals) = (self.open_part(range)?, self.open_part(range)?);
                 let here = first..chunks.min(first + RANGE_CHUNKS);
-                clustered.write(here, &mut part.writer, &mut ordinals.writer, &mut keys, self.cancel)?;
+                order.reach(here.end * CHUNK_MEMBERS, &sorter, self.cancel)?;
+                clustered.write(
+                    &order,
+                    here,
+                    &mut part.writer,
+                    &mut ordinals.writer,
+                    &mut keys,
+                    self.cancel,
+                )?;
                 progress(tell(first as f64 / chunks as f64));
                 for (part, columns) in [(part, columns.clone()), (ordinals, vec![owner.ordinals.0])] {
                     let table = self.schema.id;

@@ -1,7 +1,7 @@
 //! Rows put chunk of owners by chunk of owners, so that all that is read of one chunk is near.
 //!
 //! ```text
-//! owner of each row ─ counted into chunks of owners ─ a slot for each row ─ held columns written at their slots, in one frame each
+//! owner of each row ─ counted by chunks of owners ─ held columns, each row written at its slot, in one frame a column
 //! ```
 //!
 //! Rows that come in another order than their owners' stand all over memory: read in the new order they are a miss of the cache
@@ -18,70 +18,72 @@ use rayon::prelude::*;
 /// Whose a row is that is nobody's.
 pub(super) const NO_OWNER: u32 = u32::MAX;
 
-/// Rows that are counted together.
-const ROWS_AT_ONCE: usize = 1 << 22;
-
-/// Where rows stand when those of each chunk of owners are together, as they came; nobody's are last.
-pub(super) struct Slots {
-    /// Of each row as it came.
-    of: Vec<u32>,
-    /// The low half of each row's owner, of rows as they came; 0 of nobody's.
-    halves: Vec<u16>,
+/// Whose rows are, as they came, and where they stand when those of each chunk of owners are together; nobody's are last.
+pub(super) struct Whose {
+    /// The ordinal of each row's owner.
+    owner_of: Vec<u32>,
     /// The first slot of each chunk of owners, and the end.
     pub(super) starts: Vec<usize>,
 }
 
-impl Slots {
-    /// The slots of rows whose owners these are, of so many chunks. Cost: two passes over the rows.
-    pub(super) fn of(mut owner_of: Vec<u32>, owner_chunks: usize) -> Slots {
-        let chunk_of = |owner: u32| if owner == NO_OWNER { owner_chunks } else { (owner >> 16) as usize };
-        let counts = owner_of.par_chunks(ROWS_AT_ONCE).map(|owners| {
-            let mut counts = vec![0u32; owner_chunks + 1];
-            owners.iter().for_each(|owner| counts[chunk_of(*owner)] += 1);
-            counts
-        });
-        // The next slot of each chunk for the rows of each piece.
-        let mut next: Vec<Vec<u32>> = counts.collect();
-        let (mut starts, mut end) = (Vec::with_capacity(owner_chunks + 2), 0usize);
-        for chunk in 0..=owner_chunks {
-            starts.push(end);
-            for piece in &mut next {
-                end += std::mem::replace(&mut piece[chunk], end as u32) as usize;
-            }
+impl Whose {
+    /// Counts rows whose owners these are, of so many chunks.
+    pub(super) fn new(owner_of: Vec<u32>, owner_chunks: usize) -> Whose {
+        let mut whose = Whose { owner_of, starts: vec![0; owner_chunks + 2] };
+        for owner in &whose.owner_of {
+            whose.starts[chunk_of(*owner, owner_chunks) + 1] += 1;
         }
-        starts.push(end);
-        let mut halves = vec![0u16; owner_of.len()];
-        let pieces = owner_of.par_chunks_mut(ROWS_AT_ONCE).zip(halves.par_chunks_mut(ROWS_AT_ONCE));
-        pieces.zip(next).for_each(|((owners, halves), mut next)| {
-            for (owner, half) in owners.iter_mut().zip(halves) {
-                *half = if *owner == NO_OWNER { 0 } else { *owner as u16 };
-                let slot = &mut next[chunk_of(*owner)];
-                *owner = *slot;
-                *slot = slot.wrapping_add(1);
-            }
-        });
-        Slots { of: owner_of, halves, starts }
+        (1..whose.starts.len()).for_each(|at| whose.starts[at] += whose.starts[at - 1]);
+        whose
     }
 
-    /// How many there are.
+    /// How many rows there are.
     pub(super) fn len(&self) -> usize {
-        self.of.len()
+        self.owner_of.len()
     }
 
-    /// The halves of the owners, slot by slot.
+    /// The low halves of the owners' ordinals, slot by slot; 0 of nobody's.
     pub(super) fn halves(&self) -> Vec<u16> {
-        self.put(self.halves.iter().copied())
+        let mut slots = self.slots();
+        let mut halves = vec![0; self.len()];
+        for owner in &self.owner_of {
+            halves[slots.next(*owner)] = if *owner == NO_OWNER { 0 } else { *owner as u16 };
+        }
+        halves
     }
 
     /// The rows as they came, slot by slot.
     pub(super) fn rows(&self) -> Vec<u32> {
-        self.put(0..)
+        let mut slots = self.slots();
+        let mut rows = vec![0; self.len()];
+        for (owner, row) in self.owner_of.iter().zip(0..) {
+            rows[slots.next(*owner)] = row;
+        }
+        rows
     }
 
-    fn put<T: Copy + Default>(&self, values: impl Iterator<Item = T>) -> Vec<T> {
-        let mut placed = vec![T::default(); self.of.len()];
-        self.of.iter().zip(values).for_each(|(slot, value)| placed[*slot as usize] = value);
-        placed
+    fn slots(&self) -> Slots {
+        Slots { next: self.starts[..self.starts.len() - 1].to_vec() }
+    }
+}
+
+fn chunk_of(owner: u32, owner_chunks: usize) -> usize {
+    if owner == NO_OWNER { owner_chunks } else { (owner >> 16) as usize }
+}
+
+/// Gives rows their slots, in the order they came.
+struct Slots {
+    /// The next slot of each chunk of owners.
+    next: Vec<usize>,
+}
+
+impl Slots {
+    #[inline]
+    fn next(&mut self, owner: u32) -> usize {
+        let chunk = chunk_of(owner, self.next.len() - 1);
+        let slot = self.next[chunk];
+        self.next[chunk] += 1;
+        slot
     }
 }
 
@@ -91,11 +93,11 @@ pub(super) struct Near {
 }
 
 impl Near {
-    /// Puts rows at their slots, column by column: each thread has one of them twice in memory meanwhile.
-    pub(super) fn of(held: Held, slots: &Slots, cancel: &Cancel) -> Result<Near> {
+    /// Puts rows at their slots, column by column; what is put is held no longer.
+    pub(super) fn of(held: Held, whose: &Whose, cancel: &Cancel) -> Result<Near> {
         let columns = held.into_columns().into_par_iter().with_max_len(1).map(|chunks| {
             cancel.check()?;
-            Ok(NearColumn::of(&chunks, slots))
+            Ok(NearColumn::of(chunks, whose))
         });
         Ok(Near { columns: columns.collect::<Result<_>>()? })
     }
@@ -110,7 +112,7 @@ pub(super) struct NearColumn {
 }
 
 impl NearColumn {
-    fn of(chunks: &[HeldColumn], slots: &Slots) -> NearColumn {
+    fn of(chunks: Vec<HeldColumn>, whose: &Whose) -> NearColumn {
         let bounds = || chunks.iter().filter_map(|chunk| chunk.bounds);
         let (low, high) = (bounds().map(|(low, _)| low).min(), bounds().map(|(_, high)| high).max());
         let (base, most) = match (low, high) {
@@ -118,21 +120,22 @@ impl NearColumn {
             _ => (0, 0),
         };
         let divisor = divisor_of(most, |divisor| chunks.iter().all(|chunk| chunk.divides(divisor, base)));
+        let nulls = nulls_of(&chunks, whose);
         macro_rules! put {
             ($type:ty) => {{
-                let mut placed = vec![0; slots.of.len()];
-                for (chunk, slots) in chunks.iter().zip(slots.of.chunks(CHUNK_MEMBERS)) {
+                let (mut placed, mut slots) = (vec![0; whose.len()], whose.slots());
+                for (chunk, owners) in chunks.into_iter().zip(whose.owner_of.chunks(CHUNK_MEMBERS)) {
                     let (offset, times) = (chunk.frame.base.wrapping_sub(base) as u64, chunk.frame.divisor);
                     let distance = |residual: u64| offset.wrapping_add(times.wrapping_mul(residual));
                     match divisor {
-                        divisor if divisor == times => {
-                            let offset = offset / divisor;
-                            put(chunk, slots, &mut placed, |residual| offset.wrapping_add(residual) as $type);
-                        }
-                        1 => put(chunk, slots, &mut placed, |residual| distance(residual) as $type),
-                        divisor => {
-                            put(chunk, slots, &mut placed, |residual| (distance(residual) / divisor) as $type)
-                        }
+                        1 => put(&chunk, owners, &mut slots, &mut placed, |one| distance(one) as $type),
+                        // By constants it is a multiplication.
+                        1_000_000 => put(&chunk, owners, &mut slots, &mut placed, |one| {
+                            (distance(one) / 1_000_000) as $type
+                        }),
+                        divisor => put(&chunk, owners, &mut slots, &mut placed, |one| {
+                            (distance(one) / divisor) as $type
+                        }),
                     }
                 }
                 placed
@@ -145,22 +148,13 @@ impl NearColumn {
             0x1_0000..=0xffff_ffff => Narrow::U32(put!(u32)),
             _ => Narrow::U64(put!(u64)),
         };
-        let nulls = chunks.iter().any(|chunk| chunk.nulls().is_some()).then(|| {
-            let mut bits = vec![0u64; slots.of.len().div_ceil(64)];
-            for (chunk, slots) in chunks.iter().zip(slots.of.chunks(CHUNK_MEMBERS)) {
-                let Some(nulls) = chunk.nulls() else { continue };
-                let of_nulls = slots.iter().enumerate().filter(|(row, _)| kernel::has(nulls, *row as u16));
-                of_nulls.for_each(|(_, slot)| bits[*slot as usize / 64] |= 1 << (slot % 64));
-            }
-            bits
-        });
         NearColumn { frame: Frame { base, divisor, slope: 0 }, residuals, nulls }
     }
 
     /// A column whose slots are rows as they came.
     #[cfg(test)]
     pub(super) fn as_it_came(codes: &[i64], nulls: Option<&[bool]>) -> NearColumn {
-        NearColumn::of(&[HeldColumn::of(codes, nulls)], &Slots::of(vec![0; codes.len()], 1))
+        NearColumn::of(vec![HeldColumn::of(codes, nulls)], &Whose::new(vec![0; codes.len()], 1))
     }
 
     /// The codes of some slots in their order, 0 where NULL, and which are.
@@ -187,12 +181,34 @@ impl NearColumn {
     }
 }
 
-/// Writes the residuals of a chunk at the slots of its rows.
-fn put<T>(chunk: &HeldColumn, slots: &[u32], placed: &mut [T], narrowed: impl Fn(u64) -> T) {
+/// The bits of the slots whose rows are NULL; `None` where none is.
+fn nulls_of(chunks: &[HeldColumn], whose: &Whose) -> Option<Vec<u64>> {
+    if chunks.iter().all(|chunk| chunk.nulls().is_none()) {
+        return None;
+    }
+    let (mut bits, mut slots) = (vec![0u64; whose.len().div_ceil(64)], whose.slots());
+    for (chunk, owners) in chunks.iter().zip(whose.owner_of.chunks(CHUNK_MEMBERS)) {
+        for (row, owner) in owners.iter().enumerate() {
+            let slot = slots.next(*owner);
+            let null = chunk.nulls().is_some_and(|nulls| kernel::has(nulls, row as u16));
+            bits[slot / 64] |= u64::from(null) << (slot % 64);
+        }
+    }
+    Some(bits)
+}
+
+/// Writes the residuals of a chunk of rows that belong to these at their slots.
+fn put<T>(
+    chunk: &HeldColumn,
+    owners: &[u32],
+    slots: &mut Slots,
+    placed: &mut [T],
+    narrowed: impl Fn(u64) -> T,
+) {
     macro_rules! each {
         ($residuals:expr) => {
-            for (slot, residual) in slots.iter().zip($residuals) {
-                placed[*slot as usize] = narrowed(residual);
+            for (owner, residual) in owners.iter().zip($residuals) {
+                placed[slots.next(*owner)] = narrowed(residual);
             }
         };
     }
@@ -220,15 +236,15 @@ mod tests {
         fn rows_stand_by_their_owners_chunks_as_they_came(
             owner_of in proptest::collection::vec(prop_oneof![Just(NO_OWNER), 0u32..3 << 16], 0..90),
         ) {
-            let slots = Slots::of(owner_of.clone(), 3);
+            let whose = Whose::new(owner_of.clone(), 3);
             let chunk = |row: &u32| (owner_of[*row as usize] >> 16).min(3);
             let mut rows: Vec<u32> = (0..owner_of.len() as u32).collect();
             rows.sort_by_key(chunk);
-            prop_assert_eq!(slots.rows(), rows.clone());
+            prop_assert_eq!(whose.rows(), rows.clone());
             let half = |row: &u32| if chunk(row) == 3 { 0 } else { owner_of[*row as usize] as u16 };
-            prop_assert_eq!(slots.halves(), rows.iter().map(half).collect::<Vec<_>>());
+            prop_assert_eq!(whose.halves(), rows.iter().map(half).collect::<Vec<_>>());
             let starts = (0..=4).map(|at| rows.partition_point(|row| chunk(row) < at)).collect::<Vec<_>>();
-            prop_assert_eq!(slots.starts, starts);
+            prop_assert_eq!(whose.starts, starts);
         }
 
         /// Chunks of one kind of codes each, so that their frames differ.
@@ -249,9 +265,9 @@ mod tests {
                 codes.extend(here.into_iter().zip(null).map(|(code, null)| (!null).then_some(code)));
             }
             let owner_of = (0..codes.len() as u64).map(|row| (row.wrapping_mul(seed) >> 40) as u32 & 0x3_ffff);
-            let slots = Slots::of(owner_of.collect(), 4);
-            let column = NearColumn::of(&chunks, &slots);
-            let rows = slots.rows();
+            let whose = Whose::new(owner_of.collect(), 4);
+            let column = NearColumn::of(chunks, &whose);
+            let rows = whose.rows();
             let all: Vec<u32> = (0..rows.len() as u32).collect();
             let (found, found_nulls) = column.gather(&all);
             for ((row, code), null) in rows.iter().zip(found).zip(found_nulls) {
@@ -266,8 +282,8 @@ mod tests {
         let day = |first: i64| {
             (0..CHUNK_MEMBERS as i64).map(|second| (first + second % 3_000) * 1_000_000).collect::<Vec<_>>()
         };
-        let chunks = [HeldColumn::of(&day(0), None), HeldColumn::of(&day(90_000_000), None)];
-        let column = NearColumn::of(&chunks, &Slots::of(vec![0; 2 * CHUNK_MEMBERS], 1));
+        let chunks = vec![HeldColumn::of(&day(0), None), HeldColumn::of(&day(90_000_000), None)];
+        let column = NearColumn::of(chunks, &Whose::new(vec![0; 2 * CHUNK_MEMBERS], 1));
         assert!(matches!(&column.residuals, Narrow::U32(_)));
         assert_eq!(column.gather(&[CHUNK_MEMBERS as u32 + 1]).0, [90_000_001 * 1_000_000]);
     }

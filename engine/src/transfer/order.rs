@@ -10,7 +10,7 @@
 use super::codes::{Chunked, Codes};
 use super::groups::{Clusters, Groups};
 use super::held::Held;
-use super::near::{NO_OWNER, Near, Slots};
+use super::near::{NO_OWNER, Near, Whose};
 use crate::calendar::{MICROS_PER_DAY, civil_from_days, days_of};
 use crate::control::Cancel;
 use crate::exec::words_of;
@@ -84,10 +84,12 @@ fn place_of(schema: &TableSchema, column: ColumnId) -> Result<usize> {
     place.ok_or_else(|| Error::Invalid(format!("no column {}", column.0)))
 }
 
-/// The new order of a table's rows.
+/// The new order of a table's rows, as far as it has been asked for ([`Order::reach`]).
 pub(super) struct Order {
     /// The rows, or slots, in the new order.
     pub(super) rows: Vec<u32>,
+    /// True where they are slots, which ascend from 0 on before they are in order.
+    slots: bool,
     /// The row as it came of each slot, where rows are in the order of slots and somebody will ask.
     came: Option<Vec<u32>>,
     /// The low half of the ordinal of each row's owner, in the new order; 0 of nobody's.
@@ -96,9 +98,17 @@ pub(super) struct Order {
     pub(super) runs: Vec<(u64, Run, Option<Bounds>)>,
     /// The first row of each chunk of owners, and the end.
     pub(super) starts: Vec<usize>,
+    /// Chunks of owners whose rows are in order.
+    ready: usize,
 }
 
 impl Order {
+    /// The rows of a chunk of the new order.
+    pub(super) fn chunk(&self, chunk: usize) -> &[u32] {
+        let first = chunk * CHUNK_MEMBERS;
+        &self.rows[first..self.rows.len().min(first + CHUNK_MEMBERS)]
+    }
+
     /// The row that came first, second, … of all, by its place in the new order.
     pub(super) fn came(&self, row: u32) -> u32 {
         let slot = self.rows[row as usize];
@@ -149,41 +159,64 @@ impl Span {
     }
 }
 
-/// Finds the order of rows at these slots, those that [`slots`] found.
-pub(super) fn order(loose: Loose<'_>, owner: &Owner, slots: Slots, cancel: &Cancel) -> Result<Order> {
-    let (mut rows, came, mut halves) = match loose {
-        Loose::Parts(_) => (slots.rows(), None, slots.halves()),
-        Loose::Near(_, schema) => {
-            let came = schema.key.map(|_| slots.rows());
-            ((0..=u32::MAX).take(slots.len()).collect(), came, slots.halves())
-        }
-    };
-    let starts = slots.starts;
-    let owner_chunks = starts.len() - 2;
-    let times = match owner.time {
-        Some(time) => Some(Times { data_type: loose.data_type(time)?, codes: loose.codes(time)? }),
-        None => None,
-    };
-    let cluster = match owner.cluster {
-        Some(cluster) => loose.clusters(cluster)?,
-        None => None,
-    };
-    let (mut rest, mut rest_halves) = (rows.as_mut_slice(), halves.as_mut_slice());
-    let mut slices = Vec::with_capacity(owner_chunks + 1);
-    for chunk in 0..=owner_chunks {
-        let count = starts[chunk + 1] - starts[chunk];
-        let (here, after) = rest.split_at_mut(count);
-        let (halves_here, halves_after) = rest_halves.split_at_mut(count);
-        slices.push((chunk, here, halves_here));
-        (rest, rest_halves) = (after, halves_after);
+/// What rows are put in order by, besides their owners.
+pub(super) struct Sorter<'t> {
+    times: Option<Times<'t>>,
+    cluster: Option<Codes<'t>>,
+}
+
+impl<'t> Sorter<'t> {
+    pub(super) fn new(loose: Loose<'t>, owner: &Owner) -> Result<Sorter<'t>> {
+        let times = match owner.time {
+            Some(time) => Some(Times { data_type: loose.data_type(time)?, codes: loose.codes(time)? }),
+            None => None,
+        };
+        let cluster = owner.cluster.map(|cluster| loose.clusters(cluster)).transpose()?;
+        Ok(Sorter { times, cluster: cluster.flatten() })
     }
-    let runs = slices.into_par_iter().with_max_len(1).map(|(chunk, rows, halves)| {
-        cancel.check()?;
-        let owners = if chunk == owner_chunks { NOBODYS } else { chunk as u32 };
-        Ok(sorted(rows, halves, owners, starts[chunk] as u64, (times.as_ref(), cluster.as_ref())))
-    });
-    let runs = runs.collect::<Result<Vec<_>>>()?.concat();
-    Ok(Order { rows, came, halves, runs, starts })
+}
+
+impl Order {
+    /// Rows that are where [`Whose`] puts them, none yet in order.
+    /// `halves` are [`Whose::halves`].
+    pub(super) fn new(loose: Loose<'_>, whose: Whose, halves: Vec<u16>) -> Order {
+        let (rows, came) = match loose {
+            Loose::Parts(_) => (whose.rows(), None),
+            // The slots themselves, for each chunk of owners when its turn comes.
+            Loose::Near(_, schema) => (vec![0; whose.len()], schema.key.map(|_| whose.rows())),
+        };
+        let slots = matches!(loose, Loose::Near(..));
+        Order { rows, slots, came, halves, runs: Vec::new(), starts: whose.starts, ready: 0 }
+    }
+
+    /// Puts rows in order, chunk of owners by chunk of owners, until the row at `end` in the new order and all before it are.
+    pub(super) fn reach(&mut self, end: usize, sorter: &Sorter<'_>, cancel: &Cancel) -> Result<()> {
+        let chunks = self.starts.len() - 1;
+        let ready = self.starts[..chunks].partition_point(|start| *start <= end);
+        let first = self.starts[self.ready.min(ready)];
+        let (mut rest, mut rest_halves) = (&mut self.rows[first..], &mut self.halves[first..]);
+        let mut slices = Vec::new();
+        for chunk in self.ready..ready {
+            let count = self.starts[chunk + 1] - self.starts[chunk];
+            let (here, after) = rest.split_at_mut(count);
+            let (halves_here, halves_after) = rest_halves.split_at_mut(count);
+            slices.push((chunk, here, halves_here));
+            (rest, rest_halves) = (after, halves_after);
+        }
+        let (starts, slots) = (&self.starts, self.slots);
+        let runs = slices.into_par_iter().with_max_len(1).map(|(chunk, rows, halves)| {
+            cancel.check()?;
+            let first = starts[chunk];
+            if slots {
+                rows.iter_mut().zip(first as u32..).for_each(|(row, slot)| *row = slot);
+            }
+            let owners = if chunk + 1 == chunks { NOBODYS } else { chunk as u32 };
+            Ok(sorted(rows, halves, owners, first as u64, sorter))
+        });
+        self.runs.extend(runs.collect::<Result<Vec<_>>>()?.concat());
+        self.ready = ready.max(self.ready);
+        Ok(())
+    }
 }
 
 /// Sorts the rows of one chunk of owners, which begin at `first`, and the halves of their owners; its runs come back.
@@ -192,9 +225,9 @@ fn sorted(
     halves: &mut [u16],
     owners: u32,
     first: u64,
-    (times, cluster): (Option<&Times<'_>>, Option<&Codes<'_>>),
+    Sorter { times, cluster }: &Sorter<'_>,
 ) -> Vec<(u64, Run, Option<Bounds>)> {
-    let clusters = cluster.map(|codes| Clusters::new(codes.gather(rows)));
+    let clusters = cluster.as_ref().map(|codes| Clusters::new(codes.gather(rows)));
     // Rows of each span; those without a time come last.
     let (codes, nulls, span_of, spans) = match times {
         Some(times) => {
@@ -249,15 +282,15 @@ fn sorted(
     runs
 }
 
-/// The slots of a table's rows, which are held, or are in its parts where that was too much.
-pub(super) fn slots(
+/// Whose a table's rows are, which are held, or are in its parts where that was too much.
+pub(super) fn whose(
     table: &TableState,
     held: Option<&Held>,
     owner: &Owner,
     owners: &TableState,
     cancel: &Cancel,
-) -> Result<Slots> {
-    Ok(Slots::of(owners_of(table, held, owner, owners, cancel)?, owners.chunks() as usize))
+) -> Result<Whose> {
+    Ok(Whose::new(owners_of(table, held, owner, owners, cancel)?, owners.chunks() as usize))
 }
 
 /// The ordinal of each row's owner.
@@ -269,7 +302,8 @@ fn owners_of(
     cancel: &Cancel,
 ) -> Result<Vec<u32>> {
     let rows = held.map_or(table.extent().ordinals as usize, Held::rows);
-    let mut found = vec![NO_OWNER; rows];
+    // Memory that is touched for the first time costs more than what is written there: that too side by side.
+    let mut found = vec![0; rows];
     let codes = match held {
         Some(held) => Some(held.codes(place_of(table.schema(), owner.column)?)),
         None if table.data_type(owner.column)? == DataType::Text => None,
@@ -282,6 +316,7 @@ fn owners_of(
     found.par_chunks_mut(KEYS_AT_ONCE).enumerate().try_for_each(|(nth, found)| {
         cancel.check()?;
         let first = (nth * KEYS_AT_ONCE) as u32;
+        found.fill(NO_OWNER);
         match &codes {
             Some(codes) => {
                 if let Some(key) = sequence {
@@ -507,7 +542,7 @@ mod tests {
         let at = NearColumn::as_it_came(&codes, None);
         let times = Times { data_type: DataType::Timestamp, codes: Codes::Near(&at) };
         let (mut rows, mut halves) = ([0, 1, 2, 3], [7; 4]);
-        sorted(&mut rows, &mut halves, 0, 0, (Some(&times), None));
+        sorted(&mut rows, &mut halves, 0, 0, &Sorter { times: Some(times), cluster: None });
         assert_eq!(rows, [0, 2, 1, 3]);
     }
 
@@ -519,20 +554,20 @@ mod tests {
             Some(&[false, false, false, false, true]),
         );
         let kinds = NearColumn::as_it_came(&[5, 3, 5, 0, 5], Some(&[false, false, false, true, false]));
-        let times = Times { data_type: DataType::Date, codes: Codes::Near(&at) };
-        let cluster = Codes::Near(&kinds);
-        let order = |times| {
+        let order = |timed: bool| {
+            let times = timed.then_some(Times { data_type: DataType::Date, codes: Codes::Near(&at) });
+            let sorter = Sorter { times, cluster: Some(Codes::Near(&kinds)) };
             let (mut rows, mut halves) = ([0, 1, 2, 3, 4], [7, 9, 2, 1, 0]);
-            let runs = sorted(&mut rows, &mut halves, 0, 10, (times, Some(&cluster)));
+            let runs = sorted(&mut rows, &mut halves, 0, 10, &sorter);
             let codes = |codes: Option<Bounds>| codes.map(|codes| (codes.low, codes.high));
             (rows, runs.into_iter().map(|run| (run.0, run.1.low, codes(run.2))).collect::<Vec<_>>())
         };
         let nulls = (i64::MAX, i64::MIN);
-        let (rows, runs) = order(Some(&times));
+        let (rows, runs) = order(true);
         assert_eq!(rows, [1, 2, 0, 3, 4]);
         let here = [(10, day + 1, (3, 3)), (11, day, (5, 5)), (13, day + 1, nulls), (14, i64::MAX, (5, 5))];
         assert_eq!(runs, here.map(|(first, low, codes)| (first, low, Some(codes))));
-        let (rows, runs) = order(None);
+        let (rows, runs) = order(false);
         assert_eq!(rows, [1, 4, 2, 0, 3]);
         assert_eq!(
             runs,
