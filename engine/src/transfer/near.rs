@@ -7,6 +7,7 @@
 //! Rows that come in another order than their owners' stand all over memory: read in the new order they are a miss of the cache
 //! each, for each column. Written as they come they are as many streams as there are chunks of owners, whose open ends the cache holds.
 
+use super::codes::Codes;
 use super::held::{Held, HeldColumn, Narrow, divisor_of};
 use crate::Result;
 use crate::control::Cancel;
@@ -24,17 +25,22 @@ pub(super) struct Whose {
     owner_of: Vec<u32>,
     /// The first slot of each chunk of owners, and the end.
     pub(super) starts: Vec<usize>,
+    /// True where rows came chunk of owners by chunk of owners.
+    in_order: bool,
 }
 
 impl Whose {
     /// Counts rows whose owners these are, of so many chunks.
     pub(super) fn new(owner_of: Vec<u32>, owner_chunks: usize) -> Whose {
-        let mut whose = Whose { owner_of, starts: vec![0; owner_chunks + 2] };
-        for owner in &whose.owner_of {
-            whose.starts[chunk_of(*owner, owner_chunks) + 1] += 1;
+        let (mut starts, mut in_order, mut before) = (vec![0; owner_chunks + 2], true, 0);
+        for owner in &owner_of {
+            let chunk = chunk_of(*owner, owner_chunks);
+            starts[chunk + 1] += 1;
+            in_order &= before <= chunk;
+            before = chunk;
         }
-        (1..whose.starts.len()).for_each(|at| whose.starts[at] += whose.starts[at - 1]);
-        whose
+        (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
+        Whose { owner_of, starts, in_order }
     }
 
     /// How many rows there are.
@@ -87,19 +93,33 @@ impl Slots {
     }
 }
 
-/// The columns of a table, in the schema's order, each with its rows at their slots.
-pub(super) struct Near {
-    pub(super) columns: Vec<NearColumn>,
+/// The columns of a table, in the schema's order, with their rows at their slots.
+pub(super) enum Near {
+    /// Rows that came so.
+    Came(Held),
+    /// Rows that were put there.
+    Put(Vec<NearColumn>),
 }
 
 impl Near {
     /// Puts rows at their slots, column by column; what is put is held no longer.
     pub(super) fn of(held: Held, whose: &Whose, cancel: &Cancel) -> Result<Near> {
+        if whose.in_order {
+            return Ok(Near::Came(held));
+        }
         let columns = held.into_columns().into_par_iter().with_max_len(1).map(|chunks| {
             cancel.check()?;
             Ok(NearColumn::of(chunks, whose))
         });
-        Ok(Near { columns: columns.collect::<Result<_>>()? })
+        Ok(Near::Put(columns.collect::<Result<_>>()?))
+    }
+
+    /// The codes of a column by its place in the schema.
+    pub(super) fn codes(&self, place: usize) -> Codes<'_> {
+        match self {
+            Near::Came(held) => Codes::Chunked(held.codes(place)),
+            Near::Put(columns) => Codes::Near(&columns[place]),
+        }
     }
 }
 
@@ -237,6 +257,7 @@ mod tests {
             owner_of in proptest::collection::vec(prop_oneof![Just(NO_OWNER), 0u32..3 << 16], 0..90),
         ) {
             let whose = Whose::new(owner_of.clone(), 3);
+            prop_assert_eq!(whose.in_order, whose.rows().is_sorted());
             let chunk = |row: &u32| (owner_of[*row as usize] >> 16).min(3);
             let mut rows: Vec<u32> = (0..owner_of.len() as u32).collect();
             rows.sort_by_key(chunk);

@@ -54,7 +54,7 @@ impl<'t> Loose<'t> {
     pub(super) fn codes(&self, column: ColumnId) -> Result<Codes<'t>> {
         match self {
             Loose::Parts(table) => Ok(Codes::Chunked(Chunked::of(table, &table.reader(column)?)?)),
-            Loose::Near(near, schema) => Ok(Codes::Near(&near.columns[place_of(schema, column)?])),
+            Loose::Near(near, schema) => Ok(near.codes(place_of(schema, column)?)),
         }
     }
 
