@@ -140,6 +140,10 @@ fn same_as_loose(options: &str) {
         "SELECT count(*) FROM (SELECT whose FROM rows GROUP BY whose HAVING count(*) >= 3) x",
         "SELECT level, count(*), count(whose) FROM (SELECT whose, window_funnel(INTERVAL '9 days', 'strict_increase', at, kind = 0, kind = 1, kind = 2) AS level FROM rows GROUP BY whose) x GROUP BY level ORDER BY level",
         "WITH f AS (SELECT whose, date_trunc('month', min(at)) AS cohort FROM rows GROUP BY whose) SELECT cohort, date_trunc('month', r.at) AS m, count(DISTINCT r.whose), avg(amount) FROM rows r JOIN f ON r.whose = f.whose GROUP BY 1, 2 ORDER BY 1, 2",
+        // Times that are cut to units, of which a run tells, or not; and one that is asked for as it is, too.
+        "WITH f AS (SELECT whose, date_trunc('quarter', max(at)) AS last FROM rows WHERE kind <> 1 GROUP BY whose) SELECT last, date_trunc('week', r.at) AS w, count(*), count(DISTINCT r.whose), count(DISTINCT r.kind), max(r.at) FROM rows r LEFT JOIN f ON r.whose = f.whose WHERE r.kind <> 2 AND date_trunc('year', r.at) > f.last - INTERVAL '700' DAY GROUP BY 1, 2 ORDER BY 1, 2",
+        "WITH f AS (SELECT whose, min(at) AS first, max(at) AS last FROM rows GROUP BY whose) SELECT date_trunc('day', first) AS d, date_trunc('month', first) AS m, date_trunc('year', last) AS y, date_trunc('hour', last) AS h, count(*), count(DISTINCT f.whose) FROM rows r JOIN f ON r.whose = f.whose GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
+        "SELECT date_trunc('month', at) AS m, date_trunc('month', b) AS before, count(*), count(DISTINCT whose) FROM (SELECT whose, at, lag(at) OVER (PARTITION BY whose ORDER BY date_trunc('month', at), at) AS b FROM rows WHERE at IS NOT NULL AND whose <> 300) x GROUP BY 1, 2 HAVING count(*) > 40 ORDER BY 1, 2",
         "SELECT whose, at, n FROM (SELECT whose, at, row_number() OVER (PARTITION BY whose ORDER BY at DESC) AS n FROM rows WHERE kind = 2) x WHERE n <= 2 AND (whose < 600 OR whose IS NULL) ORDER BY whose, n",
     ];
     let answered = |session: &mut Session, sql: &str| -> Vec<String> {
@@ -168,6 +172,8 @@ fn same_as_loose(options: &str) {
         }
     };
     compared(&mut session);
+    // Of which no unit has a number.
+    let (old, late) = (time(-20_000), time(46_000));
     for table in ["rows", "loose"] {
         run(&mut session, &format!("DELETE FROM {table} WHERE kind = 4 AND word = 'w2'"));
         run(
@@ -178,7 +184,7 @@ fn same_as_loose(options: &str) {
         run(
             &mut session,
             &format!(
-                "INSERT INTO {table} VALUES (303, {from}, 3, 500, 'w1'), (303, NULL, 1, NULL, 'w9'), (NULL, {from}, 1, 2, 'w1')"
+                "INSERT INTO {table} VALUES (303, {from}, 3, 500, 'w1'), (303, NULL, 1, NULL, 'w9'), (306, {old}, 1, 3, 'w1'), (306, {late}, 1, 3, 'w1'), (NULL, {from}, 1, 2, 'w1')"
             ),
         );
     }

@@ -4,10 +4,12 @@
 //! a number does not fit, its values are computed one by one by [`crate::expr`], whose meaning is the only one. A batch that
 //! makes an error is computed again one by one: SQL's AND, OR and CASE do not compute what they need not.
 
+mod coded;
 mod gather;
 mod lanes;
 mod numbers;
 
+pub(in crate::exec) use coded::Coded;
 pub(in crate::exec) use gather::NONE;
 pub(in crate::exec) use lanes::{Kind, Lane};
 pub(in crate::exec) use numbers::Numbers;

@@ -24,6 +24,45 @@ fn known_beginnings(unit: TimeUnit) -> &'static [i64] {
         .get_or_init(|| (0..DAYS_KNOWN).map(|day| beginning(unit, day) * MICROS_PER_DAY).collect())
 }
 
+/// Units of whole days, numbered: those of the days from 1970-01-01 to the end of 2099.
+pub(crate) struct Units {
+    /// The unit that each day lies in.
+    pub(crate) of_day: Vec<u16>,
+    /// The microsecond in which each begins, ascending.
+    pub(crate) beginnings: Vec<i64>,
+}
+
+impl Units {
+    /// The number of none.
+    pub(crate) fn null(&self) -> u16 {
+        self.beginnings.len() as u16
+    }
+}
+
+/// The units of a kind; `None` of what is finer than days.
+pub(crate) fn units(unit: TimeUnit) -> Option<&'static Units> {
+    static UNITS: [OnceLock<Units>; 5] = [const { OnceLock::new() }; 5];
+    let place = match unit {
+        TimeUnit::Day => 0,
+        TimeUnit::Week => 1,
+        TimeUnit::Month => 2,
+        TimeUnit::Quarter => 3,
+        TimeUnit::Year => 4,
+        _ => return None,
+    };
+    let number = || {
+        let mut units = Units { of_day: Vec::new(), beginnings: Vec::new() };
+        for beginning in (0..DAYS_KNOWN).filter_map(|day| truncated(unit, day * MICROS_PER_DAY)) {
+            if units.beginnings.last() != Some(&beginning) {
+                units.beginnings.push(beginning);
+            }
+            units.of_day.push((units.beginnings.len() - 1) as u16);
+        }
+        units
+    };
+    Some(UNITS[place].get_or_init(number))
+}
+
 /// [`truncated`] of many instants.
 pub(crate) fn truncation(unit: TimeUnit) -> impl Fn(i64) -> Option<i64> {
     let known = known_beginnings(unit);

@@ -417,6 +417,12 @@ impl Relation {
         }
     }
 
+    /// Hears of the expressions of this node and of all below.
+    pub(crate) fn for_each_expr_below(&self, hear: &mut dyn FnMut(&Expr)) {
+        self.for_each_expr(hear);
+        self.inputs().into_iter().for_each(|input| input.for_each_expr_below(hear));
+    }
+
     /// Leaves out columns and computed values that nothing above needs: `needed` begins with what is wanted of the rows. What
     /// is left is what the rows depend on.
     pub fn prune(&mut self, needed: &mut HashSet<ColumnId>) {

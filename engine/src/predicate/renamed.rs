@@ -63,6 +63,62 @@ impl Relation {
     }
 }
 
+impl Relation {
+    /// What it is made of, to be changed.
+    pub(crate) fn inputs_mut(&mut self) -> Vec<&mut Relation> {
+        match self {
+            Relation::Scan(_) => Vec::new(),
+            Relation::Filter { input, .. }
+            | Relation::Compute { input, .. }
+            | Relation::Group { input, .. }
+            | Relation::Window { input, .. }
+            | Relation::Sort { input, .. } => vec![input],
+            Relation::Join(join) => vec![&mut join.left, &mut join.right],
+            Relation::Append { inputs, .. } => inputs.iter_mut().map(|(_, input)| input).collect(),
+        }
+    }
+
+    /// Changes the expressions of this node and of all below.
+    pub(crate) fn change_exprs(&mut self, change: &mut dyn FnMut(&mut Expr)) {
+        match self {
+            Relation::Scan(_) | Relation::Append { .. } => {}
+            Relation::Filter { condition, .. } => change(condition),
+            Relation::Compute { outputs, .. } => outputs.iter_mut().for_each(|(_, expr)| change(expr)),
+            Relation::Join(join) => {
+                for (left, right) in &mut join.keys {
+                    change(left);
+                    change(right);
+                }
+                join.condition.iter_mut().for_each(&mut *change);
+            }
+            Relation::Group { keys, aggregates, .. } => {
+                keys.iter_mut().for_each(|(_, expr)| change(expr));
+                for (_, aggregate) in aggregates {
+                    aggregate.arguments.iter_mut().chain(&mut aggregate.filter).for_each(&mut *change);
+                }
+            }
+            Relation::Window { partition, order, outputs, .. } => {
+                partition.iter_mut().for_each(&mut *change);
+                order.iter_mut().for_each(|key| change(&mut key.value));
+                for (_, call) in outputs {
+                    call.arguments.iter_mut().for_each(&mut *change);
+                    if let Some(frame) = &mut call.frame {
+                        for bound in [&mut frame.start, &mut frame.end] {
+                            if let FrameBound::Before(FrameOffset::Value(expr))
+                            | FrameBound::After(FrameOffset::Value(expr)) = bound
+                            {
+                                change(expr);
+                            }
+                        }
+                    }
+                }
+            }
+            Relation::Sort { order, .. } => order.iter_mut().for_each(|key| change(&mut key.value)),
+        }
+        self.inputs_mut().into_iter().for_each(|input| input.change_exprs(change));
+    }
+}
+
 impl RowAggregate {
     /// The same of values under other ids.
     pub fn renamed(&self, name: Name<'_>) -> RowAggregate {

@@ -18,6 +18,7 @@ impl<'a> Lane<'a> {
         match self {
             Lane::Same(value) if *value == Value::Null || !rows.contains(&NONE) => Lane::Same(value.clone()),
             Lane::Exact(kind, numbers) => Lane::Exact(*kind, numbers.select(rows)),
+            Lane::Coded(kind, coded) => Lane::Coded(*kind, coded.select(rows)),
             Lane::Double(doubles) => Lane::Double(doubles.select(rows)),
             Lane::Text(texts) => Lane::Text(of(texts, rows)),
             Lane::Truth(truths) => Lane::Truth(of(truths, rows)),
@@ -28,11 +29,20 @@ impl<'a> Lane<'a> {
         }
     }
 
+    /// The same with numbers in the place of codes, which loops over numbers know nothing of.
+    pub(in crate::exec) fn wide(lane: &Arc<Lane<'a>>) -> Arc<Lane<'a>> {
+        match &**lane {
+            Lane::Coded(kind, coded) => Arc::new(Lane::Exact(*kind, coded.iter().collect())),
+            _ => Arc::clone(lane),
+        }
+    }
+
     /// True where two rows have the same value: as keys of groups, of which NULL is one.
     pub(in crate::exec) fn is_same(&self, a: usize, b: usize) -> bool {
         match self {
             Lane::Same(_) => true,
             Lane::Exact(_, numbers) => numbers.get(a) == numbers.get(b),
+            Lane::Coded(_, coded) => coded.codes[a] == coded.codes[b],
             Lane::Truth(truths) => truths[a] == truths[b],
             Lane::Text(texts) => texts[a] == texts[b],
             Lane::Double(_) | Lane::Values(_) => bytes_of(&self.value(a)) == bytes_of(&self.value(b)),
@@ -56,6 +66,7 @@ impl<'a> Lane<'a> {
         if parts.len() < 2 {
             return parts.pop().map_or_else(|| Arc::new(Lane::Same(Value::Null)), |(lane, _)| lane);
         }
+        parts.iter_mut().for_each(|(lane, _)| *lane = Lane::wide(lane));
         let first = parts.iter().find(|(lane, _)| !matches!(**lane, Lane::Same(Value::Null)));
         let Some((first, _)) = first else { return Arc::new(Lane::Same(Value::Null)) };
         macro_rules! numbers {
@@ -89,7 +100,7 @@ impl<'a> Lane<'a> {
             Lane::Double(_) => numbers!(Lane::Double(some) => some, Lane::Double),
             Lane::Text(_) => joined!(Lane::Text),
             Lane::Truth(_) => joined!(Lane::Truth),
-            Lane::Same(_) | Lane::Values(_) => None,
+            Lane::Same(_) | Lane::Coded(..) | Lane::Values(_) => None,
         };
         let values = || parts.iter().flat_map(|(lane, count)| (0..*count).map(|i| lane.value(i))).collect();
         Arc::new(joined.unwrap_or_else(|| Lane::Values(values())))

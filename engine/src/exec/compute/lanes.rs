@@ -1,5 +1,6 @@
 //! Columns of computed values, and the loops that make one of others.
 
+use super::coded::Coded;
 use super::numbers::{Numbers, Operand, both, each};
 use super::{Inputs, text_of};
 use crate::calendar::{MICROS_PER_DAY, add_interval, days_of};
@@ -61,6 +62,8 @@ pub(crate) enum Lane<'b> {
     Same(Value),
     /// Integers, unscaled decimals, days, microseconds.
     Exact(Kind, Numbers),
+    /// Integers, unscaled decimals, days, microseconds by their places among a few: see [`Coded`].
+    Coded(Kind, Coded),
     /// Doubles.
     Double(Numbers<f64>),
     /// Texts, borrowed where they are parts of what is stored.
@@ -71,18 +74,25 @@ pub(crate) enum Lane<'b> {
     Values(Vec<Value>),
 }
 
+impl Kind {
+    fn value(self, number: i64) -> Value {
+        match self {
+            Kind::Integer => Value::Integer(number),
+            Kind::Decimal(scale) => Value::Decimal { unscaled: i128::from(number), scale },
+            Kind::Date => Value::Date(number as i32),
+            Kind::Timestamp => Value::Timestamp(number),
+            Kind::TimestampTz => Value::TimestampTz(number),
+        }
+    }
+}
+
 impl Lane<'_> {
     /// The value of the batch's row `i`.
     pub(in crate::exec) fn value(&self, i: usize) -> Value {
         match self {
             Lane::Same(value) => value.clone(),
-            Lane::Exact(kind, numbers) => numbers.get(i).map_or(Value::Null, |number| match kind {
-                Kind::Integer => Value::Integer(number),
-                Kind::Decimal(scale) => Value::Decimal { unscaled: i128::from(number), scale: *scale },
-                Kind::Date => Value::Date(number as i32),
-                Kind::Timestamp => Value::Timestamp(number),
-                Kind::TimestampTz => Value::TimestampTz(number),
-            }),
+            Lane::Exact(kind, numbers) => numbers.get(i).map_or(Value::Null, |number| kind.value(number)),
+            Lane::Coded(kind, coded) => coded.get(i).map_or(Value::Null, |number| kind.value(number)),
             Lane::Double(doubles) => doubles.get(i).map_or(Value::Null, Value::Double),
             Lane::Text(texts) => {
                 texts[i].as_ref().map_or(Value::Null, |text| Value::Text(text.clone().into_owned()))
@@ -102,6 +112,7 @@ impl Lane<'_> {
         match self {
             Lane::Same(value) => *value == Value::Null,
             Lane::Exact(_, numbers) => numbers.is_null(i),
+            Lane::Coded(_, coded) => coded.get(i).is_none(),
             Lane::Double(doubles) => doubles.is_null(i),
             Lane::Text(texts) => texts[i].is_none(),
             Lane::Truth(truths) => truths[i].is_none(),
@@ -223,7 +234,7 @@ impl<'i, 'r, 'a> Batch<'i, 'r, 'a> {
     /// The values of a column, by its number.
     pub(super) fn column(&self, number: usize) -> Result<Arc<Lane<'a>>> {
         match self.inputs {
-            Inputs::Lanes(lanes) => Ok(Arc::clone(&lanes[number])),
+            Inputs::Lanes(lanes) => Ok(Lane::wide(&lanes[number])),
             _ => once(&self.read, number, || self.read(number).map(Arc::new)),
         }
     }
@@ -282,7 +293,7 @@ impl<'i, 'r, 'a> Batch<'i, 'r, 'a> {
                 };
             }
             // Tags were read with their changes.
-            Lane::Same(_) | Lane::Values(_) => {}
+            Lane::Same(_) | Lane::Coded(..) | Lane::Values(_) => {}
         })?;
         Ok(lane)
     }

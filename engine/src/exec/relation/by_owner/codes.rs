@@ -1,7 +1,7 @@
 //! Small codes in the place of keys: where the keys of groups have few different values, a group's place in a table is told by the
 //! codes of its keys side by side, without a hash or a comparison of all of them.
 
-use crate::exec::compute::{NONE, Numbers};
+use crate::exec::compute::{Coded, NONE, Numbers};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::borrow::Cow;
@@ -37,10 +37,30 @@ struct Domain {
     /// Values that were found last, with their codes, by some bits of what they are mixed to.
     recent: Vec<(i64, u32)>,
     codes: HashMap<(u8, i64), u32, FixedState>,
+    /// The kind of numbers that have codes already, these, and the code of each here, or [`NONE`].
+    coded: (u8, &'static [i64]),
+    of_coded: Vec<u32>,
 }
 
-/// A key: numbers of a kind; `None` is NULL in all rows.
-pub(super) type Key<'l> = Option<(u8, Cow<'l, Numbers>)>;
+/// A key: numbers of a kind.
+pub(super) enum Key<'l> {
+    /// NULL in all rows.
+    Null,
+    Numbers(u8, Cow<'l, Numbers>),
+    /// Numbers that have codes already.
+    Coded(u8, &'l Coded),
+}
+
+impl Key<'_> {
+    /// The kind and the number of a row.
+    pub(super) fn get(&self, row: usize) -> Option<(u8, i64)> {
+        match self {
+            Key::Null => None,
+            Key::Numbers(kind, numbers) => Some((*kind, numbers.get(row)?)),
+            Key::Coded(kind, coded) => Some((*kind, coded.get(row)?)),
+        }
+    }
+}
 
 impl Codes {
     /// Finds the codes of some rows; false where keys have too many values.
@@ -55,11 +75,11 @@ impl Codes {
         let mut grown = self.groups.is_empty();
         let mut each = Vec::with_capacity(keys.len());
         for ((domain, bits), key) in self.keys.iter_mut().zip(&mut self.bits).zip(keys) {
-            let Some((kind, numbers)) = key else {
-                each.push(Vec::new());
-                continue;
-            };
-            each.push(domain.find(*kind, numbers));
+            each.push(match key {
+                Key::Null => Vec::new(),
+                Key::Numbers(kind, numbers) => domain.find(*kind, numbers),
+                Key::Coded(kind, coded) => domain.find_coded(*kind, coded),
+            });
             let needed = usize::BITS - domain.codes.len().leading_zeros();
             grown |= needed > *bits;
             *bits = needed;
@@ -93,6 +113,33 @@ impl Codes {
 }
 
 impl Domain {
+    /// The codes here of numbers that have codes already: few of them are met.
+    fn find_coded(&mut self, kind: u8, coded: &Coded) -> Vec<u32> {
+        let is_known = self.coded.0 == kind && std::ptr::eq(self.coded.1, coded.of);
+        if !is_known || self.of_coded.is_empty() {
+            self.coded = (kind, coded.of);
+            self.of_coded.clear();
+            self.of_coded.resize(coded.of.len() + 1, NONE);
+            self.of_coded[coded.of.len()] = 0;
+        }
+        let mut known = true;
+        let mut found = Vec::with_capacity(coded.codes.len());
+        found.extend(coded.codes.iter().map(|code| {
+            let of = self.of_coded[usize::from(*code)];
+            known &= of != NONE;
+            of
+        }));
+        if !known {
+            for (found, code) in found.iter_mut().zip(&coded.codes).filter(|(found, _)| **found == NONE) {
+                let new = self.codes.len() as u32 + 1;
+                let number = coded.of[usize::from(*code)];
+                *found = *self.codes.entry((kind, number)).or_insert(new);
+                self.of_coded[usize::from(*code)] = *found;
+            }
+        }
+        found
+    }
+
     /// The codes of some numbers.
     fn find(&mut self, kind: u8, numbers: &Numbers) -> Vec<u32> {
         if self.recent.is_empty() || self.kind != kind {
@@ -135,7 +182,7 @@ mod tests {
         let mut of = Vec::new();
         for row in 0..rows {
             let key: Vec<Option<i64>> =
-                keys.iter().map(|key| key.as_ref().and_then(|(_, key)| key.get(row))).collect();
+                keys.iter().map(|key| key.get(row).map(|(_, number)| number)).collect();
             of.push(codes.group(row, || {
                 known.iter().position(|other| *other == key).unwrap_or_else(|| {
                     known.push(key);
@@ -154,7 +201,7 @@ mod tests {
             let b: Numbers = (0..500).map(|row| Some(row % 3 - i64::from(row % 2 == 0) * i64::MAX)).collect();
             let found = groups(
                 &mut codes,
-                &[Some((1, Cow::Borrowed(&a))), Some((2, Cow::Borrowed(&b)))],
+                &[Key::Numbers(1, Cow::Borrowed(&a)), Key::Numbers(2, Cow::Borrowed(&b))],
                 500,
                 &mut known,
             );
@@ -164,12 +211,27 @@ mod tests {
         }
     }
 
+    /// A unit of times that lie beyond the units with numbers comes as a number, in the next rows as a code again.
+    #[test]
+    fn numbers_and_their_codes_are_one_key() {
+        static OF: [i64; 3] = [-7, 20, 31];
+        let (mut codes, mut known) = (Codes::default(), Vec::new());
+        let coded = Coded { codes: vec![2, 3, 0, 2, 1], of: &OF };
+        let numbers: Numbers = [Some(31), Some(5), None, Some(-7)].into_iter().collect();
+        assert_eq!(groups(&mut codes, &[Key::Coded(3, &coded)], 5, &mut known), [0, 1, 2, 0, 3]);
+        assert_eq!(
+            groups(&mut codes, &[Key::Numbers(3, Cow::Borrowed(&numbers))], 4, &mut known),
+            [0, 4, 1, 2]
+        );
+        assert_eq!(groups(&mut codes, &[Key::Coded(3, &coded)], 5, &mut known), [0, 1, 2, 0, 3]);
+    }
+
     #[test]
     fn a_key_of_too_many_values_is_given_up() {
         let mut codes = Codes::default();
         let many = Numbers::from((0..1 << CODE_BITS_MAX).collect::<Vec<i64>>());
-        assert!(!codes.find(&[Some((1, Cow::Owned(many)))], 1 << CODE_BITS_MAX));
-        assert!(!codes.find(&[Some((1, Cow::Owned(vec![1].into())))], 1));
+        assert!(!codes.find(&[Key::Numbers(1, Cow::Owned(many))], 1 << CODE_BITS_MAX));
+        assert!(!codes.find(&[Key::Numbers(1, Cow::Owned(vec![1].into()))], 1));
     }
 
     #[test]

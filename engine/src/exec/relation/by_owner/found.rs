@@ -2,7 +2,7 @@
 
 use super::opened::{Run, RunRows};
 use crate::events::Strays;
-use crate::index::owners::{OwnersRef, RunBounds};
+use crate::index::owners::{Bounds, OwnersRef, RunBounds};
 use crate::kernel;
 use crate::schema::{Owner, TableId};
 use crate::table::ColumnReader;
@@ -55,7 +55,7 @@ impl<'a> Ordered<'a> {
         owners: u32,
         only: Option<&Words>,
         can_have: impl Fn(&RunBounds) -> bool,
-        mut hear: impl FnMut(u32, &OwnersRef<'a>, Vec<Range<usize>>, Option<&Words>) -> Result<()>,
+        mut hear: impl FnMut(u32, &OwnersRef<'a>, Vec<(Bounds, Range<usize>)>, Option<&Words>) -> Result<()>,
     ) -> Result<()> {
         let few = only.map(kernel::cardinality).filter(|asked| *asked <= OWNERS_LOOKED_UP);
         let mut members = Vec::new();
@@ -65,10 +65,11 @@ impl<'a> Ordered<'a> {
         for chunk in self.strays.chunks_of(owners) {
             let Some(stored) = self.ordinals.owners(chunk)? else { continue };
             let runs = stored.runs_of(owners).filter(|(run, _)| can_have(run));
-            let runs = runs.map(|(_, rows)| rows);
-            let runs: Vec<Range<usize>> = match few {
+            let runs = runs.map(|(run, rows)| (run.times, rows));
+            let of_few = |(times, rows)| stored.rows_of(rows, &members).map(move |rows| (times, rows));
+            let runs: Vec<(Bounds, Range<usize>)> = match few {
                 None => runs.collect(),
-                Some(_) => runs.flat_map(|rows| stored.rows_of(rows, &members)).collect(),
+                Some(_) => runs.flat_map(of_few).collect(),
             };
             if !runs.is_empty() {
                 hear(chunk, &stored, runs, self.strays.excluded(chunk))?;
@@ -90,25 +91,25 @@ impl<'a> Ordered<'a> {
             return Ok(None);
         }
         self.for_each_chunk(owners, None, can_have, |chunk, stored, runs, excluded| {
-            let mut add = |rows: Range<usize>| {
+            let mut add = |times: Bounds, rows: Range<usize>| {
                 if !rows.is_empty() {
                     let halves = Cow::Borrowed(&stored.halves[rows.clone()]);
-                    all.push(Run { chunk, halves, rows: RunRows::From(rows.start as u32) });
+                    all.push(Run { chunk, halves, rows: RunRows::From(rows.start as u32), times });
                 }
             };
             let mut out = Vec::new();
             if let Some(excluded) = excluded {
                 kernel::decode_members(excluded, kernel::cardinality(excluded), &mut out);
             }
-            for rows in runs {
+            for (times, rows) in runs {
                 let mut start = rows.start;
                 let from = out.partition_point(|row| usize::from(*row) < rows.start);
                 for row in out[from..].iter().map(|row| usize::from(*row)).take_while(|row| *row < rows.end) {
-                    add(start..row);
+                    add(times, start..row);
                     start = row + 1;
                     cuts += 1;
                 }
-                add(start..rows.end);
+                add(times, start..rows.end);
             }
             Ok(())
         })?;
@@ -119,6 +120,7 @@ impl<'a> Ordered<'a> {
             chunk: row >> 16,
             halves: vec![*owner as u16].into(),
             rows: RunRows::Listed(vec![*row as u16]),
+            times: Bounds::of_nulls(),
         }));
         if !loose.is_empty() {
             all.sort_by_key(|run| (run.chunk, run.row(0)));
@@ -149,7 +151,7 @@ impl<'a> Ordered<'a> {
             only,
             |_| true,
             |chunk, stored, runs, excluded| {
-                for rows in runs {
+                for (_, rows) in runs {
                     let stays = |row: &usize| excluded.is_none_or(|out| !kernel::has(out, *row as u16));
                     for row in rows.filter(stays) {
                         found.halves.push(stored.halves[row]);
@@ -208,6 +210,7 @@ impl Found {
             chunk: self.rows[rows.start] >> 16,
             halves: self.halves[rows.clone()].to_vec().into(),
             rows: RunRows::Listed(self.rows[rows].iter().map(|row| *row as u16).collect()),
+            times: Bounds::of_nulls(),
         };
         for chunk in self.rows.chunk_by(|a, b| a >> 16 == b >> 16) {
             let end = start + chunk.len();

@@ -98,6 +98,14 @@ fn made<'a>(rows: &Batch<'a>, groups: &Grouping, aggregating: &Aggregating) -> R
     let filter = filter.as_ref().map(|filter| filter.of_each(rows.len));
     let taken = |row: usize| filter.as_ref().is_none_or(|filter| filter[row] == Some(true));
     let distinct = aggregating.distinct;
+    if let (RowFunction::Fold(function @ (FoldFunction::Min | FoldFunction::Max)), None) =
+        (aggregating.function, &filter)
+        && let [Lane::Coded(kind, coded)] = arguments.iter().map(|lane| &**lane).collect::<Vec<_>>()[..]
+    {
+        let best = coded.best(&groups.of, groups.len(), function == FoldFunction::Min);
+        return Ok(Some(Lane::Coded(*kind, best)));
+    }
+    let arguments: Vec<Arc<Lane<'a>>> = arguments.iter().map(Lane::wide).collect();
     let arguments: Vec<&Lane<'a>> = arguments.iter().map(|lane| &**lane).collect();
     Ok(match (aggregating.function, arguments.as_slice()) {
         (RowFunction::Fold(FoldFunction::Count), []) => Some(counted(groups, taken)),

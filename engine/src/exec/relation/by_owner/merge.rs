@@ -300,8 +300,8 @@ impl Groups {
     fn packed(&mut self, numbers: &[Key<'_>], keys: &[&Lane<'_>], row: usize) -> u32 {
         let mut packed = Packed::default();
         for (at, key) in numbers.iter().enumerate() {
-            if let Some((kind, number)) = key.as_ref().and_then(|(kind, key)| Some((kind, key.get(row)?))) {
-                packed.kinds |= u64::from(*kind) << (8 * at);
+            if let Some((kind, number)) = key.get(row) {
+                packed.kinds |= u64::from(kind) << (8 * at);
                 packed.numbers[at] = number;
             }
         }
@@ -322,21 +322,20 @@ impl Groups {
 
 /// A key that is a number or a truth.
 fn key_of<'l>(lane: &'l Lane<'_>) -> Option<Key<'l>> {
+    let byte = |kind: &Kind| match kind {
+        Kind::Integer => 1,
+        Kind::Date => 2,
+        Kind::Timestamp => 3,
+        Kind::TimestampTz => 4,
+        Kind::Decimal(scale) => 8 + scale,
+    };
     Some(match lane {
-        Lane::Exact(kind, numbers) => {
-            let kind = match kind {
-                Kind::Integer => 1,
-                Kind::Date => 2,
-                Kind::Timestamp => 3,
-                Kind::TimestampTz => 4,
-                Kind::Decimal(scale) => 8 + scale,
-            };
-            Some((kind, Cow::Borrowed(numbers)))
-        }
+        Lane::Exact(kind, numbers) => Key::Numbers(byte(kind), Cow::Borrowed(numbers)),
+        Lane::Coded(kind, coded) => Key::Coded(byte(kind), coded),
         Lane::Truth(truths) => {
-            Some((TRUTH, Cow::Owned(truths.iter().map(|truth| truth.map(i64::from)).collect())))
+            Key::Numbers(TRUTH, Cow::Owned(truths.iter().map(|truth| truth.map(i64::from)).collect()))
         }
-        Lane::Same(Value::Null) => None,
+        Lane::Same(Value::Null) => Key::Null,
         _ => return None,
     })
 }

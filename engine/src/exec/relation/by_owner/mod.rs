@@ -16,6 +16,7 @@
 
 mod batch;
 mod codes;
+mod cut;
 mod found;
 mod group;
 mod join;
@@ -34,14 +35,16 @@ use crate::control::Cancel;
 use crate::exec::chunk::Worker;
 use crate::exec::share::share;
 use crate::exec::{check_depth, trues_of};
+use crate::expr::Expr;
 use crate::index::owners::NOBODYS;
 use crate::kernel;
-use crate::predicate::{Derived, Relation, Tie};
+use crate::predicate::{Derived, Relation, RowAggregate, Tie};
 use crate::schema::{ColumnId, TableId};
 use crate::table::ColumnReader;
 use crate::value::Value;
 use crate::{Error, Result, Snapshot};
 use batch::Batch;
+use cut::{CutTime, cut_early, cut_late};
 use merge::Merging;
 use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
@@ -63,6 +66,10 @@ const OWNERS_AT_ONCE_MIN: u64 = 64;
 /// What a row is expected to take.
 const ROW_NANOS: f64 = 20.0;
 
+/// Keys of groups, and what is made of these, under their ids.
+type Keys = [(ColumnId, Expr)];
+type Aggregates = [(ColumnId, RowAggregate)];
+
 /// Steps over the rows of the members of a table.
 struct Tree<'a> {
     snapshot: &'a Snapshot,
@@ -79,16 +86,18 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// Prepares a relation whose shape is split.
+    /// Prepares a relation whose shape is split; perhaps by the steps of `cut`, which come to the same, with the values that are cut.
     fn new(
         snapshot: &'a Snapshot,
         run: &mut Run<'_>,
         owners: Owners,
         relation: &Relation,
+        cut: Option<(&Relation, &[CutTime])>,
     ) -> Result<Tree<'a>> {
         let (cancel, tables) = (run.cancel.clone(), run.tables);
-        let mut builder = Builder { snapshot, owners, run, sources: Vec::new() };
-        let mut root = builder.node(relation)?;
+        let (steps, cuts) = cut.unwrap_or((relation, &[]));
+        let mut builder = Builder { snapshot, owners, run, sources: Vec::new(), cuts };
+        let mut root = builder.node(steps)?;
         root.want(vec![true; root.columns.len()]);
         let (sources, table) = (builder.sources, snapshot.table(owners.table)?);
         let live = table.has_dead().then(|| table.reader(ColumnId::LIVE)).transpose()?;
@@ -182,6 +191,14 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// What is grouped, by which keys, and what is made of each group.
+fn grouping(relation: &Relation) -> Result<(&Relation, &Keys, &Aggregates)> {
+    match relation {
+        Relation::Group { input, keys, aggregates } => Ok((input, keys, aggregates)),
+        _ => Err(Error::Invalid("rows of several owners were to be grouped".into())),
+    }
+}
+
 /// The owners of the rows that a relation reads, where every step keeps to one of them.
 fn split_by(snapshot: &Snapshot, relation: &Relation) -> Result<Option<Owners>> {
     for owners in candidates(snapshot, relation) {
@@ -209,25 +226,47 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         if let Some(owners) = split_by(self.snapshot, relation)? {
-            let tree = Tree::new(self.snapshot, self, owners, relation)?;
+            let tree = Tree::new(self.snapshot, self, owners, relation, None)?;
             return self.gathered(&tree, relation).map(Some);
         }
-        let Relation::Group { input, keys, aggregates } = relation else { return Ok(None) };
+        let Relation::Group { input, aggregates, .. } = relation else { return Ok(None) };
         if !Merging::takes(aggregates) {
             return Ok(None);
         }
         let Some(owners) = split_by(self.snapshot, input)? else { return Ok(None) };
-        let mut tree = Tree::new(self.snapshot, self, owners, input)?;
-        let merging = Merging::new(keys, aggregates, &tree.root, self.snapshot.now_micros())?;
+        if let Some((cut, cuts)) = cut_early(self.snapshot, owners, relation)?
+            // A time that cannot be cut may be one that no step would have asked.
+            && let Ok(groups) = self.merged(owners, relation, (&cut, &cuts))
+        {
+            return Ok(Some(groups));
+        }
+        self.merged(owners, relation, (relation, &[])).map(Some)
+    }
+
+    /// Groups of the rows of all owners, by steps that come to the same.
+    fn merged(
+        &mut self,
+        owners: Owners,
+        relation: &Relation,
+        (steps, cuts): (&Relation, &[CutTime]),
+    ) -> Result<RowSet> {
+        let (rows, ..) = grouping(relation)?;
+        let (input, keys, aggregates) = grouping(steps)?;
+        let now = self.snapshot.now_micros();
+        let mut tree = Tree::new(self.snapshot, self, owners, rows, Some((input, cuts)))?;
+        let merging = Merging::new(keys, aggregates, &tree.root, now)?;
         tree.root.want(merging.needs(&tree.root));
         let mut groups =
             tree.each(|| merging.begin(), |groups, chunk, rows| merging.take(groups, chunk, rows))?;
+        let late = cut_late(steps, cuts);
+        let (input, keys, aggregates) = grouping(&late)?;
         if let Some(rows) = tree.nobodys(input)? {
+            let merging = Merging::new(keys, aggregates, &tree.root, now)?;
             let mut more = merging.begin();
             merging.take(&mut more, NOBODYS, &rows)?;
             groups.push(more);
         }
-        merging.finish(groups).map(Some)
+        merging.finish(groups)
     }
 
     fn gathered(&mut self, tree: &Tree<'a>, relation: &Relation) -> Result<RowSet> {
@@ -306,7 +345,8 @@ impl<'a> ByOwner<'a> {
         let Some(owners) = taken_by(snapshot, table, derived)? else {
             return Err(Error::Invalid("rows of several owners were asked for owner by owner".into()));
         };
-        let mut tree = Tree::new(snapshot, &mut Run::new(snapshot, cancel, tables), owners, &derived.rows)?;
+        let mut tree =
+            Tree::new(snapshot, &mut Run::new(snapshot, cancel, tables), owners, &derived.rows, None)?;
         let says = match derived.tie {
             Tie::In { value, .. } => {
                 // Whoever is not in a list for certain: everybody else, unless some row is nobody's.

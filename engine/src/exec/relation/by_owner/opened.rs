@@ -10,9 +10,11 @@
 //! within a first-level cache.
 
 use super::batch::{Batch, Segment};
+use super::cut::Cut;
 use super::source::Source;
-use crate::exec::compute::{self, Inputs, Kind, Lane, Numbers};
+use crate::exec::compute::{self, Coded, Inputs, Kind, Lane, Numbers};
 use crate::exec::words_of;
+use crate::index::owners::Bounds;
 use crate::index::values::{Residuals, ValuesRef};
 use crate::kernel;
 use crate::value::Value;
@@ -45,6 +47,19 @@ pub(super) struct Run<'a> {
     /// The low halves of their owners' ordinals.
     pub(super) halves: Cow<'a, [u16]>,
     pub(super) rows: RunRows,
+    /// When they happened, where that is known: none of them has NULL then.
+    pub(super) times: Bounds,
+}
+
+/// Where a table has a value.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// It is the row's ordinal.
+    Ordinal,
+    /// A column that is read.
+    Column(usize),
+    /// A time that is cut.
+    Cut(usize),
 }
 
 /// The low halves of the ordinals of a run's rows.
@@ -73,6 +88,7 @@ struct Rows<'a> {
     places: Vec<u32>,
     ordinals: OnceCell<Vec<u32>>,
     lanes: Vec<OnceCell<Arc<Lane<'a>>>>,
+    cuts: Vec<OnceCell<Arc<Lane<'a>>>>,
 }
 
 impl Run<'_> {
@@ -128,17 +144,18 @@ impl<'s, 'a> Opened<'s, 'a> {
         &self,
         span: &Range<u32>,
         only: Option<&Words>,
-        places: &[Option<usize>],
+        places: &[Place],
         wanted: &[bool],
     ) -> Result<Batch<'a>> {
         let rows = self.all(span);
         let lanes = places.iter().zip(wanted).map(|(place, wanted)| match place {
             _ if !wanted || rows.places.is_empty() => Ok(Arc::new(Lane::Same(Value::Null))),
-            None => {
+            Place::Ordinal => {
                 let ordinals = self.ordinals(&rows).iter().map(|row| i64::from(*row));
                 Ok(Arc::new(Lane::Exact(Kind::Integer, ordinals.collect::<Vec<_>>().into())))
             }
-            Some(column) => self.lane(&rows, *column),
+            Place::Column(column) => self.lane(&rows, *column),
+            Place::Cut(cut) => self.cut(&rows, *cut),
         });
         let batch = Batch {
             lanes: lanes.collect::<Result<_>>()?,
@@ -199,7 +216,9 @@ impl<'s, 'a> Opened<'s, 'a> {
             }));
         }
         let lanes = self.columns.iter().map(|_| OnceCell::new()).collect();
-        let rows = Rows { segments: Rc::new(segments), pieces, places, ordinals: OnceCell::new(), lanes };
+        let cuts = self.source.cuts.iter().map(|_| OnceCell::new()).collect();
+        let rows =
+            Rows { segments: Rc::new(segments), pieces, places, ordinals: OnceCell::new(), lanes, cuts };
         (last.span, last.rows) = (span.clone(), Rc::new(rows));
         Rc::clone(&last.rows)
     }
@@ -243,17 +262,65 @@ impl<'s, 'a> Opened<'s, 'a> {
         if let Some(lane) = rows.lanes[column].get() {
             return Ok(Arc::clone(lane));
         }
-        if self.columns[column].get().is_none() {
-            let opened = self.open(column)?;
-            self.columns[column].get_or_init(|| opened);
-        }
-        let lane = match self.columns[column].get() {
+        let lane = match self.opened(column)? {
             Some(Column::Exact(kind, parts)) => {
                 Arc::new(Lane::Exact(*kind, self.exact(rows, column, parts)?))
             }
             _ => self.read(self.ordinals(rows), column)?,
         };
         Ok(Arc::clone(rows.lanes[column].get_or_init(|| lane)))
+    }
+
+    /// Times cut to a unit: of most runs all are the same, so that they are not even read.
+    fn cut(&self, rows: &Rows<'a>, number: usize) -> Result<Arc<Lane<'a>>> {
+        if let Some(lane) = rows.cuts[number].get() {
+            return Ok(Arc::clone(lane));
+        }
+        let cut = &self.source.cuts[number];
+        let coded = match self.opened(cut.column)? {
+            Some(Column::Exact(_, parts)) => self.cut_codes(rows, cut, parts),
+            _ => None,
+        };
+        let lane = match coded {
+            Some(lane) => Arc::new(lane),
+            None => cut.of(self.lane(rows, cut.column)?, rows.places.len())?,
+        };
+        Ok(Arc::clone(rows.cuts[number].get_or_init(|| lane)))
+    }
+
+    /// The codes of the units that times lie in; `None` where some have none.
+    fn cut_codes(&self, rows: &Rows<'a>, cut: &Cut, parts: &[Part<'a>]) -> Option<Lane<'a>> {
+        let units = cut.units?;
+        let mut codes = vec![0; rows.places.len()];
+        let mut done = 0;
+        for (number, piece) in &rows.pieces {
+            let (run, places) = (&self.runs[*number], &rows.places[done..done + piece.len()]);
+            done += piece.len();
+            match &parts[*number] {
+                Part::Stored(stored, nulls) => match cut.code_within(run.times) {
+                    Some(code) => places.iter().for_each(|place| codes[*place as usize] = code),
+                    None => {
+                        for (place, row) in places.iter().zip(piece.clone().map(|at| run.row(at))) {
+                            let is_null = nulls.as_ref().is_some_and(|nulls| kernel::has(nulls, row as u16));
+                            codes[*place as usize] =
+                                if is_null { units.null() } else { cut.code(stored.get(row as usize))? };
+                        }
+                    }
+                },
+                Part::Null => places.iter().for_each(|place| codes[*place as usize] = units.null()),
+                Part::Changed => return None,
+            }
+        }
+        Some(Lane::Coded(cut.kind, Coded { codes, of: &units.beginnings }))
+    }
+
+    /// A column, open where rows were found.
+    fn opened(&self, column: usize) -> Result<Option<&Column<'a>>> {
+        if self.columns[column].get().is_none() {
+            let opened = self.open(column)?;
+            self.columns[column].get_or_init(|| opened);
+        }
+        Ok(self.columns[column].get())
     }
 
     /// Opens a column where rows were found.

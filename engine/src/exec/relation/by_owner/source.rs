@@ -1,19 +1,21 @@
 //! The rows of a table that a tree reads, found one chunk of owners at a time.
 
+use super::cut::Cut;
 use super::found::{Found, Ordered};
-use super::opened::Opened;
+use super::opened::{Opened, Place};
 use super::shape::Owners;
 use crate::control::Cancel;
 use crate::dictionary::Dictionary;
 use crate::exec::chunk::{Answer, Worker};
 use crate::exec::resolve_at;
+use crate::expr::TimeUnit;
 use crate::index::owners::RunBounds;
 use crate::kernel;
 use crate::plan::{Node, Plan, Test, runs_by};
 use crate::predicate::{Predicate, Scan};
 use crate::schema::{ColumnId, Owner, TableId};
 use crate::table::{ColumnReader, TableState};
-use crate::{Result, Snapshot};
+use crate::{Error, Result, Snapshot};
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
 
@@ -28,6 +30,8 @@ pub(super) struct Source<'a> {
     /// The columns that are read, but for the ordinal, and what reads them.
     columns: Vec<ColumnId>,
     pub(super) readers: Vec<(ColumnReader<'a>, Option<&'a Dictionary>)>,
+    /// Times that are cut when they are read.
+    pub(super) cuts: Vec<Cut>,
     owned: Option<Owned<'a>>,
 }
 
@@ -62,6 +66,7 @@ impl<'a> Source<'a> {
             condition: scan.condition.clone(),
             columns: Vec::new(),
             readers: Vec::new(),
+            cuts: Vec::new(),
             owned,
         })
     }
@@ -71,17 +76,29 @@ impl<'a> Source<'a> {
         self.table.schema().id == scan.table && self.condition == scan.condition
     }
 
-    /// Where the values of a column are found from now on: a reader, or the ordinal.
-    pub(super) fn place(&mut self, column: ColumnId) -> Result<Option<usize>> {
+    /// Where the values of a column are found from now on.
+    pub(super) fn place(&mut self, column: ColumnId) -> Result<Place> {
         if column == ColumnId::LIVE {
-            return Ok(None);
+            return Ok(Place::Ordinal);
         }
         let known = self.columns.iter().position(|known| *known == column);
         if known.is_none() {
             self.columns.push(column);
             self.readers.push((self.table.reader(column)?, self.table.dictionary(column)));
         }
-        Ok(Some(known.unwrap_or(self.columns.len() - 1)))
+        Ok(Place::Column(known.unwrap_or(self.columns.len() - 1)))
+    }
+
+    /// Where the beginnings of the units that a column's times lie in are found from now on.
+    pub(super) fn place_of_cut(&mut self, column: ColumnId, unit: TimeUnit) -> Result<Place> {
+        let Place::Column(column) = self.place(column)? else {
+            return Err(Error::Invalid("an ordinal was to be cut to its month".into()));
+        };
+        let known = self.cuts.iter().position(|cut| cut.is_of(column, unit));
+        if known.is_none() {
+            self.cuts.push(Cut::new(column, unit, self.readers[column].0.data_type())?);
+        }
+        Ok(Place::Cut(known.unwrap_or(self.cuts.len() - 1)))
     }
 
     /// How it is read, for EXPLAIN.
@@ -158,20 +175,22 @@ impl<'a> Source<'a> {
         owned.rows.for_each_chunk(owners, only, can_have, |chunk, stored, runs, excluded| {
             let first = chunk << 16;
             if excluded.is_none() && self.plan.root == Node::Everyone {
-                for rows in runs {
+                for (_, rows) in runs {
                     found.halves.extend_from_slice(&stored.halves[rows.clone()]);
                     found.rows.extend(rows.map(|row| first | row as u32));
                 }
                 return Ok(());
             }
             let mut mask = Box::new([0; BITSET_WORDS]);
-            runs.iter().for_each(|rows| kernel::set_run(&mut mask, rows.start as u16, (rows.end - 1) as u16));
+            for (_, rows) in &runs {
+                kernel::set_run(&mut mask, rows.start as u16, (rows.end - 1) as u16);
+            }
             if let Some(excluded) = excluded {
                 mask.iter_mut().zip(excluded).for_each(|(word, out)| *word &= !out);
             }
-            let rows: usize = runs.iter().map(ExactSizeIterator::len).sum();
+            let rows: usize = runs.iter().map(|(_, rows)| rows.len()).sum();
             let within =
-                runs.first().map_or(0, |run| run.start) / 64 * 64..runs.last().map_or(0, |run| run.end);
+                runs.first().map_or(0, |run| run.1.start) / 64 * 64..runs.last().map_or(0, |run| run.1.end);
             if let Some(only) = only.filter(|_| rows > within.len() / ROWS_ASKED_SHARE) {
                 // Whose a row is is asked by vector, what it is of those that are left.
                 let mut of_asked = [0; BITSET_WORDS];

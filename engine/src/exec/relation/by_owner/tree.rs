@@ -4,6 +4,8 @@
 //! nothing to do with owners (products, a calendar) is made once, whole, and joined with the rows of each.
 
 use super::super::{RowSet, Run, bytes_of, place};
+use super::cut::CutTime;
+use super::opened::Place;
 use super::shape::{Names, Owners, Shape, name_of, same_owner, shape};
 use super::source::Source;
 use crate::exec::compute::Lane;
@@ -26,8 +28,8 @@ pub(super) struct Node {
 }
 
 pub(super) enum Step {
-    /// Rows of a table: the number of the source, and where it has each value; `None` is the ordinal.
-    Source(usize, Vec<Option<usize>>),
+    /// Rows of a table: the number of the source, and where it has each value.
+    Source(usize, Vec<Place>),
     /// Rows for which each of the terms is TRUE, asked one after another.
     Filter(Box<Node>, Vec<Formula>),
     Compute(Box<Node>, Vec<Formula>),
@@ -168,6 +170,8 @@ pub(super) struct Builder<'b, 'r, 'a> {
     pub(super) owners: Owners,
     pub(super) run: &'b mut Run<'r>,
     pub(super) sources: Vec<Source<'a>>,
+    /// Values that are times of a table cut to a unit.
+    pub(super) cuts: &'b [CutTime],
 }
 
 impl Builder<'_, '_, '_> {
@@ -187,7 +191,13 @@ impl Builder<'_, '_, '_> {
                 }
                 let number = known.unwrap_or(self.sources.len() - 1);
                 let source = &mut self.sources[number];
-                let places = scan.columns.iter().map(|(column, _)| source.place(*column));
+                let places = scan.columns.iter().map(|(column, id)| {
+                    let cut = self.cuts.iter().find(|cut| cut.id == *id);
+                    match cut {
+                        Some(cut) => source.place_of_cut(*column, cut.unit),
+                        None => source.place(*column),
+                    }
+                });
                 Step::Source(number, places.collect::<Result<_>>()?)
             }
             Relation::Filter { input, condition } => {

@@ -14,7 +14,8 @@ pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<
     if !asked.others.is_empty() {
         return Ok(None);
     }
-    let keys = asked.keys.iter().map(|key| key.of(&rows.lanes, rows.len)).collect::<Result<Vec<_>>>()?;
+    let keys = asked.keys.iter().map(|key| Ok(Lane::wide(&key.of(&rows.lanes, rows.len)?)));
+    let keys = keys.collect::<Result<Vec<_>>>()?;
     let mut numbers = Vec::with_capacity(keys.len());
     for (lane, key) in keys.iter().zip(&asked.order) {
         match &**lane {
@@ -43,7 +44,7 @@ pub(super) fn answered<'a>(rows: &Batch<'a>, asked: &Windowed) -> Result<Option<
         if call.frame.is_some() {
             return Ok(None);
         }
-        let arguments = arguments.iter().map(|argument| argument.of(&rows.lanes, rows.len));
+        let arguments = arguments.iter().map(|argument| Ok(Lane::wide(&argument.of(&rows.lanes, rows.len)?)));
         let arguments = arguments.collect::<Result<Vec<_>>>()?;
         let arguments: Vec<&Lane<'a>> = arguments.iter().map(|lane| &**lane).collect();
         match answer(rows, &begins, (in_order, &sorted), compare, call.function, &arguments) {
