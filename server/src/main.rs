@@ -1,7 +1,7 @@
 //! The binary `muster`: one program to make, fill, ask and measure a MusterDB database.
 //!
 //! ```text
-//! main (arguments, exit code) ─ cmd::{demo, shell, import, export, generate, bench, inspect, verify} ─ musterdb, muster-engine
+//! main (arguments, exit code) ─ cmd::{demo, shell, import, export, generate, bench, inspect, verify, serve} ─ musterdb, muster-engine
 //! ```
 //!
 //! Answers go to stdout, everything else (errors, progress, questions) to stderr. Exit code 0 is success, 1 a failure
@@ -15,6 +15,8 @@ mod output;
 mod population;
 mod progress;
 mod questions;
+mod resp;
+mod serve;
 
 use clap::{Parser, Subcommand};
 use failure::{Failure, Result};
@@ -47,6 +49,7 @@ enum Command {
     Bench(cmd::bench::Arguments),
     Inspect(cmd::inspect::Arguments),
     Verify(cmd::verify::Arguments),
+    Serve(cmd::serve::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -62,7 +65,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> Result<()> {
-    interrupt::listen()?;
+    // The server listens for signals itself.
+    if !matches!(command, Command::Serve(_)) {
+        interrupt::listen()?;
+    }
     let mut out = BufWriter::new(std::io::stdout().lock());
     match command {
         Command::Demo(arguments) => cmd::demo::run(arguments, &mut out),
@@ -73,6 +79,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Bench(arguments) => cmd::bench::run(arguments, &mut out),
         Command::Inspect(arguments) => cmd::inspect::run(arguments, &mut out),
         Command::Verify(arguments) => cmd::verify::run(arguments, &mut out),
+        Command::Serve(arguments) => cmd::serve::run(arguments, &mut out),
     }?;
     out.flush()?;
     Ok(())

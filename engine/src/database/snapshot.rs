@@ -115,6 +115,11 @@ impl Snapshot {
         self.state.tables.get(&table).map_or(0, |table| table.rows())
     }
 
+    /// The number of a table's chunks: ordinals are below 65,536 times as many.
+    pub fn chunks(&self, table: TableId) -> Result<u32> {
+        Ok(self.table(table)?.chunks())
+    }
+
     /// The ordinals of some keys, in their order; `None` for a key that no member has. See [`member::lookup`].
     pub fn lookup(&self, table: TableId, keys: &[Value]) -> Result<Vec<Option<u32>>> {
         let keys: Option<Vec<Key<'_>>> = keys.iter().map(Key::of_value).collect();

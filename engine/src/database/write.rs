@@ -250,28 +250,53 @@ impl Database {
         durability: Durability,
         cancel: &Cancel,
     ) -> Result<Changed> {
-        self.pressure.wait_for_room(cancel)?;
-        let request = Arc::new(Request {
-            mutation: mutation.clone(),
-            now_micros,
-            durability,
-            cancel: cancel.clone(),
-            answer: Mutex::new(None),
+        let mut changed = self.write_each(std::slice::from_ref(mutation), now_micros, durability, cancel);
+        changed.pop().unwrap_or_else(|| Err(Error::Invalid("the writer left without an answer".into())))
+    }
+
+    /// [`Self::write`] of several mutations in their order, each whole and by itself: one that is refused leaves the others. They share
+    /// a sync, with each other and with all who write meanwhile. There is an answer for each.
+    pub fn write_each(
+        &self,
+        mutations: &[Mutation],
+        now_micros: i64,
+        durability: Durability,
+        cancel: &Cancel,
+    ) -> Vec<Result<Changed>> {
+        if self.pressure.wait_for_room(cancel).is_err() {
+            return mutations.iter().map(|_| Err(Error::Cancelled)).collect();
+        }
+        let mine = mutations.iter().map(|mutation| {
+            let (mutation, cancel, answer) = (mutation.clone(), cancel.clone(), Mutex::new(None));
+            Arc::new(Request { mutation, now_micros, durability, cancel, answer })
         });
-        self.queue.waiting().push(Arc::clone(&request));
-        let taken = self.writer.take_unless(cancel, || request.answer().is_some());
-        let taken = match taken {
+        let mine: Vec<Arc<Request>> = mine.collect();
+        self.queue.waiting().extend(mine.iter().cloned());
+        let waited = self.answered(&mine, cancel);
+        let unanswered = || match &waited {
+            Ok(()) => Error::Invalid("the writer left without an answer".into()),
+            Err(error) => lost(error),
+        };
+        mine.iter().map(|request| request.answer().take().unwrap_or_else(|| Err(unanswered()))).collect()
+    }
+
+    /// Waits until these requests are answered, by whoever has the writer.
+    fn answered(&self, mine: &[Arc<Request>], cancel: &Cancel) -> Result<()> {
+        let done = || mine.iter().all(|request| request.answer().is_some());
+        let taken = match self.writer.take_unless(cancel, done) {
             Ok(taken) => taken,
             Err(error) => {
                 let mut waiting = self.queue.waiting();
-                let before = waiting.len();
-                waiting.retain(|waiting| !Arc::ptr_eq(waiting, &request));
-                if waiting.len() < before {
-                    return Err(error);
-                }
+                waiting.retain(|waiting| {
+                    let is_mine = mine.iter().any(|request| Arc::ptr_eq(waiting, request));
+                    if is_mine {
+                        waiting.hear(Err(lost(&error)));
+                    }
+                    !is_mine
+                });
                 drop(waiting);
-                // Somebody has it already, and comes to an answer.
-                self.writer.take_unless(&Cancel::default(), || request.answer().is_some())?
+                // Somebody has the others already, and comes to an answer.
+                self.writer.take_unless(&Cancel::default(), done)?
             }
         };
         if taken.is_some() {
@@ -282,12 +307,11 @@ impl Database {
                 let answers = self.answers(&mut seated, &requests);
                 requests.iter().zip(answers).for_each(|(request, answer)| request.hear(answer));
             } else {
-                let taken = self.writer.take_unless(&Cancel::default(), || request.answer().is_some())?;
+                let taken = self.writer.take_unless(&Cancel::default(), done)?;
                 self.writer.give_back(taken);
             }
         }
-        let answer = request.answer().take();
-        answer.unwrap_or_else(|| Err(Error::Invalid("the writer left without an answer".into())))
+        Ok(())
     }
 
     /// Does what waits, with one sync, or none where nobody waits for it.
@@ -331,6 +355,14 @@ impl Database {
         let writer = self.writer.take(cancel)?.keep();
         let draft = Draft::of(&self.state());
         Ok(Transaction { database: Arc::clone(self), writer, draft })
+    }
+}
+
+/// Why who waited for the writer does not get it, said once more.
+fn lost(error: &Error) -> Error {
+    match error {
+        Error::Cancelled => Error::Cancelled,
+        _ => muster_storage::Error::Poisoned.into(),
     }
 }
 

@@ -1,0 +1,151 @@
+//! The server: who listens, what clients share, how it ends.
+//!
+//! ```text
+//! listener ─ a task for each client: bytes ─ resp::Decoder ─ commands ─┬─ at once, on the task's thread: look-ups
+//!                                                                      └─ on a thread that may wait: statements, writes
+//! ```
+//!
+//! What a client has sent in one go is answered in one go. From the first command that may wait, the rest of it is done on one
+//! thread, writes that follow each other as one group. Look-ups never stand behind statements: those have so many permits and no more.
+
+mod client;
+mod commands;
+mod limits;
+
+pub(crate) use limits::Limits;
+
+use crate::failure::{Failure, Result};
+use musterdb::Database;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+/// How long clients have to end what runs when the server is told to.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+/// How long to wait after a client that could not be accepted: the process may have no files left.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Threads that may wait, beside those of statements: for writes.
+const WRITERS: usize = 64;
+
+/// What all clients share.
+pub(crate) struct Service {
+    database: Database,
+    limits: Limits,
+    /// Permits of statements.
+    statements: Arc<Semaphore>,
+    /// True when the server is about to end.
+    ending: watch::Receiver<bool>,
+    started: Instant,
+    address: SocketAddr,
+    clients: AtomicUsize,
+    next_client: AtomicU64,
+    connections: AtomicU64,
+    commands: AtomicU64,
+    errors: AtomicU64,
+    refused: AtomicU64,
+    /// Members of static audiences, and the LSN at which they were counted.
+    counts: Mutex<HashMap<u64, (u64, u64)>>,
+}
+
+impl Service {
+    fn counts(&self) -> MutexGuard<'_, HashMap<u64, (u64, u64)>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves a database until the process is told to end, by SIGTERM or Ctrl-C. `ready` hears of the address when clients are taken.
+pub(crate) fn serve(
+    database: Database,
+    listen: SocketAddr,
+    limits: Limits,
+    ready: impl FnOnce(SocketAddr) -> Result<()>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("muster-serve")
+        .max_blocking_threads(limits.statements + WRITERS)
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start the server's threads: {error}")))?;
+    let served = runtime.block_on(listen_on(database, listen, limits, ready));
+    // Whoever is still at work after the farewell is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+async fn listen_on(
+    database: Database,
+    listen: SocketAddr,
+    limits: Limits,
+    ready: impl FnOnce(SocketAddr) -> Result<()>,
+) -> Result<()> {
+    let cannot = |error: std::io::Error| Failure::new(format!("cannot listen on {listen}: {error}"));
+    let listener = TcpListener::bind(listen).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    let (end, ending) = watch::channel(false);
+    let service = Arc::new(Service {
+        database,
+        statements: Arc::new(Semaphore::new(limits.statements)),
+        limits,
+        ending,
+        started: Instant::now(),
+        address,
+        clients: AtomicUsize::new(0),
+        next_client: AtomicU64::new(1),
+        connections: AtomicU64::new(0),
+        commands: AtomicU64::new(0),
+        errors: AtomicU64::new(0),
+        refused: AtomicU64::new(0),
+        counts: Mutex::default(),
+    });
+    let told = told_to_end()?;
+    tokio::pin!(told);
+    ready(address)?;
+    loop {
+        let accepted = tokio::select! {
+            () = &mut told => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                service.connections.fetch_add(1, Ordering::Relaxed);
+                let service = Arc::clone(&service);
+                tokio::spawn(client::serve(service, socket, peer));
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+        }
+    }
+    drop(listener);
+    let _ = end.send(true);
+    let farewell = Instant::now();
+    while service.clients.load(Ordering::Acquire) > 0 && farewell.elapsed() < FAREWELL {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn told_to_end() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let heard =
+        |kind| signal(kind).map_err(|error| Failure::new(format!("cannot listen for signals: {error}")));
+    let (mut terminate, mut interrupt) = (heard(SignalKind::terminate())?, heard(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn told_to_end() -> Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
