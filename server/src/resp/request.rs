@@ -152,11 +152,8 @@ impl Decoder {
                 char::from(sign)
             )));
         }
-        let Some(line) =
-            self.line(&format!("too big {} count string", if sign == b'*' { "mbulk" } else { "bulk" }))?
-        else {
-            return Ok(None);
-        };
+        let too_long = if sign == b'*' { "too big mbulk count string" } else { "too big bulk count string" };
+        let Some(line) = self.line(too_long)? else { return Ok(None) };
         let bytes = &self.buffer[line.clone()];
         let number = bytes.strip_suffix(b"\r").and_then(|line| line.get(1..)).and_then(integer);
         self.at = line.end + 1;

@@ -189,7 +189,7 @@ impl Conversation {
         let (service, Some(mut state)) = (Arc::clone(service), self.state.take()) else { return };
         let deadline = tokio::time::Instant::now() + service.limits.statement_time;
         let is_statement = |(_, command): &(Request, Option<&'static Command>)| {
-            command.is_some_and(|command| !matches!(command.run, Run::Write(_)))
+            command.is_some_and(|command| !matches!(command.run, Run::Write(..)))
         };
         let permit = match requests.iter().any(is_statement) {
             false => None,
@@ -241,12 +241,12 @@ fn rest(service: &Service, state: &mut State, mut requests: VecDeque<(Request, O
         if state.client.leaves {
             return;
         }
-        let Some(Command { run: Run::Write(_), .. }) = command else {
+        let Some(Command { run: Run::Write(..), .. }) = command else {
             commands::waiting(service, state.parts(), &request, command);
             continue;
         };
         let mut group = vec![(request, command)];
-        while let Some((_, Some(Command { run: Run::Write(_), .. }))) = requests.front() {
+        while let Some((_, Some(Command { run: Run::Write(..), .. }))) = requests.front() {
             group.extend(requests.pop_front());
         }
         commands::write(service, state.parts(), &group);

@@ -35,7 +35,16 @@ pub(super) enum Run {
     /// On a thread that may wait, one of so many.
     Statement(fn(&mut Call<'_>) -> Done),
     /// A change of rows, made together with those before and after it.
-    Write(fn(&Call<'_>) -> Result<Mutation, Refusal>),
+    Write(fn(&Call<'_>) -> Result<Mutation, Refusal>, Said),
+}
+
+/// What a change answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Said {
+    /// `OK`: what clients of Redis expect of its SET.
+    Ok,
+    /// How many rows were changed.
+    Rows,
 }
 
 /// A command that is being run.
@@ -105,9 +114,9 @@ pub(super) static COMMANDS: &[Command] = &[
     Command { name: "CONFIG", syntax: "subcommand [name ...]", group: "server", run: Run::Now(connection::config), summary: "GET: settings that tools of Redis ask for" },
     Command { name: "CONTAINS", syntax: "audience key [key ...]", group: "audience", run: Run::Now(audience::contains), summary: "1 where the member with a key is in an audience, else 0; an array for several keys" },
     Command { name: "COUNT", syntax: "audience", group: "audience", run: Run::Now(audience::count), summary: "The number of members of an audience" },
-    Command { name: "DEL", syntax: "table key", group: "member", run: Run::Write(member::del), summary: "Removes a member: the number removed" },
+    Command { name: "DEL", syntax: "table key", group: "member", run: Run::Write(member::del, Said::Rows), summary: "Removes a member: the number removed" },
     Command { name: "ECHO", syntax: "text", group: "connection", run: Run::Now(connection::echo), summary: "The text" },
-    Command { name: "EVENT", syntax: "table column value [column value ...]", group: "member", run: Run::Write(member::event), summary: "Adds a row, an order or a visit: 1, or 0 where its key was there already" },
+    Command { name: "EVENT", syntax: "table column value [column value ...]", group: "member", run: Run::Write(member::event, Said::Rows), summary: "Adds a row, an order or a visit: 1, or 0 where its key was there already" },
     Command { name: "EXECUTE", syntax: "name [param ...]", group: "statement", run: Run::Statement(statement::execute), summary: "Runs a prepared statement" },
     Command { name: "EXPLAIN", syntax: "text [param ...]", group: "statement", run: Run::Statement(statement::explain), summary: "How a SELECT is answered" },
     Command { name: "GET", syntax: "table key [column ...]", group: "member", run: Run::Now(member::get), summary: "A member's values by column; null where there is none" },
@@ -121,10 +130,10 @@ pub(super) static COMMANDS: &[Command] = &[
     Command { name: "QUIT", syntax: "", group: "connection", run: Run::Now(connection::quit), summary: "Ends the connection" },
     Command { name: "RESET", syntax: "", group: "connection", run: Run::Now(connection::reset), summary: "The connection as it was when it began" },
     Command { name: "SELECT", syntax: "index", group: "connection", run: Run::Now(connection::select), summary: "OK for 0: there is one database" },
-    Command { name: "SET", syntax: "table key [column value ...]", group: "member", run: Run::Write(member::set), summary: "Gives a member values, and inserts it where there is none" },
+    Command { name: "SET", syntax: "table key [column value ...]", group: "member", run: Run::Write(member::set, Said::Ok), summary: "Gives a member values, and inserts it where there is none: OK" },
     Command { name: "SQL", syntax: "text [param ...]", group: "statement", run: Run::Statement(statement::sql), summary: "Any statement, with $1, $2, ... for the parameters" },
-    Command { name: "TAG", syntax: "table key tag [tag ...]", group: "member", run: Run::Write(member::tag), summary: "Gives a member tags: the number of members found" },
-    Command { name: "UNTAG", syntax: "table key tag [tag ...]", group: "member", run: Run::Write(member::untag), summary: "Takes tags from a member: the number of members found" },
+    Command { name: "TAG", syntax: "table key tag [tag ...]", group: "member", run: Run::Write(member::tag, Said::Rows), summary: "Gives a member tags: the number of members found" },
+    Command { name: "UNTAG", syntax: "table key tag [tag ...]", group: "member", run: Run::Write(member::untag, Said::Rows), summary: "Takes tags from a member: the number of members found" },
 ];
 
 /// The command of a name in any case.
@@ -136,20 +145,29 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
 
 impl Command {
     /// The fewest words after the name, and the most.
-    pub(super) fn arity(&self) -> (usize, Option<usize>) {
-        let (mut least, mut most, mut brackets) = (0, Some(0), 0usize);
-        for word in self.syntax.split(' ').filter(|word| !word.is_empty()) {
-            brackets += word.matches('[').count();
-            if word.contains("...") {
-                most = None;
-            } else {
-                least += usize::from(brackets == 0);
-                most = most.map(|most| most + 1);
+    pub(super) const fn arity(&self) -> (usize, Option<usize>) {
+        let syntax = self.syntax.as_bytes();
+        let (mut least, mut most, mut depth, mut repeats, mut at) = (0, 0, 0usize, false, 0);
+        while at < syntax.len() {
+            let begins = syntax[at].is_ascii_alphanumeric() && (at == 0 || !is_word(syntax[at - 1]));
+            match syntax[at] {
+                b'[' => depth += 1,
+                b']' => depth -= 1,
+                b'.' => repeats = true,
+                _ if begins => {
+                    least += (depth == 0) as usize;
+                    most += 1;
+                }
+                _ => {}
             }
-            brackets -= word.matches(']').count();
+            at += 1;
         }
-        (least, most)
+        (least, if repeats { None } else { Some(most) })
     }
+}
+
+const fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
 /// Answers a request if that takes no waiting; false, and nothing replied, where it does.
@@ -200,7 +218,7 @@ pub(super) fn write(
         let mut scratch = Reply::new();
         let call = called(service, (&mut *client, &mut scratch), request, *command);
         mutations.push(match (call, command) {
-            (Ok(call), Some(Command { run: Run::Write(change), .. })) => change(&call).map_err(Some),
+            (Ok(call), Some(Command { run: Run::Write(change, _), .. })) => change(&call).map_err(Some),
             // The wrong number of words, which is said when its turn comes.
             _ => Err(None),
         });
@@ -212,7 +230,10 @@ pub(super) fn write(
         let done = match change {
             Ok(_) => match changed.next() {
                 Some(Ok(Changed { inserted, updated, deleted })) => {
-                    reply.integer((inserted + updated + deleted) as i64);
+                    match command.map(|command| &command.run) {
+                        Some(Run::Write(_, Said::Ok)) => reply.ok(),
+                        _ => reply.integer((inserted + updated + deleted) as i64),
+                    }
                     Ok(())
                 }
                 Some(Err(error)) => Err(Refusal::of_statement(&error, "")),

@@ -268,7 +268,7 @@ fn describe(call: &mut Call<'_>, command: Option<&Command>) {
     reply.bulk(command.name.to_lowercase().as_bytes());
     reply.integer(if most == Some(least) { words } else { -words });
     reply.set(1);
-    reply.simple(if matches!(command.run, super::Run::Write(_)) { "write" } else { "readonly" });
+    reply.simple(if matches!(command.run, super::Run::Write(..)) { "write" } else { "readonly" });
     (0..3).for_each(|_| reply.integer(0));
     (0..3).for_each(|_| reply.set(0));
     reply.array(0);

@@ -1,0 +1,307 @@
+//! `muster serve` as its clients see it: bytes over a socket, redis-cli and redis-py where they are installed.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const MEMBERS: &str = "CREATE TABLE members (id BIGINT PRIMARY KEY, city TEXT, spend DECIMAL(12,2), tags TEXT[], vip BOOLEAN); \
+     INSERT INTO members VALUES (1, 'Kyoto', 120.50, '{new,vip}', true), (2, 'Lima', NULL, '{}', false), (3, 'Lima', 9.99, '{vip}', true); \
+     CREATE AUDIENCE lima AS SELECT id FROM members WHERE city = 'Lima'; \
+     CREATE STATIC AUDIENCE vips AS SELECT id FROM members WHERE vip; \
+     CREATE TABLE orders (number TEXT PRIMARY KEY, member_id BIGINT REFERENCES members, at TIMESTAMP)";
+
+/// A server on a port of its own; it ends with the test.
+struct Server {
+    process: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start(directory: &Path, options: &[&str]) -> Server {
+        let muster = env!("CARGO_BIN_EXE_muster");
+        let mut command = Command::new(muster);
+        command.arg("serve").arg(directory).args(["--listen", "127.0.0.1:0"]).args(options);
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+        let port = ready.split_whitespace().nth(2).and_then(|address| address.rsplit(':').next());
+        let port =
+            port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("no address in {ready:?}"));
+        Server { process, port }
+    }
+
+    fn of_members(directory: &Path, options: &[&str]) -> Server {
+        let database = musterdb::Database::open(directory).unwrap();
+        database.execute_script(MEMBERS, |_| {}).unwrap();
+        drop(database);
+        Server::start(directory, options)
+    }
+
+    fn connect(&self) -> TcpStream {
+        let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket
+    }
+
+    /// What comes back for some bytes until the server ends the connection.
+    fn told(&self, bytes: &[u8]) -> String {
+        let mut socket = self.connect();
+        socket.write_all(bytes).unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
+        let mut reply = Vec::new();
+        socket.read_to_end(&mut reply).unwrap();
+        String::from_utf8(reply).unwrap()
+    }
+
+    #[cfg(unix)]
+    fn terminate(&mut self) -> (bool, String) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+        let ended = self.process.wait().unwrap();
+        let mut rest = String::new();
+        self.process.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+        (ended.success(), rest)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A request as clients send it.
+fn request(words: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len());
+    words.iter().for_each(|word| bytes += &format!("${}\r\n{word}\r\n", word.len()));
+    bytes.into_bytes()
+}
+
+fn pipeline(requests: &[&[&str]]) -> Vec<u8> {
+    requests.iter().flat_map(|words| request(words)).collect()
+}
+
+#[test]
+fn a_pipeline_is_answered_in_its_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &[]);
+    let replies = server.told(&pipeline(&[
+        &["ping"],
+        &["COUNT", "vips"],
+        &["CONTAINS", "vips", "1"],
+        &["CONTAINS", "vips", "000000000002", "3", "9"],
+        &["CONTAINS", "lima", "2"],
+        &["SET", "members", "4", "city", "Lima", "vip", "f"],
+        &["TAG", "members", "4", "b", "a"],
+        &["UNTAG", "members", "4", "b"],
+        &["COUNT", "lima"],
+        &["GET", "members", "4", "tags", "city", "spend"],
+        &["AUDIENCES", "members", "3"],
+        &["MEMBERS", "lima", "LIMIT", "2"],
+        &["MEMBERS", "lima", "AFTER", "@2"],
+        &["EVENT", "orders", "number", "a1", "member_id", "4"],
+        &["EVENT", "orders", "number", "a1", "member_id", "4"],
+        &["DEL", "members", "4"],
+        &["DEL", "members", "4"],
+        &["PREPARE", "q", "SELECT count(*) FROM members WHERE city = $1"],
+        &["EXECUTE", "q", "Lima"],
+        &["SQL", "SELECT spend FROM members WHERE id = $1", "1"],
+        &["QUIT"],
+        &["PING"],
+    ]));
+    let expected = [
+        "+PONG", ":2", ":1", "*3", ":0", ":1", ":0", ":1", "+OK", ":1", ":1", ":3", "*6", "$4", "tags", "*1",
+        "$1", "a", "$4", "city", "$4", "Lima", "$5", "spend", "$-1", "*2", "$4", "lima", "$4", "vips", "*2",
+        "$2", "@2", "*2", ":2", ":3", "*2", "$-1", "*1", ":4", ":1", ":0", ":1", ":0", "+OK", "*2", "*1",
+        "$5", "count", "*1", ":2", "*2", "*1", "$5", "spend", "*1", "$6", "120.50", "+OK", "",
+    ];
+    assert_eq!(replies.split("\r\n").collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_third_version_has_maps_sets_and_booleans() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &[]);
+    let replies = server.told(&pipeline(&[
+        &["HELLO", "3", "SETNAME", "me"],
+        &["GET", "members", "1", "tags", "vip"],
+        &["CLIENT", "GETNAME"],
+        &["RESET"],
+        &["CLIENT", "GETNAME"],
+    ]));
+    assert!(replies.starts_with("%7\r\n$6\r\nserver\r\n$8\r\nmusterdb\r\n"), "{replies}");
+    assert!(replies.ends_with(
+        "%2\r\n$4\r\ntags\r\n~2\r\n$3\r\nnew\r\n$3\r\nvip\r\n$3\r\nvip\r\n#t\r\n$2\r\nme\r\n+RESET\r\n$-1\r\n"
+    ));
+}
+
+#[test]
+fn what_cannot_be_done_is_said_and_hurts_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &["--max-rows", "2", "--max-clients", "3"]);
+    let bystander = server.connect();
+    for (words, error) in [
+        (&["CONTA"][..], "-ERR unknown command 'CONTA', did you mean CONTAINS?"),
+        (&["COUNT"], "-ERR wrong number of arguments for 'count' command: it is COUNT audience"),
+        (
+            &["COUNT", "nobody"],
+            "-ERR there is no audience \"nobody\": SQL \"SHOW AUDIENCES\" names those there are",
+        ),
+        (&["CONTAINS", "vips", "x"], "-ERR 'x' is no key of \"members\": keys are BIGINT"),
+        (
+            &["SET", "members", "1", "city"],
+            "-ERR columns and values come in pairs: the last column has no value",
+        ),
+        (
+            &["SET", "members", "1", "spend", "much"],
+            "-ERR column \"spend\": \"much\" is not a decimal number",
+        ),
+        (&["TAG", "orders", "1", "x"], "-ERR table \"orders\" has no column of tags (TEXT[])"),
+        (&["MEMBERS", "vips", "LIMIT", "0"], "-ERR LIMIT is a number from 1 to 100000, not '0'"),
+        (
+            &["SQL", "SELECT citi FROM members"],
+            "-ERR unknown column \"citi\", did you mean \"city\"? (at character 8)",
+        ),
+        (
+            &["SQL", "SELECT id FROM members"],
+            "-ERR the answer has 3 rows, more than 2: ask for less with LIMIT, or page with MEMBERS",
+        ),
+        (
+            &["SQL", "COPY members TO 'x.csv'"],
+            "-ERR this session may not read or write files: send or take the rows themselves (at character 17)",
+        ),
+        (&["HELLO", "4"], "-NOPROTO unsupported protocol version"),
+    ] {
+        assert_eq!(server.told(&request(words)).trim_end(), error, "{words:?}");
+    }
+    // What came before bytes that are no request is answered.
+    assert_eq!(
+        server.told(b"PING\r\n*x\r\nPING\r\n"),
+        "+PONG\r\n-ERR Protocol error: invalid multibulk length\r\n"
+    );
+    // A request without an end, and one that is given up.
+    let mut half = server.connect();
+    half.write_all(b"*2\r\n$4\r\nECHO\r\n$100\r\nabc").unwrap();
+    assert_eq!(server.told(b"COUNT vips\r\n"), ":2\r\n");
+    let third = server.connect();
+    let mut begins = [0; 1];
+    // The third is one too many only beside the two that are there.
+    std::thread::sleep(Duration::from_millis(100));
+    let refused = server.told(b"");
+    assert_eq!(refused, "-ERR max number of clients reached\r\n");
+    drop((half, third));
+    let mut bystander = bystander;
+    bystander.write_all(b"PING\r\n").unwrap();
+    assert_eq!(bystander.read(&mut begins).unwrap(), 1);
+}
+
+#[test]
+fn an_ad_hoc_statement_ends_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &["--statement-seconds", "1"]);
+    let numbers = (10..3_000).map(|id| format!("({id}, 'x{id}')")).collect::<Vec<_>>().join(", ");
+    let filled = server.told(&request(&["SQL", &format!("INSERT INTO members (id, city) VALUES {numbers}")]));
+    assert_eq!(filled, "+INSERT 0 2990\r\n");
+    let began = Instant::now();
+    let long = "SELECT count(*) FROM members a CROSS JOIN members b CROSS JOIN members c WHERE a.city < b.city AND b.city < c.city";
+    let reply = server.told(&request(&["SQL", long]));
+    assert!(reply.starts_with("-TIMEOUT ") || reply.starts_with("-ERR "), "{reply}");
+    assert!(began.elapsed() < Duration::from_secs(15));
+    assert_eq!(server.told(b"COUNT vips\r\n"), ":2\r\n");
+}
+
+#[test]
+fn beyond_the_machine_it_has_to_be_said_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let muster = Command::new(env!("CARGO_BIN_EXE_muster"))
+        .arg("serve")
+        .arg(directory.path().join("db"))
+        .args(["--listen", "0.0.0.0:0"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(muster.stderr).unwrap();
+    assert!(!muster.status.success() && error.contains("--insecure"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_ends_it_cleanly_and_what_was_acknowledged_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("db");
+    let mut server = Server::of_members(&database, &[]);
+    let mut idle = server.connect();
+    assert_eq!(server.told(&request(&["SET", "members", "77", "city", "Oslo"])), "+OK\r\n");
+    let (success, said) = server.terminate();
+    assert!(success && said.ends_with("closed\n"), "{said:?}");
+    let mut nothing = Vec::new();
+    assert_eq!(idle.read_to_end(&mut nothing).unwrap_or(0), 0);
+    // And what a kill left in the log.
+    let server = Server::start(&database, &[]);
+    assert_eq!(server.told(&request(&["SET", "members", "78", "city", "Oslo"])), "+OK\r\n");
+    drop(server);
+    let database = musterdb::Database::open(&database).unwrap();
+    let found: u64 =
+        database.execute("SELECT count(*) FROM members WHERE city = 'Oslo'").unwrap().single().unwrap();
+    assert_eq!(found, 2);
+}
+
+#[test]
+fn redis_cli_shows_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &[]);
+    let port = server.port.to_string();
+    let shown = |options: &[&str], words: &[&str]| {
+        let output =
+            Command::new("redis-cli").args(["-p", &port, "--no-raw"]).args(options).args(words).output();
+        output.ok().map(|output| String::from_utf8(output.stdout).unwrap())
+    };
+    let Some(count) = shown(&[], &["COUNT", "vips"]) else {
+        println!("SKIPPED: redis-cli is not installed (Debian: redis-tools)");
+        return;
+    };
+    assert_eq!(count, "(integer) 2\n");
+    let rows =
+        shown(&[], &["SQL", "SELECT city, count(*) FROM members GROUP BY city ORDER BY city"]).unwrap();
+    assert_eq!(
+        rows,
+        "1) 1) \"city\"\n   2) \"count\"\n2) 1) \"Kyoto\"\n   2) (integer) 1\n3) 1) \"Lima\"\n   2) (integer) 2\n"
+    );
+    let member = shown(&["-3"], &["GET", "members", "1", "city", "vip"]).unwrap();
+    assert_eq!(member, "1# \"city\" => \"Kyoto\"\n2# \"vip\" => (true)\n");
+}
+
+#[test]
+fn redis_py_asks_and_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &[]);
+    let is_there = Command::new("python3").args(["-c", "import redis"]).output();
+    if !is_there.is_ok_and(|output| output.status.success()) {
+        println!("SKIPPED: redis-py is not installed (PyPI: redis)");
+        return;
+    }
+    let script = "
+import redis, sys
+for protocol in (2, 3):
+    muster = redis.Redis(port=int(sys.argv[1]), protocol=protocol, decode_responses=True)
+    assert muster.ping()
+    assert muster.execute_command('CONTAINS', 'vips', 1, 2) == [1, 0]
+    many = muster.pipeline(transaction=False)
+    for key in range(100, 200):
+        many.execute_command('SET', 'members', key, 'city', 'Quito')
+    assert many.execute() == [True] * 100
+    header, *rows = muster.execute_command('SQL', 'SELECT count(*) FROM members WHERE city = $1', 'Quito')
+    assert header == ['count'] and rows == [[100]], rows
+    try:
+        muster.execute_command('COUNT', 'nobody')
+    except redis.ResponseError as error:
+        assert 'there is no audience' in str(error)
+    else:
+        raise AssertionError('no error')
+";
+    let output = Command::new("python3").args(["-c", script, &server.port.to_string()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
