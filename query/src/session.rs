@@ -114,18 +114,11 @@ impl Session {
     /// [`Self::write`] of several changes in their order, each whole and by itself: one that is refused leaves the others. Outside a
     /// transaction they share a sync. There is an answer for each; the first error in a transaction ends it.
     pub fn write_each(&mut self, mutations: &[Mutation]) -> Vec<Result<Changed>> {
-        if self.transaction.is_some() {
-            return mutations.iter().map(|mutation| self.write(mutation)).collect();
-        }
-        let ready = self.check_writable("a write").and_then(|()| Ok(self.snapshot()?.now_micros()));
-        let changed = match ready {
-            Ok(now) => self.engine.write_each(mutations, now, self.durability, &self.cancel),
-            Err(error) => {
-                let message = error.to_string();
-                let refused = || Err(muster_engine::Error::Invalid(message.clone()));
-                mutations.iter().map(|_| refused()).collect()
-            }
+        let now_micros = match self.snapshot() {
+            Ok(snapshot) if self.transaction.is_none() && !self.read_only => snapshot.now_micros(),
+            _ => return mutations.iter().map(|mutation| self.write(mutation)).collect(),
         };
+        let changed = self.engine.write_each(mutations, now_micros, self.durability, &self.cancel);
         changed.into_iter().map(|changed| self.rearmed(changed.map_err(Error::from))).collect()
     }
 

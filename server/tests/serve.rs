@@ -1,6 +1,7 @@
 //! `muster serve` as its clients see it: bytes over a socket, redis-cli and redis-py where they are installed.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
@@ -142,7 +143,7 @@ fn the_third_version_has_maps_sets_and_booleans() {
 #[test]
 fn what_cannot_be_done_is_said_and_hurts_nobody_else() {
     let directory = tempfile::tempdir().unwrap();
-    let server = Server::of_members(&directory.path().join("db"), &["--max-rows", "2", "--max-clients", "3"]);
+    let server = Server::of_members(&directory.path().join("db"), &["--max-rows", "2"]);
     let bystander = server.connect();
     for (words, error) in [
         (&["CONTA"][..], "-ERR unknown command 'CONTA', did you mean CONTAINS?"),
@@ -187,16 +188,40 @@ fn what_cannot_be_done_is_said_and_hurts_nobody_else() {
     let mut half = server.connect();
     half.write_all(b"*2\r\n$4\r\nECHO\r\n$100\r\nabc").unwrap();
     assert_eq!(server.told(b"COUNT vips\r\n"), ":2\r\n");
-    let third = server.connect();
-    let mut begins = [0; 1];
-    // The third is one too many only beside the two that are there.
-    std::thread::sleep(Duration::from_millis(100));
-    let refused = server.told(b"");
-    assert_eq!(refused, "-ERR max number of clients reached\r\n");
-    drop((half, third));
-    let mut bystander = bystander;
+    drop(half);
+    let (mut bystander, mut pong) = (bystander, [0; 7]);
     bystander.write_all(b"PING\r\n").unwrap();
-    assert_eq!(bystander.read(&mut begins).unwrap(), 1);
+    bystander.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"+PONG\r\n");
+}
+
+#[test]
+fn one_client_too_many_is_told_so_and_the_others_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &["--max-clients", "2"]);
+    let mut guests = [server.connect(), server.connect()];
+    let ping = |guest: &mut TcpStream| {
+        let mut pong = [0; 7];
+        guest.write_all(b"PING\r\n").unwrap();
+        guest.read_exact(&mut pong).unwrap();
+        pong
+    };
+    // Who was answered has been counted.
+    guests.iter_mut().for_each(|guest| assert_eq!(&ping(guest), b"+PONG\r\n"));
+    let mut refused = String::new();
+    server.connect().read_to_string(&mut refused).unwrap();
+    assert_eq!(refused, "-ERR max number of clients reached\r\n");
+    guests.iter_mut().for_each(|guest| assert_eq!(&ping(guest), b"+PONG\r\n"));
+}
+
+#[test]
+fn a_database_that_is_only_read_refuses_writes_by_their_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("db");
+    drop(Server::of_members(&database, &[]));
+    let server = Server::start(&database, &["--read-only"]);
+    let replies = server.told(&pipeline(&[&["SET", "members", "1", "city", "Oslo"], &["COUNT", "lima"]]));
+    assert!(replies.starts_with("-READONLY ") && replies.ends_with("\r\n:2\r\n"), "{replies}");
 }
 
 #[test]
@@ -208,8 +233,9 @@ fn an_ad_hoc_statement_ends_in_time() {
     assert_eq!(filled, "+INSERT 0 2990\r\n");
     let began = Instant::now();
     let long = "SELECT count(*) FROM members a CROSS JOIN members b CROSS JOIN members c WHERE a.city < b.city AND b.city < c.city";
-    let reply = server.told(&request(&["SQL", long]));
-    assert!(reply.starts_with("-TIMEOUT ") || reply.starts_with("-ERR "), "{reply}");
+    let replies = server.told(&pipeline(&[&["SQL", long], &["SQL", "SELECT 1"]]));
+    let lines: Vec<&str> = replies.split_terminator("\r\n").collect();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.starts_with("-TIMEOUT ")), "{replies}");
     assert!(began.elapsed() < Duration::from_secs(15));
     assert_eq!(server.told(b"COUNT vips\r\n"), ":2\r\n");
 }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -211,7 +211,7 @@ impl Conversation {
         cancel.reset();
         let waiting = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            rest(&service, &mut state, requests);
+            rest(&service, &mut state, requests, deadline.into_std());
             state
         });
         self.state = until(deadline, &cancel, waiting).await;
@@ -235,11 +235,22 @@ async fn until(
     }
 }
 
-/// Answers requests on a thread that may wait. Writes that follow each other are one group.
-fn rest(service: &Service, state: &mut State, mut requests: VecDeque<(Request, Option<&'static Command>)>) {
+/// Answers requests on a thread that may wait. Writes that follow each other are one group. All together they have the time of one
+/// statement: what is not begun by then is refused.
+fn rest(
+    service: &Service,
+    state: &mut State,
+    mut requests: VecDeque<(Request, Option<&'static Command>)>,
+    deadline: Instant,
+) {
     while let Some((request, command)) = requests.pop_front() {
         if state.client.leaves {
             return;
+        }
+        if Instant::now() >= deadline {
+            let text = "the requests before it took too long; it was not begun";
+            state.reply.error("TIMEOUT", text);
+            continue;
         }
         let Some(Command { run: Run::Write(..), .. }) = command else {
             commands::waiting(service, state.parts(), &request, command);

@@ -234,11 +234,13 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         let Some(owners) = split_by(self.snapshot, input)? else { return Ok(None) };
-        if let Some((cut, cuts)) = cut_early(self.snapshot, owners, relation)?
-            // A time that cannot be cut may be one that no step would have asked.
-            && let Ok(groups) = self.merged(owners, relation, (&cut, &cuts))
-        {
-            return Ok(Some(groups));
+        if let Some((cut, cuts)) = cut_early(self.snapshot, owners, relation)? {
+            match self.merged(owners, relation, (&cut, &cuts)) {
+                Ok(groups) => return Ok(Some(groups)),
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                // A time that cannot be cut may be one that no step would have asked.
+                Err(_) => {}
+            }
         }
         self.merged(owners, relation, (relation, &[])).map(Some)
     }
