@@ -5,7 +5,7 @@
 //! owner of each row (by key) ─ chunks of owners ([`super::near`]) ─ each: its rows' times ─ spans ─ groups ─ sorted run by run
 //! ```
 //!
-//! Cost: three numbers of 32 bits a row in memory while it is found; then the row and half an owner.
+//! Cost: four bytes a row for whose it is, until it has its slot; then six, the row and half an owner.
 
 use super::codes::{Chunked, Codes};
 use super::groups::{Clusters, Groups};
