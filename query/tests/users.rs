@@ -143,7 +143,9 @@ fn each_role_may_do_what_it_may() {
     for (statement, needed) in STATEMENTS {
         let sql = statement.replace("$DIR", &directory.path().display().to_string());
         // The transaction ends where it was begun.
-        for session in sessions.iter_mut().filter(|session| session.role() < needed && statement != "ROLLBACK") {
+        for session in
+            sessions.iter_mut().filter(|session| session.role() < needed && statement != "ROLLBACK")
+        {
             let lsn = db.engine().snapshot().lsn();
             let error = session.execute(&sql).unwrap_err();
             let Error::Query { kind, .. } = &error else { panic!("{sql}: {error}") };
@@ -167,14 +169,9 @@ fn each_role_may_do_what_it_may() {
     );
     // A change without SQL is one too.
     let table = db.table("t").unwrap().id;
-    let delete = musterdb::Mutation::Delete(musterdb::Delete {
-        table,
-        predicate: musterdb::Predicate::everyone(),
-    });
-    assert!(matches!(
-        sessions[0].write(&delete),
-        Err(Error::Query { kind: QueryErrorKind::Forbidden, .. })
-    ));
+    let delete =
+        musterdb::Mutation::Delete(musterdb::Delete { table, predicate: musterdb::Predicate::everyone() });
+    assert!(matches!(sessions[0].write(&delete), Err(Error::Query { kind: QueryErrorKind::Forbidden, .. })));
     sessions[1].write(&delete).unwrap();
     assert_eq!(db.session().role(), Role::Admin);
 }
@@ -188,11 +185,16 @@ fn hostile_hashes_are_refused() {
         "$argon2id$v=19$m=7168,t=4000000,p=1$VGhpcyBpcyBub2JvZHlzIQ$QWxsIG9mIHRoaXMgaXMgbm8gaGFzaCBvZiBhbnl0aGk",
         "$plain$",
     ] {
-        let change =
-            muster_engine::database::UserChange { password_hash: Some(hash.to_owned()), ..Default::default() };
+        let change = muster_engine::database::UserChange {
+            password_hash: Some(hash.to_owned()),
+            ..Default::default()
+        };
         db.engine().alter_user("boss", change).unwrap();
         let error = db.authenticate("boss", b"password of boss").unwrap_err().to_string();
-        assert!(error.contains("the password of user \"boss\" is stored in a form that is not verified"), "{error}");
+        assert!(
+            error.contains("the password of user \"boss\" is stored in a form that is not verified"),
+            "{error}"
+        );
         assert!(!error.contains(hash), "{error}");
     }
     db.execute("ALTER USER boss PASSWORD 'password of boss'").unwrap();

@@ -129,8 +129,9 @@ fn role(cursor: &mut Cursor) -> Result<Role> {
     let Token::Word(word) = cursor.peek() else { return Err(cursor.expected("read, write or admin")) };
     let Some(role) = Role::named(&word.value) else {
         let message = format!("unknown role \"{}\"", word.value);
-        return Err(Error::query(QueryErrorKind::Value, span, message)
-            .advise("the roles are read, write and admin"));
+        return Err(
+            Error::query(QueryErrorKind::Value, span, message).advise("the roles are read, write and admin")
+        );
     };
     cursor.take();
     Ok(role)

@@ -88,20 +88,18 @@ impl Session {
         self.check_role(tag, Role::Admin)?;
         self.check_writable(tag)?;
         match change {
-            Change::Create { name, if_not_exists, password, role } => {
-                match snapshot.user_named(&name.text) {
-                    Some(_) if if_not_exists => {}
-                    Some(_) => {
-                        let message = format!("user \"{}\" exists already", name.text);
-                        return Err(Error::query(QueryErrorKind::Duplicate, name.span, message)
-                            .advise("ALTER USER changes the password and the role"));
-                    }
-                    None => {
-                        let password_hash = password.hash()?;
-                        self.engine.create_user(UserRecord { name: name.text, role, password_hash })?;
-                    }
+            Change::Create { name, if_not_exists, password, role } => match snapshot.user_named(&name.text) {
+                Some(_) if if_not_exists => {}
+                Some(_) => {
+                    let message = format!("user \"{}\" exists already", name.text);
+                    return Err(Error::query(QueryErrorKind::Duplicate, name.span, message)
+                        .advise("ALTER USER changes the password and the role"));
                 }
-            }
+                None => {
+                    let password_hash = password.hash()?;
+                    self.engine.create_user(UserRecord { name: name.text, role, password_hash })?;
+                }
+            },
             Change::Alter { name, password, role } => {
                 check_known(snapshot, &name)?;
                 let password_hash = password.as_ref().map(Password::hash).transpose()?;

@@ -133,7 +133,9 @@ mod tests {
         for costs in ["m=1,t=1,p=1", "m=256,t=0,p=1", "m=256,t=1,p=0", "m=99999999999,t=1,p=1", "x=1"] {
             assert!(of(costs).is_err(), "{costs}");
         }
-        for hash in ["", "$", "plain", "$argon2id$v=19$m=256,t=1,p=1", "$argon2i$v=19$m=256,t=1,p=1$c29tZXNhbHQ"] {
+        for hash in
+            ["", "$", "plain", "$argon2id$v=19$m=256,t=1,p=1", "$argon2i$v=19$m=256,t=1,p=1$c29tZXNhbHQ"]
+        {
             assert!(verify(b"anything", hash).is_err(), "{hash}");
         }
         let other = NOBODYS.replacen("argon2id", "argon2i", 1);

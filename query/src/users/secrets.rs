@@ -126,7 +126,9 @@ fn spans(sql: &str) -> Vec<Span> {
                     found.truncate(first + 1);
                     before = Some(first);
                 }
-                if let (Quote::Text { whole: false } | Quote::Name { whole: false }, Some(first)) = (quote, before) {
+                if let (Quote::Text { whole: false } | Quote::Name { whole: false }, Some(first)) =
+                    (quote, before)
+                {
                     found[first].end = bytes.len();
                     found.truncate(first + 1);
                 }
@@ -148,9 +150,13 @@ fn spans(sql: &str) -> Vec<Span> {
 enum Quote {
     None,
     /// `'…'`, `E'…'`, `$$…$$`
-    Text { whole: bool },
+    Text {
+        whole: bool,
+    },
     /// `"…"`
-    Name { whole: bool },
+    Name {
+        whole: bool,
+    },
 }
 
 /// The end of the word, text, name or sign at `at`, and which it is.

@@ -14,7 +14,10 @@ fn what_follows_password_is_masked() {
     check("create user ada with password 'secret12';", "create user ada with password …;");
     check("Alter User \"Ada\" PassWord\n\t'secret12'\n", "Alter User \"Ada\" PassWord\n\t…\n");
     check("ALTER USER ada PASSWORD -- it's new\n 'secret12'", "ALTER USER ada PASSWORD -- it's new\n …");
-    check("ALTER USER ada PASSWORD /* 'a' /* b */ */'secret12'", "ALTER USER ada PASSWORD /* 'a' /* b */ */…");
+    check(
+        "ALTER USER ada PASSWORD /* 'a' /* b */ */'secret12'",
+        "ALTER USER ada PASSWORD /* 'a' /* b */ */…",
+    );
     check("ALTER USER ada PASSWORD 'it''s mine' ROLE read", "ALTER USER ada PASSWORD … ROLE read");
     check("ALTER USER ada PASSWORD E'it\\'s mine' ROLE read", "ALTER USER ada PASSWORD … ROLE read");
     check("ALTER USER ada PASSWORD e'a\\\\' ROLE read", "ALTER USER ada PASSWORD … ROLE read");
@@ -67,14 +70,34 @@ fn nothing_else_is_masked() {
     ] {
         assert!(matches!(secrets_masked(sql), Cow::Borrowed(same) if same == sql), "{sql}");
     }
-    check("SELECT 1 FROM t WHERE password = 'x' AND b = 'y'", "SELECT 1 FROM t WHERE password = … AND b = 'y'");
+    check(
+        "SELECT 1 FROM t WHERE password = 'x' AND b = 'y'",
+        "SELECT 1 FROM t WHERE password = … AND b = 'y'",
+    );
 }
 
 #[test]
 fn any_text_is_masked_without_a_panic_and_only_once() {
     let letters = [
-        "'", "\"", "$", "$a$", "--", "/*", "*/", ";", "\\", "e", "城", "\n", " ", "CREATE ", "USER ", "password ", "x",
-        "=", "U&",
+        "'",
+        "\"",
+        "$",
+        "$a$",
+        "--",
+        "/*",
+        "*/",
+        ";",
+        "\\",
+        "e",
+        "城",
+        "\n",
+        " ",
+        "CREATE ",
+        "USER ",
+        "password ",
+        "x",
+        "=",
+        "U&",
     ];
     let mut state = 7_u64;
     for _ in 0..4000 {

@@ -18,7 +18,7 @@ impl Statement {
 }
 
 /// All statements.
-pub(super) const STATEMENTS: [Statement; 21] = [
+pub(super) const STATEMENTS: [Statement; 24] = [
     Statement {
         name: "SELECT",
         what: "counts, groups and members",
@@ -162,6 +162,23 @@ ALTER TABLE table
         syntax: "DROP TABLE | VIEW | AUDIENCE [IF EXISTS] name, … [CASCADE]",
     },
     Statement {
+        name: "CREATE USER",
+        what: "who may log in to a server, with a password and a role",
+        syntax: "\
+CREATE USER [IF NOT EXISTS] name [WITH] PASSWORD 'text'
+  [ROLE read | write | admin]",
+    },
+    Statement {
+        name: "ALTER USER",
+        what: "another password, another role",
+        syntax: "ALTER USER name [WITH] [PASSWORD 'text'] [ROLE read | write | admin]",
+    },
+    Statement {
+        name: "DROP USER",
+        what: "who may no longer log in",
+        syntax: "DROP USER [IF EXISTS] name, …",
+    },
+    Statement {
         name: "SET",
         what: "the session's clock, zone, patience, durability",
         syntax: "\
@@ -170,8 +187,8 @@ SET synchronous_commit = on | off",
     },
     Statement {
         name: "SHOW",
-        what: "the tables, the views, the audiences and their sizes",
-        syntax: "SHOW TABLES | VIEWS | AUDIENCES",
+        what: "the tables, the views, the audiences and their sizes; the users",
+        syntax: "SHOW TABLES | VIEWS | AUDIENCES | USERS",
     },
     Statement {
         name: "DESCRIBE",
