@@ -8,9 +8,9 @@
 #[path = "define/rows.rs"]
 mod rows;
 
-use muster_engine::catalog::Definition;
+use muster_engine::catalog::{Definition, Role, UserRecord};
 use muster_engine::control::Cancel;
-use muster_engine::database::{AudienceSpec, Dependents, Mode, ViewSpec};
+use muster_engine::database::{AudienceSpec, Dependents, Mode, UserChange, ViewSpec};
 use muster_engine::exec::{Members, Scope, evaluate, project};
 use muster_engine::predicate::Predicate;
 use muster_engine::schema::{ColumnId, ColumnSpec, DataType, TableId, TableSpec};
@@ -51,11 +51,15 @@ fn put_view(database: &Database, name: &str, column: u32, replace: bool) -> Resu
     database.create_view(spec, replace).map(drop)
 }
 
+fn user(name: &str, role: Role) -> UserRecord {
+    UserRecord { name: name.into(), role, password_hash: "$of a password".replace(' ', "-") }
+}
+
 fn relation(database: &Database, name: &str) -> muster_engine::catalog::Relation {
     database.snapshot().named(name).unwrap()
 }
 
-/// A table with views and audiences of both kinds; one depends on another, one on a view.
+/// A table with views and audiences of both kinds; one depends on another, one on a view. A user.
 fn prepared(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
     let database = open(&disk).unwrap();
@@ -81,6 +85,7 @@ fn prepared(seed: u64) -> SimDisk {
     put_view(&database, "places", 2, false).unwrap();
     put_view(&database, "unused", 2, false).unwrap();
     let places = database.snapshot().view_named("places").unwrap();
+    database.create_user(user("ada", Role::Admin)).unwrap();
     let predicate = places.definition.predicate().clone().and(Predicate::IsTrue(ColumnId(3)));
     let placed = Definition::new(predicate, [places.id]).unwrap();
     database.create_audience(spec("placed"), placed, false).unwrap();
@@ -90,7 +95,7 @@ fn prepared(seed: u64) -> SimDisk {
 
 type Change = fn(&Database) -> Result<()>;
 
-const CHANGES: [(&str, Change); 11] = [
+const CHANGES: [(&str, Change); 14] = [
     ("add a column", |database| {
         let column = ColumnSpec { name: "tier".into(), data_type: DataType::Text, nullable: true };
         database.add_column(TABLE, &column, false).map(drop)
@@ -110,6 +115,12 @@ const CHANGES: [(&str, Change); 11] = [
     ("drop a view, an audience over it with it", |database| {
         database.drop_relations(&[relation(database, "places")], Dependents::Drop).map(drop)
     }),
+    ("create a user", |database| database.create_user(user("bo", Role::Read))),
+    ("change a user", |database| {
+        let change = UserChange { role: Some(Role::Write), password_hash: Some("$another".into()) };
+        database.alter_user("ada", change)
+    }),
+    ("drop a user", |database| database.drop_users(&["ada".to_owned()])),
     ("drop the table and all on it", |database| {
         database.drop_relations(&[relation(database, "m")], Dependents::Drop).map(drop)
     }),
@@ -127,6 +138,9 @@ fn describe(database: &Database) -> String {
     }
     for view in snapshot.views() {
         writeln!(text, "{view:?}").unwrap();
+    }
+    for user in snapshot.users() {
+        writeln!(text, "{user:?} {}", user.password_hash).unwrap();
     }
     for audience in snapshot.audiences() {
         let (scope, cancel, predicate) =

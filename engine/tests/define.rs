@@ -151,7 +151,7 @@ fn a_database_with_a_catalog_of_version_1_goes_on() {
     // refer to and belong to, which stands before the number of rows.
     let store = Store::open(Arc::new(disk.clone()), Mode::ReadWrite).unwrap();
     let manifest = store.manifest();
-    let tables = &manifest.catalog[14..manifest.catalog.len() - 32];
+    let tables = &manifest.catalog[14..manifest.catalog.len() - 40];
     let rows = tables.windows(8).rposition(|bytes| bytes == 70_000u64.to_le_bytes()).unwrap();
     let (schema, rows) = (&tables[..rows - 17], &tables[rows..]);
     let old = [&1u16.to_le_bytes()[..], &manifest.catalog[2..6], schema, rows].concat();

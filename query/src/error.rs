@@ -3,6 +3,7 @@
 //! A refused statement carries a span of bytes into the text as it was given, what was expected there, and where it
 //! can be known a suggestion. [`Error::render`] draws it under the line.
 
+use crate::users::secrets;
 use std::fmt;
 
 /// A range of bytes of the statement's text.
@@ -52,6 +53,10 @@ pub enum QueryErrorKind {
     ReadOnly,
     /// A transaction is needed, or failed, or in the way.
     Transaction,
+    /// The session's role does not allow it.
+    Forbidden,
+    /// No user of that name.
+    UnknownUser,
 }
 
 /// An error of the library.
@@ -146,7 +151,8 @@ impl Error {
         matches!(self, Error::Engine(muster_engine::Error::Cancelled))
     }
 
-    /// The error with the line it stands on and carets under the part to blame; `sql` is the text that was executed.
+    /// The error with the line it stands on and carets under the part to blame; `sql` is the text that was executed. What
+    /// stands after PASSWORD is masked, as by [`crate::secrets_masked`].
     ///
     /// ```text
     /// error: unknown column "cty", did you mean "city"?
@@ -161,9 +167,11 @@ impl Error {
             return text;
         }
         let line_start = sql[..span.start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = sql[span.start..].find('\n').map_or(sql.len(), |at| span.start + at);
         let line_number = sql[..line_start].matches('\n').count() + 1;
         let column = sql[line_start..span.start].chars().count() + 1;
+        let (sql, span) = secrets::masked_around(sql, *span);
+        let line_start = sql[..span.start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = sql[span.start..].find('\n').map_or(sql.len(), |at| span.start + at);
         let before = excerpt_start(&sql[line_start..span.start]);
         let marked = excerpt_end(&sql[span.start..span.end.clamp(span.start, line_end)], EXCERPT_WIDTH);
         let marked_end = span.start + marked.len();

@@ -120,11 +120,13 @@ mod suggest;
 mod transaction;
 mod transfer;
 mod types;
+mod users;
 mod write;
 
 pub use bind::FUNCTIONS;
 pub use dialect::{DEPTH_MAX, LIST_ITEMS_MAX, OPERATORS_MAX, STATEMENT_BYTES_MAX, TERMS_MAX};
 pub use error::{Error, QueryErrorKind, Result, Span};
+pub use muster_engine::catalog::Role;
 pub use muster_engine::control::{Cancel, Progress};
 pub use muster_engine::exec::Stats;
 pub use muster_engine::expr::{Expr, Function};
@@ -138,6 +140,7 @@ pub use roaring::RoaringBitmap;
 pub use script::{is_complete, split_statements};
 pub use session::Session;
 pub use transaction::TransactionState;
+pub use users::secrets::secrets_masked;
 
 use muster_engine::database::Mode;
 use muster_engine::exec::{Count, Members, Scope, Sink};

@@ -6,6 +6,7 @@ use crate::error::{Result, Span};
 use crate::outcome::Outcome;
 use crate::session::Session;
 use crate::statement::Statement;
+use muster_engine::catalog::Role;
 use muster_engine::database::{BackedUp, Checkpointed};
 use sqlparser::keywords::Keyword;
 use std::path::Path;
@@ -49,6 +50,8 @@ impl Session {
     pub(crate) fn backup(&mut self, directory: &str, span: Span) -> Result<Outcome> {
         self.check_files(span)?;
         self.check_alone("BACKUP")?;
+        // The copy holds the users too.
+        self.check_role("BACKUP", Role::Admin)?;
         self.check_writable("BACKUP")?;
         let BackedUp { lsn, parts, bytes } = self.engine.backup(Path::new(directory), &self.cancel)?;
         Ok(done("BACKUP", parts, bytes, lsn))

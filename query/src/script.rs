@@ -66,14 +66,14 @@ pub(crate) fn spans(sql: &str) -> (Vec<Span>, bool) {
     (spans, !open && whole)
 }
 
-fn line_end(bytes: &[u8], at: usize) -> usize {
+pub(crate) fn line_end(bytes: &[u8], at: usize) -> usize {
     bytes[at..]
         .iter()
         .position(|byte| *byte == b'\n' || *byte == b'\r')
         .map_or(bytes.len(), |length| at + length)
 }
 
-fn comment_end(bytes: &[u8], mut at: usize) -> (usize, bool) {
+pub(crate) fn comment_end(bytes: &[u8], mut at: usize) -> (usize, bool) {
     let mut depth = 0;
     while at < bytes.len() {
         match &bytes[at..] {
@@ -89,7 +89,7 @@ fn comment_end(bytes: &[u8], mut at: usize) -> (usize, bool) {
 }
 
 /// The byte after the closing quote of the one at `at`; a doubled quote is a letter.
-fn quote_end(bytes: &[u8], at: usize, escapes: bool) -> (usize, bool) {
+pub(crate) fn quote_end(bytes: &[u8], at: usize, escapes: bool) -> (usize, bool) {
     let quote = bytes[at];
     let mut at = at + 1;
     while at < bytes.len() {
@@ -116,7 +116,7 @@ fn continues_word(bytes: &[u8], at: usize) -> bool {
             || !bytes[at - 1].is_ascii())
 }
 
-fn dollar_end(sql: &str, at: usize) -> (usize, bool) {
+pub(crate) fn dollar_end(sql: &str, at: usize) -> (usize, bool) {
     let rest = &sql[at + 1..];
     let name = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
     let opens = rest[name..].starts_with('$') && !rest.starts_with(|letter: char| letter.is_ascii_digit());

@@ -6,7 +6,9 @@ use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::Outcome;
 use crate::parameter::Param;
 use crate::statement::Statement;
+use crate::users::secrets;
 use crate::{analysis, define, parse, script, select, transaction};
+use muster_engine::catalog::Role;
 use muster_engine::control::Progress;
 use muster_engine::database::Durability;
 use muster_engine::expr::time;
@@ -25,6 +27,7 @@ use std::time::Duration;
 pub struct Session {
     pub(crate) engine: Arc<muster_engine::Database>,
     read_only: bool,
+    pub(crate) role: Role,
     now_micros: Option<i64>,
     zone: Option<Zone>,
     pub(crate) cancel: Cancel,
@@ -44,6 +47,7 @@ impl Session {
         Session {
             engine,
             read_only,
+            role: Role::Admin,
             now_micros: None,
             zone: None,
             cancel: Cancel::default(),
@@ -97,7 +101,7 @@ impl Session {
                 Ok(Statement::Control(control)) => self.control(control),
                 parsed => self.in_transaction(|session| session.execute_parsed(parsed?, sql)),
             });
-        self.rearmed(outcome)
+        self.rearmed(outcome).map_err(|error| secrets::concealed(error, sql))
     }
 
     /// Applies a change that is described without SQL, in the session's transaction if it is in one. Returns when it is
@@ -142,7 +146,7 @@ impl Session {
             }
             _ => Err(Error::unsupported(None, "an audience is the answer of a SELECT")),
         });
-        self.rearmed(members)
+        self.rearmed(members).map_err(|error| secrets::concealed(error, sql))
     }
 
     /// A cancelled statement takes its cancellation with it.
@@ -194,6 +198,10 @@ impl Session {
             Statement::ShowTables => Ok(define::show_tables(&snapshot)),
             Statement::ShowViews => define::show_views(&self.context(&snapshot)),
             Statement::ShowAudiences => define::show_audiences(&self.context(&snapshot)),
+            Statement::ShowUsers => {
+                self.check_role("SHOW USERS", Role::Admin)?;
+                Ok(define::show_users(&snapshot))
+            }
             Statement::Describe(name) => define::describe(&name, &self.context(&snapshot)),
             Statement::CreateTable(table) => {
                 self.check_alone("CREATE TABLE")?;
@@ -202,6 +210,10 @@ impl Session {
             Statement::Define(definition) => {
                 self.check_alone("CREATE, ALTER and DROP")?;
                 self.define(*definition, &snapshot)
+            }
+            Statement::Users(change) => {
+                self.check_alone("CREATE, ALTER and DROP")?;
+                self.change_users(*change, &snapshot)
             }
             Statement::Copy(copy) => {
                 self.check_alone("COPY … FROM")?;
@@ -265,7 +277,9 @@ impl Session {
         Ok(Outcome::Done { message: "SET".to_owned() })
     }
 
+    /// Refuses what changes the database where the session's role, or the database, is for reading only.
     pub(crate) fn check_writable(&self, statement: &str) -> Result<()> {
+        self.check_role(statement, Role::Write)?;
         if self.read_only {
             let message = format!("{statement} cannot run: the database was opened for reading only");
             return Err(Error::query(QueryErrorKind::ReadOnly, None, message));

@@ -9,6 +9,7 @@ use crate::constant::Operator;
 use crate::ddl::Definition;
 use crate::error::Span;
 use crate::transaction::Control;
+use crate::users;
 use crate::write::grammar::Change;
 use muster_engine::database::Conflict;
 use muster_engine::exec::FoldFunction;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 pub(crate) enum Statement {
     CreateTable(CreateTable),
     Define(Box<Definition>),
+    Users(Box<users::grammar::Change>),
     Copy(Box<CopyFrom>),
     CopyTo(Box<CopyTo>),
     Change(Box<Change>),
@@ -39,6 +41,7 @@ pub(crate) enum Statement {
     ShowTables,
     ShowViews,
     ShowAudiences,
+    ShowUsers,
     Describe(Name),
 }
 

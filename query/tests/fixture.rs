@@ -1,18 +1,18 @@
-//! A whole database of the current format, kept in `fixture/`: base, patch, dictionary and key parts, a static audience, and a log
+//! A whole database of the current format, kept in `fixture/`: base, patch, dictionary and key parts, a static audience, users, and a log
 //! after the checkpoint. What it answers is kept beside it. A change of the format that forgets its version fails here.
 //!
 //! After a change of the format that is meant, with its version raised: `MUSTER_FIXTURE=write cargo test --test fixture` makes both anew.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use musterdb::{Cancel, Database, Outcome};
+use musterdb::{Cancel, Database, Outcome, Role};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// All of it, as the repository carries it.
 const BYTES_MAX: u64 = 100_000;
 
-const QUESTIONS: [&str; 9] = [
+const QUESTIONS: [&str; 10] = [
     "SELECT * FROM members ORDER BY id",
     "SELECT city, count(*), sum(points) FROM members GROUP BY city ORDER BY city NULLS LAST",
     "SELECT count(*) FROM members WHERE 'vip' = ANY(tags)",
@@ -22,6 +22,7 @@ const QUESTIONS: [&str; 9] = [
     "SELECT count(*) FROM members WHERE in_audience('early') AND in_audience('rich')",
     "SELECT id FROM members WHERE id IN ('member-0003', 'member-0250', 'fresh-1', 'nobody') ORDER BY id",
     "SHOW AUDIENCES",
+    "SHOW USERS",
 ];
 
 fn fixture() -> PathBuf {
@@ -74,6 +75,8 @@ fn make(directory: &Path) -> Database {
         "CREATE STATIC AUDIENCE early AS SELECT id FROM members WHERE signed_up < DATE '2024-03-01'",
         "UPDATE members SET city = 'Quito', tags = tags || 'moved' WHERE id = 'member-0003'",
         "DELETE FROM members WHERE id = 'member-0004'",
+        "CREATE USER ada PASSWORD 'kept for long' ROLE admin",
+        "CREATE USER bo PASSWORD 'kept for long too'",
         "CHECKPOINT",
         "ALTER TABLE members ADD COLUMN score DOUBLE PRECISION",
         "INSERT INTO members (id, city, points, active) VALUES ('fresh-1', 'Rome', 123, TRUE), ('fresh-2', NULL, 456, FALSE)",
@@ -115,6 +118,8 @@ fn a_database_of_the_current_format_is_read_and_goes_on() {
     );
     db.engine().verify(&Cancel::default(), &mut |_, _, _| {}).unwrap();
     assert_eq!(answers(&db), expected);
+    assert_eq!(db.authenticate("ada", b"kept for long").unwrap(), Some(Role::Admin));
+    assert_eq!(db.authenticate("ada", b"kept for long too").unwrap(), None);
     drop(db);
 
     let db = Database::open(&here).unwrap();

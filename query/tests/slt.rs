@@ -122,5 +122,5 @@ macro_rules! chapters {
 chapters!(
     types comparisons nulls tags times groups rows errors ddl audiences views
     expressions text grouping subqueries zones samples_buckets analysis differences
-    writes transactions tags_writes related joins windows sets ties
+    writes transactions tags_writes related joins windows sets ties users
 );

@@ -1,14 +1,16 @@
-//! What the manifest carries for the engine: every table's schema, what is true of all its parts together, and the views
-//! and audiences defined over tables.
+//! What the manifest carries for the engine: every table's schema, what is true of all its parts together, the views and
+//! audiences defined over tables, and the users.
 //!
 //! Tables, views and audiences share one space of names. Ids are never used again, so that bytes and definitions that
-//! name one can never come to mean another.
+//! name one can never come to mean another. Nothing names a user, so users have names alone, in a space of their own.
 //!
 //! Catalogs of version 1 (tables alone), 2 (tables that are imported and never written to), 3 (tables whose rows are
-//! nobody's) and 4 (rows clustered by owner and time alone) are read as well; what is written is always of `CATALOG_VERSION`.
+//! nobody's), 4 (rows clustered by owner and time alone) and 5 (no users) are read as well; what is written is always of
+//! `CATALOG_VERSION`.
 
 mod depends;
 mod relation;
+mod user;
 
 use relation::{ImportedTable, LoneTable, OwnedTable};
 
@@ -16,6 +18,8 @@ pub use depends::Subject;
 pub use relation::{
     AudienceKind, AudienceRecord, Definition, Relation, TableRecord, ViewColumn, ViewId, ViewRecord,
 };
+pub(crate) use user::check_hash;
+pub use user::{PASSWORD_HASH_BYTES_MAX, Role, UserRecord};
 
 use crate::predicate::AudienceId;
 use crate::schema::TableId;
@@ -25,9 +29,9 @@ use muster_storage::codec;
 use std::sync::Arc;
 
 /// The version of the catalog's encoding.
-const CATALOG_VERSION: u16 = 5;
+const CATALOG_VERSION: u16 = 6;
 
-/// All tables, views and audiences of a database.
+/// All tables, views, audiences and users of a database.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Catalog {
     version: u16,
@@ -43,6 +47,8 @@ pub struct Catalog {
     pub views: Vec<Arc<ViewRecord>>,
     /// The audiences, by id.
     pub audiences: Vec<Arc<AudienceRecord>>,
+    /// The users, by name.
+    pub users: Vec<Arc<UserRecord>>,
 }
 
 /// A catalog of version 1.
@@ -53,7 +59,7 @@ struct TablesOnly {
     tables: Vec<ImportedTable>,
 }
 
-/// A catalog of version 2, 3 or 4, by its tables.
+/// A catalog of version 2 to 5, by its tables.
 #[derive(Encode, Decode)]
 struct Older<T> {
     version: u16,
@@ -75,6 +81,7 @@ impl<T: Into<TableRecord>> From<Older<T>> for Catalog {
             tables: old.tables.into_iter().map(T::into).collect(),
             views: old.views,
             audiences: old.audiences,
+            users: Vec::new(),
         }
     }
 }
@@ -89,6 +96,7 @@ impl Default for Catalog {
             tables: Vec::new(),
             views: Vec::new(),
             audiences: Vec::new(),
+            users: Vec::new(),
         }
     }
 }
@@ -103,15 +111,17 @@ impl Catalog {
             |found: String| Error::Invalid(format!("the catalog is not one this muster reads: {found}"));
         // The version comes first and is looked at before anything it might have changed.
         match bytes.first_chunk::<2>().map(|b| u16::from_le_bytes(*b)) {
-            Some(version @ (2 | 3 | 4 | CATALOG_VERSION)) => {
+            Some(version @ (2..=CATALOG_VERSION)) => {
                 let catalog = match version {
                     2 => codec::decode(bytes).map(|old: Older<ImportedTable>| Catalog::from(old)),
                     3 => codec::decode(bytes).map(|old: Older<LoneTable>| Catalog::from(old)),
                     4 => codec::decode(bytes).map(|old: Older<OwnedTable>| Catalog::from(old)),
+                    5 => codec::decode(bytes).map(|old: Older<TableRecord>| Catalog::from(old)),
                     _ => codec::decode(bytes),
                 };
                 let catalog: Catalog = catalog.map_err(|error| refuse(error.to_string()))?;
                 catalog.check_needs().map_err(|error| refuse(error.to_string()))?;
+                catalog.check_users().map_err(|error| refuse(error.to_string()))?;
                 Ok(catalog)
             }
             Some(1) => {
@@ -126,6 +136,16 @@ impl Catalog {
     /// The bytes for a manifest.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
+    }
+
+    /// Refuses users out of order, or without a name or hash: damage that leaves the form of a catalog.
+    fn check_users(&self) -> Result<()> {
+        if self.users.first().is_some_and(|user| user.name.is_empty())
+            || !self.users.is_sorted_by(|a, b| a.name < b.name)
+        {
+            return Err(Error::Invalid("the names of users do not ascend".into()));
+        }
+        self.users.iter().try_for_each(|user| check_hash(&user.password_hash))
     }
 
     /// What has this name.
@@ -171,6 +191,11 @@ impl Catalog {
     /// The view with this id.
     pub fn view(&self, id: ViewId) -> Option<&Arc<ViewRecord>> {
         self.views.iter().find(|view| view.id == id)
+    }
+
+    /// The user of this name.
+    pub fn user(&self, name: &str) -> Option<&Arc<UserRecord>> {
+        self.users.iter().find(|user| user.name == name)
     }
 
     /// The audience with this id.

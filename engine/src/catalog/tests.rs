@@ -70,6 +70,7 @@ fn sample() -> Catalog {
             audience(4, "d", AudienceKind::Dynamic(defined(Predicate::Audience(AudienceId(5)), &[2]))),
             audience(5, "s", AudienceKind::Static { column: ColumnId(4), members: 2 }),
         ],
+        users: Vec::new(),
         ..Catalog::default()
     }
 }
@@ -86,6 +87,24 @@ const SCHEMA: &str = "01000000 0100000000000000 6d
 const ROWS: &str = "0700000000000000 01000000 ffffffffffffffff";
 /// What follows that since version 3.
 const ORDINALS: &str = "0700000000000000 0700000000000000";
+
+/// What follows the schema of nobody's rows since version 4: references, owner, summaries.
+const LONE: &str = "0000000000000000 00 0000000000000000";
+/// What ends a catalog since version 6: users, by name.
+const USERS: &str = "0300000000000000
+    0300000000000000 616461 02000000 0200000000000000 2461
+    0200000000000000 626f 00000000 0200000000000000 2462
+    0300000000000000 6d696d 01000000 0200000000000000 2463";
+const NO_USERS: &str = "0000000000000000";
+
+fn with_users() -> Catalog {
+    let user = |name: &str, role, hash: &str| {
+        Arc::new(UserRecord { name: name.into(), role, password_hash: hash.into() })
+    };
+    let users =
+        vec![user("ada", Role::Admin, "$a"), user("bo", Role::Read, "$b"), user("mim", Role::Write, "$c")];
+    Catalog { users, ..sample() }
+}
 
 /// A table that belongs to another has these bytes after its schema.
 #[test]
@@ -114,9 +133,18 @@ fn owners_are_golden() {
 /// These bytes are in people's files. If this test fails, the encoder changed, not the test.
 #[test]
 fn the_bytes_are_golden() {
-    let golden = golden("0500", &format!("{SCHEMA} 0000000000000000 00 0000000000000000 {ROWS} {ORDINALS}"));
-    assert_eq!(hex(&sample().encode()), hex(&unhex(&golden)));
-    assert_eq!(Catalog::decode(&unhex(&golden)).unwrap(), sample());
+    let golden = golden("0600", &format!("{SCHEMA} {LONE} {ROWS} {ORDINALS}")) + USERS;
+    assert_eq!(hex(&with_users().encode()), hex(&unhex(&golden)));
+    assert_eq!(Catalog::decode(&unhex(&golden)).unwrap(), with_users());
+}
+
+/// What was written before there were users is read.
+#[test]
+fn version_5_is_read() {
+    let old = golden("0500", &format!("{SCHEMA} {LONE} {ROWS} {ORDINALS}"));
+    let read = Catalog::decode(&unhex(&old)).unwrap();
+    assert_eq!(read, sample());
+    assert_eq!(hex(&read.encode()), hex(&unhex(&(old.replacen("0500", "0600", 1) + NO_USERS))));
 }
 
 /// What was written before rows could change is read, and written anew as the present version.
@@ -124,7 +152,7 @@ fn the_bytes_are_golden() {
 fn version_2_is_read() {
     let read = Catalog::decode(&unhex(&golden("0200", &format!("{SCHEMA} {ROWS}")))).unwrap();
     assert_eq!(read, sample());
-    assert_eq!(read.encode()[..2], [5, 0]);
+    assert_eq!(read.encode()[..2], [6, 0]);
 }
 
 /// What was written before rows could belong to anybody is read.
@@ -132,7 +160,7 @@ fn version_2_is_read() {
 fn version_3_is_read() {
     let read = Catalog::decode(&unhex(&golden("0300", &format!("{SCHEMA} {ROWS} {ORDINALS}")))).unwrap();
     assert_eq!(read, sample());
-    assert_eq!(read.encode()[..2], [5, 0]);
+    assert_eq!(read.encode()[..2], [6, 0]);
 }
 
 /// What was written before rows could be clustered by a column is read: an owner's bytes end with what is known.
@@ -151,10 +179,9 @@ fn version_4_is_read() {
         (Some(ColumnId(3)), ColumnId(4), 5, None)
     );
     assert_eq!(read.tables[0].schema.summaries.len(), 1);
-    assert_eq!(hex(&read.encode()), hex(&unhex(&golden("0500", &owned("00")))));
+    assert_eq!(hex(&read.encode()), hex(&unhex(&(golden("0600", &owned("00")) + NO_USERS))));
     assert_eq!(Catalog::decode(&read.encode()).unwrap(), read);
-    let lone =
-        unhex(&golden("0400", &format!("{SCHEMA} 0000000000000000 00 0000000000000000 {ROWS} {ORDINALS}")));
+    let lone = unhex(&golden("0400", &format!("{SCHEMA} {LONE} {ROWS} {ORDINALS}")));
     assert_eq!(Catalog::decode(&lone).unwrap(), sample());
 }
 
@@ -183,18 +210,18 @@ fn version_1_is_read() {
     let read = Catalog::decode(&old).unwrap();
     let expected = Catalog { next_table: TableId(2), tables: vec![table()], ..Catalog::default() };
     assert_eq!(read, expected);
-    assert_eq!(read.encode()[..2], [5, 0]);
+    assert_eq!(read.encode()[..2], [6, 0]);
     assert_eq!(Catalog::decode(&read.encode()).unwrap(), expected);
 }
 
 #[test]
 fn other_versions_and_damage_are_refused() {
-    let bytes = sample().encode();
-    for version in [0, 6, 0xff] {
+    let bytes = with_users().encode();
+    for version in [0, 7, 0xff] {
         let mut other = bytes.clone();
         other[0] = version;
         let error = Catalog::decode(&other).unwrap_err().to_string();
-        assert!(error.contains("expected at most 5"), "{error}");
+        assert!(error.contains("expected at most 6"), "{error}");
     }
     for length in 1..bytes.len() {
         assert!(Catalog::decode(&bytes[..length]).is_err(), "cut to {length}");
@@ -232,6 +259,31 @@ fn definitions_of_what_is_not_there_are_refused() {
         let error = codec::decode::<Definition>(&damaged).unwrap_err().to_string();
         assert!(error.contains("the views of a definition do not ascend"), "{error}");
     }
+}
+
+/// Damage to users that leaves the form is found; a hash never shows, in no message and not for debugging.
+#[test]
+fn users_out_of_order_and_hashes_that_are_none_are_refused() {
+    let refused = |change: fn(&mut Vec<Arc<UserRecord>>), expected: &str| {
+        let mut catalog = with_users();
+        change(&mut catalog.users);
+        let error = Catalog::decode(&catalog.encode()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused(|users| users.swap(0, 1), "the names of users do not ascend");
+    refused(|users| users[1] = Arc::clone(&users[0]), "the names of users do not ascend");
+    refused(|users| Arc::make_mut(&mut users[0]).name.clear(), "the names of users do not ascend");
+    let hash = "the hash of a password is a PHC string";
+    refused(|users| Arc::make_mut(&mut users[2]).password_hash = "plain".into(), hash);
+    refused(|users| Arc::make_mut(&mut users[2]).password_hash = "$a\n".into(), hash);
+    refused(|users| Arc::make_mut(&mut users[2]).password_hash = format!("${:512}", 0), hash);
+    let shown = format!("{:?}", with_users());
+    assert!(shown.contains("\"mim\"") && !shown.contains("$c"), "{shown}");
+    let mut damaged = with_users().encode();
+    let place = damaged.len() - 14;
+    assert_eq!(damaged[place], 1, "the role of the last user");
+    damaged[place] = 3;
+    assert!(Catalog::decode(&damaged).is_err());
 }
 
 /// Whatever the declarations look like, these bytes are what databases hold.

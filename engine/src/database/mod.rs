@@ -20,6 +20,7 @@ mod names;
 mod pressure;
 mod relay;
 mod snapshot;
+mod users;
 mod write;
 
 pub use append::Conflict;
@@ -31,6 +32,7 @@ pub use horizon::SnapshotLimits;
 pub use keeper::RELAXED_WINDOW;
 pub use pressure::{CHANGES_BYTES_MAX, CHECKPOINT_BYTES};
 pub use snapshot::Snapshot;
+pub use users::UserChange;
 pub use write::{Durability, Transaction};
 
 use append::Append;

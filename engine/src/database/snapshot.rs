@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::audience;
-use crate::catalog::{AudienceRecord, Relation, ViewRecord};
+use crate::catalog::{AudienceRecord, Relation, UserRecord, ViewRecord};
 use crate::events::{RowsByOwner, Strays};
 use crate::member::{self, Key, KeyLayout};
 use crate::predicate::{AudienceId, Predicate};
@@ -91,6 +91,16 @@ impl Snapshot {
     /// The audience with this id.
     pub fn audience(&self, id: AudienceId) -> Option<&Arc<AudienceRecord>> {
         self.state.catalog.audience(id)
+    }
+
+    /// All users, by name.
+    pub fn users(&self) -> &[Arc<UserRecord>] {
+        &self.state.catalog.users
+    }
+
+    /// The user of this name.
+    pub fn user_named(&self, name: &str) -> Option<Arc<UserRecord>> {
+        self.state.catalog.user(name).cloned()
     }
 
     /// A predicate of a table with the definitions of its audiences in the place of their ids.

@@ -1,16 +1,22 @@
-//! ALTER and DROP.
+//! ALTER and DROP; of users see [`crate::users::grammar`].
 
 use super::{Definition, Kind, names, one_change, table};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::statement::Statement;
+use crate::users;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 /// `ALTER TABLE name ADD | DROP | RENAME …`, `ALTER VIEW | AUDIENCE name RENAME TO name`
 pub(crate) fn alter(cursor: &mut Cursor) -> Result<Statement> {
     cursor.expect_keyword(Keyword::ALTER)?;
-    let Some(kind) = Kind::read(cursor) else { return Err(cursor.expected("TABLE, VIEW or AUDIENCE")) };
+    if users::grammar::is_ahead(cursor) {
+        return users::grammar::alter(cursor);
+    }
+    let Some(kind) = Kind::read(cursor) else {
+        return Err(cursor.expected("TABLE, VIEW, AUDIENCE or USER"));
+    };
     let name = cursor.table_name()?;
     let span = cursor.span();
     let definition = match cursor.keyword() {
@@ -62,7 +68,12 @@ pub(crate) fn alter(cursor: &mut Cursor) -> Result<Statement> {
 /// `DROP TABLE | VIEW | AUDIENCE [IF EXISTS] name, … [CASCADE | RESTRICT]`
 pub(crate) fn drop(cursor: &mut Cursor) -> Result<Statement> {
     cursor.expect_keyword(Keyword::DROP)?;
-    let Some(kind) = Kind::read(cursor) else { return Err(cursor.expected("TABLE, VIEW or AUDIENCE")) };
+    if users::grammar::is_ahead(cursor) {
+        return users::grammar::drop(cursor);
+    }
+    let Some(kind) = Kind::read(cursor) else {
+        return Err(cursor.expected("TABLE, VIEW, AUDIENCE or USER"));
+    };
     let if_exists = cursor.eat_keywords(&[Keyword::IF, Keyword::EXISTS]);
     let names = names(cursor, "a name")?;
     if *cursor.peek() == Token::Period {

@@ -1,4 +1,4 @@
-//! CREATE of views and audiences; of tables see [`super::table`].
+//! CREATE of views and audiences; of tables see [`super::table`], of users [`crate::users::grammar`].
 
 use super::{
     AudienceMembers, CreateAudience, CreateView, Definition, KeysFile, Source, eat_word, is_word, names,
@@ -7,7 +7,7 @@ use super::{
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::statement::{Name, Select, Statement};
-use crate::{copy, grammar};
+use crate::{copy, grammar, users};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
@@ -27,6 +27,9 @@ pub(crate) fn create(cursor: &mut Cursor) -> Result<Statement> {
     if cursor.eat_keyword(Keyword::VIEW) {
         return view(cursor, or_replace);
     }
+    if !or_replace && users::grammar::is_ahead(cursor) {
+        return users::grammar::create(cursor);
+    }
     let is_static = is_word(cursor.peek(), "static") && is_word(cursor.peek_nth(1), "audience");
     if is_static {
         cursor.take();
@@ -34,7 +37,7 @@ pub(crate) fn create(cursor: &mut Cursor) -> Result<Statement> {
     if eat_word(cursor, "audience") {
         return audience(cursor, or_replace, is_static);
     }
-    Err(cursor.expected("TABLE, VIEW, AUDIENCE or STATIC AUDIENCE"))
+    Err(cursor.expected("TABLE, VIEW, AUDIENCE, STATIC AUDIENCE or USER"))
 }
 
 /// `name [(columns)] AS SELECT …`

@@ -115,7 +115,7 @@ impl Kind {
     }
 }
 
-/// `SHOW TABLES`, `SHOW VIEWS`, `SHOW AUDIENCES`
+/// `SHOW TABLES`, `SHOW VIEWS`, `SHOW AUDIENCES`, `SHOW USERS`
 pub(crate) fn show(cursor: &mut Cursor) -> Result<Statement> {
     cursor.expect_keyword(Keyword::SHOW)?;
     if cursor.eat_keyword(Keyword::TABLES) {
@@ -124,8 +124,10 @@ pub(crate) fn show(cursor: &mut Cursor) -> Result<Statement> {
         Ok(Statement::ShowViews)
     } else if eat_word(cursor, "audiences") {
         Ok(Statement::ShowAudiences)
+    } else if eat_word(cursor, "users") {
+        Ok(Statement::ShowUsers)
     } else {
-        Err(cursor.expected("TABLES, VIEWS or AUDIENCES"))
+        Err(cursor.expected("TABLES, VIEWS, AUDIENCES or USERS"))
     }
 }
 
@@ -140,7 +142,7 @@ pub(crate) fn describe(cursor: &mut Cursor) -> Result<Statement> {
 }
 
 /// Passes a word that the lexer does not know as a keyword, if it is ahead.
-fn eat_word(cursor: &mut Cursor, word: &str) -> bool {
+pub(crate) fn eat_word(cursor: &mut Cursor, word: &str) -> bool {
     let found = is_word(cursor.peek(), word);
     if found {
         cursor.take();
@@ -148,12 +150,12 @@ fn eat_word(cursor: &mut Cursor, word: &str) -> bool {
     found
 }
 
-fn is_word(token: &Token, word: &str) -> bool {
+pub(crate) fn is_word(token: &Token, word: &str) -> bool {
     matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
 }
 
 /// `name, name, …`
-fn names(cursor: &mut Cursor, what: &str) -> Result<Vec<Name>> {
+pub(crate) fn names(cursor: &mut Cursor, what: &str) -> Result<Vec<Name>> {
     let mut names = vec![cursor.name(what)?];
     while cursor.eat(&Token::Comma) {
         names.push(cursor.name(what)?);

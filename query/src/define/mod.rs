@@ -6,7 +6,7 @@
 mod audience;
 mod show;
 
-pub(crate) use show::{describe, show_audiences, show_tables, show_views};
+pub(crate) use show::{describe, show_audiences, show_tables, show_users, show_views};
 
 use crate::bind;
 use crate::ddl::{CreateView, Definition, Kind};

@@ -83,6 +83,12 @@ pub(crate) fn show_audiences(context: &Context<'_>) -> Result<Outcome> {
     Ok(listing(&columns, rows))
 }
 
+/// `SHOW USERS`: never what their passwords were hashed to.
+pub(crate) fn show_users(snapshot: &Snapshot) -> Outcome {
+    let rows = snapshot.users().iter().map(|user| vec![text(&user.name), text(user.role.word())]);
+    listing(&[("name", DataType::Text), ("role", DataType::Text)], rows.collect())
+}
+
 /// A definition in a listing: its lines, one after another.
 fn one_line(source: &str) -> String {
     source.lines().map(str::trim).collect::<Vec<_>>().join(" ")

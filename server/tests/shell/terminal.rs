@@ -210,6 +210,26 @@ fn errors_leave_the_shell_alive_and_history_goes_on_in_the_next_one() {
     nowhere.leave();
 }
 
+/// A password is on the screen while it is typed, and in no file: neither of a statement that was executed nor of one that
+/// was refused.
+#[test]
+fn history_keeps_no_password() {
+    let people = people();
+    let terminal = Terminal::start(people.path(), &[], &[]);
+    terminal.press("CREATE USER ada PASSWORD 'hush hush' ROLE admin;\r");
+    terminal.sees("CREATE USER");
+    terminal.prompt();
+    terminal.press("ALTER USER zoe PASSWORD 'hush hush';\r");
+    terminal.sees("unknown user \"zoe\"");
+    terminal.prompt();
+    terminal.leave();
+    let kept = people.path().join(".local/state/muster/history");
+    assert_eq!(
+        std::fs::read_to_string(&kept).unwrap(),
+        "CREATE USER ada PASSWORD '***' ROLE admin;\nALTER USER zoe PASSWORD '***';\n"
+    );
+}
+
 #[test]
 fn ctrl_c_stops_what_runs_and_not_the_shell() {
     let people = people();

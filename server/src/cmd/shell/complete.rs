@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(offered("SELECT count(*) FROM ME|"), ["members"]);
         assert_eq!(offered("SELECT | FROM orders"), ["id", "amount"]);
         assert_eq!(offered("SELECT m.c| FROM members m"), ["city"]);
-        assert_eq!(offered("SELECT us| FROM members"), ["\"User\"", "using"]);
+        assert_eq!(offered("SELECT us| FROM members"), ["\"User\"", "user", "users", "using"]);
         assert_eq!(offered("SELECT c| FROM members")[..3], ["city", "cardinality(", "ceil("]);
         assert_eq!(offered("DROP AUDIENCE |"), ["gold_sh"]);
         assert_eq!(offered("sel|"), ["select"]);

@@ -75,11 +75,12 @@ BEGIN | START TRANSACTION
 COMMIT | END
 ROLLBACK | ABORT",
     },
-    Statement { name: "CHECKPOINT", what: "changes in memory become parts, now", syntax: "CHECKPOINT" },
     Statement {
-        name: "BACKUP",
-        what: "the database as it is, in an empty directory",
-        syntax: "BACKUP TO 'directory'",
+        name: "CHECKPOINT, BACKUP",
+        what: "changes become parts now; a copy in an empty directory",
+        syntax: "\
+CHECKPOINT
+BACKUP TO 'directory'",
     },
     Statement { name: "REFRESH", what: "a reader sees what was written since", syntax: "REFRESH" },
     Statement {
@@ -158,8 +159,20 @@ ALTER TABLE table
     },
     Statement {
         name: "DROP",
-        what: "tables, views, audiences; CASCADE: what needs them",
-        syntax: "DROP TABLE | VIEW | AUDIENCE [IF EXISTS] name, … [CASCADE]",
+        what: "tables, views, audiences, users; CASCADE: all on them",
+        syntax: "\
+DROP TABLE | VIEW | AUDIENCE [IF EXISTS] name, … [CASCADE]
+DROP USER [IF EXISTS] name, …",
+    },
+    Statement {
+        name: "CREATE USER, ALTER USER",
+        what: "who may log in to a server, and do what",
+        syntax: "\
+CREATE USER [IF NOT EXISTS] name [WITH] PASSWORD 'text'
+  [ROLE read | write | admin]
+ALTER USER name [WITH] [PASSWORD 'text'] [ROLE read | write | admin]
+
+A new user may read unless a role is given.",
     },
     Statement {
         name: "SET",
@@ -170,8 +183,8 @@ SET synchronous_commit = on | off",
     },
     Statement {
         name: "SHOW",
-        what: "the tables, the views, the audiences and their sizes",
-        syntax: "SHOW TABLES | VIEWS | AUDIENCES",
+        what: "tables, views, audiences and their sizes; users",
+        syntax: "SHOW TABLES | VIEWS | AUDIENCES | USERS",
     },
     Statement {
         name: "DESCRIBE",

@@ -27,7 +27,7 @@ pub(super) const OPENINGS: [&str; 21] = [
 ];
 
 /// Words with a meaning of their own, sorted.
-pub(super) const KEYWORDS: [&str; 133] = [
+pub(super) const KEYWORDS: [&str; 137] = [
     "ABORT",
     "ADD",
     "ALL",
@@ -117,6 +117,7 @@ pub(super) const KEYWORDS: [&str; 133] = [
     "OVERLAP",
     "PARQUET",
     "PARTITION",
+    "PASSWORD",
     "PRECISION",
     "PRIMARY",
     "PROFILE",
@@ -128,6 +129,7 @@ pub(super) const KEYWORDS: [&str; 133] = [
     "RESET",
     "RESTRICT",
     "ROARING",
+    "ROLE",
     "ROLLBACK",
     "SECOND",
     "SELECT",
@@ -150,6 +152,8 @@ pub(super) const KEYWORDS: [&str; 133] = [
     "TRUE",
     "UNKNOWN",
     "UPDATE",
+    "USER",
+    "USERS",
     "USING",
     "VALUES",
     "VIEW",
