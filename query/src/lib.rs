@@ -95,6 +95,7 @@
 mod analysis;
 mod bind;
 mod calls;
+mod client_copy;
 mod condition;
 mod constant;
 mod copy;
@@ -124,6 +125,7 @@ mod users;
 mod write;
 
 pub use bind::FUNCTIONS;
+pub use client_copy::{ClientCopy, ClientFiles};
 pub use dialect::{DEPTH_MAX, LIST_ITEMS_MAX, OPERATORS_MAX, STATEMENT_BYTES_MAX, TERMS_MAX};
 pub use error::{Error, QueryErrorKind, Result, Span};
 pub use muster_engine::catalog::Role;

@@ -44,19 +44,9 @@ impl Session {
         for name in &copy.columns {
             names.push(bind::column_named(&schema, name)?.name.clone());
         }
-        let mut files: Vec<PathBuf> = Vec::new();
-        for (file, span) in &copy.files {
-            self.check_files(*span)?;
-            let refuse = |message: String| Error::query(QueryErrorKind::Value, *span, message);
-            files.extend(expand(Path::new(file)).map_err(|error| refuse(error.to_string()))?);
-            if let Some(Err(error)) = files.last().map(std::fs::metadata) {
-                return Err(refuse(format!("cannot read {file}: {error}")));
-            }
-        }
-        let rejects = copy.options.skips_bad_rows.then(|| match &copy.options.rejects {
-            Some(file) => PathBuf::from(file),
-            None => default_rejects(&schema.name),
-        });
+        copy.files.iter().try_for_each(|(_, span)| self.check_files(*span))?;
+        let files = files_of(&copy)?;
+        let rejects = rejects_of(&copy.options, &schema.name);
         let conflict = copy.options.conflict;
         let options = read_options(copy.options, names, rejects.clone());
         let targets = Target::of_table(&schema);
@@ -80,14 +70,7 @@ impl Session {
     pub(crate) fn copy_to(&mut self, copy: CopyTo, snapshot: &Snapshot) -> Result<Outcome> {
         self.check_files(copy.file_span)?;
         let file = PathBuf::from(&copy.file);
-        let format = match copy.options.format.or_else(|| format_of_path(&file)) {
-            Some(format) => format,
-            None => {
-                let message = format!("the name of {} does not say its format", copy.file);
-                return Err(Error::query(QueryErrorKind::Value, copy.file_span, message)
-                    .advise("end it in .csv, .jsonl, .parquet or .roaring, or state the FORMAT"));
-            }
-        };
+        let format = format_of(&copy)?;
         let (select, text) = self.selected(copy.what, snapshot)?;
         let ordered = !select.order_by.is_empty();
         let plan = select::plan(*select, &self.context(snapshot))?;
@@ -140,21 +123,7 @@ impl Session {
         file: &Path,
         snapshot: &Snapshot,
     ) -> Result<u64> {
-        let defaults = ExportOptions::default();
-        let Some(quote) = options.quote.unwrap_or(Some(defaults.quote)) else {
-            return Err(Error::unsupported(None, "CSV is written with quotes").advise("leave out QUOTE ''"));
-        };
-        if options.nulls.len() > 1 {
-            return Err(Error::unsupported(None, "NULL is written as one text").advise("state one NULL"));
-        }
-        let options = ExportOptions {
-            // As in PostgreSQL, a CSV file has a header only where the statement says so.
-            header: options.header.unwrap_or(defaults.header),
-            delimiter: options.delimiter.unwrap_or(defaults.delimiter),
-            quote,
-            escape: options.escape,
-            null: options.nulls.first().cloned().unwrap_or(defaults.null),
-        };
+        let options = export_options(options)?;
         let columns: Vec<_> =
             plan.columns().iter().map(|column| (column.name.clone(), column.data_type)).collect();
         let mut sink = export::create(file, format, &options, &columns)?;
@@ -230,6 +199,54 @@ fn keys_statement(text: &str, table: &TableSchema) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// The files of a `COPY table FROM`, which are there.
+pub(crate) fn files_of(copy: &CopyFrom) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for (file, span) in &copy.files {
+        let refuse = |message: String| Error::query(QueryErrorKind::Value, *span, message);
+        files.extend(expand(Path::new(file)).map_err(|error| refuse(error.to_string()))?);
+        if let Some(Err(error)) = files.last().map(std::fs::metadata) {
+            return Err(refuse(format!("cannot read {file}: {error}")));
+        }
+    }
+    Ok(files)
+}
+
+/// Where the bad rows of a table's files go, if they are passed over.
+pub(crate) fn rejects_of(options: &CopyOptions, table: &str) -> Option<PathBuf> {
+    options.skips_bad_rows.then(|| match &options.rejects {
+        Some(file) => PathBuf::from(file),
+        None => default_rejects(table),
+    })
+}
+
+/// The format that a `COPY … TO` writes.
+pub(crate) fn format_of(copy: &CopyTo) -> Result<CopyFormat> {
+    copy.options.format.or_else(|| format_of_path(Path::new(&copy.file))).ok_or_else(|| {
+        let message = format!("the name of {} does not say its format", copy.file);
+        Error::query(QueryErrorKind::Value, copy.file_span, message)
+            .advise("end it in .csv, .jsonl, .parquet or .roaring, or state the FORMAT")
+    })
+}
+
+pub(crate) fn export_options(options: &CopyOptions) -> Result<ExportOptions> {
+    let defaults = ExportOptions::default();
+    let Some(quote) = options.quote.unwrap_or(Some(defaults.quote)) else {
+        return Err(Error::unsupported(None, "CSV is written with quotes").advise("leave out QUOTE ''"));
+    };
+    if options.nulls.len() > 1 {
+        return Err(Error::unsupported(None, "NULL is written as one text").advise("state one NULL"));
+    }
+    Ok(ExportOptions {
+        // As in PostgreSQL, a CSV file has a header only where the statement says so.
+        header: options.header.unwrap_or(defaults.header),
+        delimiter: options.delimiter.unwrap_or(defaults.delimiter),
+        quote,
+        escape: options.escape,
+        null: options.nulls.first().cloned().unwrap_or(defaults.null),
+    })
 }
 
 fn format_of_path(path: &Path) -> Option<CopyFormat> {

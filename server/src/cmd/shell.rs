@@ -1,7 +1,7 @@
 //! `muster shell`: SQL from the command line, a file, a pipe or the keyboard, one answer after the other.
 //!
 //! ```text
-//! -c, -f, pipe, editor ─ pieces ─┬─ statement ─ answer ─ output ─ pager │ \o file │ stdout
+//! -c, -f, pipe, editor ─ pieces ─┬─ statement ─ answerer: a database │ a server ─ answer ─ output ─ pager │ \o file │ stdout
 //!                                └─ command ─── commands
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! person needs (row counts, times, pages, colours) is left out where no terminal is.
 
 mod answer;
+mod answerer;
 mod commands;
 mod complete;
 mod editor;
@@ -18,19 +19,21 @@ mod history;
 mod interactive;
 mod lexer;
 mod pager;
+mod password;
 mod pieces;
+mod remote;
 mod syntax;
 mod watch;
 mod words;
 
 use crate::failure::{Failure, Result};
 use crate::output::{Expanded, Format, Style};
-use crate::progress::Bar;
-use musterdb::{Database, Outcome, Param, Session};
+use answerer::{Answerer, Local};
+use musterdb::{Database, Outcome, Param};
+use remote::{Login, Remote};
 use std::fs::File;
 use std::io::{BufRead, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Asks a database: with -c and -f, through a pipe, or interactively.
 #[derive(clap::Args)]
@@ -39,12 +42,20 @@ use std::sync::{Arc, Mutex, PoisonError};
   muster shell ./db -c \"SELECT count(*) FROM members WHERE t00 AND NOT t01\"
   muster shell ./db -f questions.sql --format csv > answers.csv
   echo \"SHOW TABLES\" | muster shell ./db --format json
+  muster shell --connect localhost:7878 --user anna
 
 With -c nothing but the answers is printed. The first statement that fails ends the run with exit code 1, unless
 --keep-going is given. -c, files and pipes also take commands such as \\d; \\? lists them.")]
 pub(crate) struct Arguments {
     /// The database's directory; created where there is none
-    dir: PathBuf,
+    #[arg(required_unless_present = "connect", conflicts_with = "connect")]
+    dir: Option<PathBuf>,
+    /// Ask a server (muster serve) instead; files of COPY are this machine's
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Option<String>,
+    /// Who asks the server; the password is MUSTER_PASSWORD, or typed
+    #[arg(long, value_name = "NAME", requires = "connect", conflicts_with = "dir")]
+    user: Option<String>,
     /// Execute this, print the answer, and end; may be given several times
     #[arg(short = 'c', long = "command", value_name = "SQL")]
     commands: Vec<String>,
@@ -58,7 +69,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIMESTAMP", value_parser = timestamp)]
     now: Option<i64>,
     /// Open for reading only: several processes can do so at once
-    #[arg(long)]
+    #[arg(long, conflicts_with = "connect")]
     read_only: bool,
     /// Go on after an error; the exit code is 1 all the same
     #[arg(long)]
@@ -78,10 +89,9 @@ fn timestamp(text: &str) -> std::result::Result<i64, String> {
     }
 }
 
-/// A session, how its answers look, and where they go.
+/// Who answers, how answers look, and where they go.
 struct Shell<'a> {
-    session: Session,
-    database: Database,
+    answerer: Box<dyn Answerer>,
     out: &'a mut dyn Write,
     style: Style,
     /// True where a person types the statements.
@@ -106,7 +116,6 @@ struct Shell<'a> {
     /// What `\bind` gave for the next statement.
     parameters: Vec<Param>,
     last: Option<Last>,
-    progress: Arc<Mutex<Option<Bar>>>,
 }
 
 /// The last statement that was answered.
@@ -124,20 +133,11 @@ enum Flow {
 }
 
 impl<'a> Shell<'a> {
-    fn new(arguments: &Arguments, database: Database, out: &'a mut dyn Write) -> Shell<'a> {
-        let mut session = database.session();
-        session.set_now(arguments.now);
-        let progress: Arc<Mutex<Option<Bar>>> = Arc::default();
-        let shown = Arc::clone(&progress);
-        session.on_progress(move |progress| {
-            let mut bar = shown.lock().unwrap_or_else(PoisonError::into_inner);
-            bar.get_or_insert_with(|| Bar::new("importing")).show(progress);
-        });
+    fn new(arguments: &Arguments, answerer: Box<dyn Answerer>, out: &'a mut dyn Write) -> Shell<'a> {
         let terminal = std::io::stdout().is_terminal();
         let expanded = if terminal { Expanded::Auto } else { Expanded::Off };
         Shell {
-            session,
-            database,
+            answerer,
             out,
             style: Style { expanded, ..Style::plain(arguments.format) },
             interactive: false,
@@ -153,13 +153,7 @@ impl<'a> Shell<'a> {
             file: None,
             parameters: Vec::new(),
             last: None,
-            progress,
         }
-    }
-
-    /// Takes the bar of an import off the screen.
-    fn end_progress(&self) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Executes a file of statements and commands.
@@ -199,14 +193,26 @@ fn shows_colours() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// Who answers: the database of a directory, or a server.
+fn answerer(arguments: &Arguments) -> Result<Box<dyn Answerer>> {
+    if let Some(address) = &arguments.connect {
+        let user = match &arguments.user {
+            Some(user) => Some((user.clone(), password::of(user)?)),
+            None => None,
+        };
+        return Ok(Box::new(Remote::new(Login { address: address.clone(), user }, arguments.now)?));
+    }
+    let Some(directory) = &arguments.dir else { return Err(Failure::new("there is no directory")) };
+    let database = match arguments.read_only {
+        true => Database::open_read_only(directory)?,
+        false => Database::open(directory)?,
+    };
+    Ok(Box::new(Local::new(database, directory, arguments.now)))
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
-    let database = if arguments.read_only {
-        Database::open_read_only(&arguments.dir)?
-    } else {
-        Database::open(&arguments.dir)?
-    };
-    let mut shell = Shell::new(arguments, database, out);
+    let mut shell = Shell::new(arguments, answerer(arguments)?, out);
     if !arguments.commands.is_empty() || arguments.file.is_some() {
         for command in &arguments.commands {
             if shell.run_text(command)? == Flow::Quit {
@@ -217,7 +223,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
             shell.run_file(file)?;
         }
     } else if std::io::stdin().is_terminal() {
-        return interactive::run(&mut shell, &arguments.dir, !arguments.no_history);
+        return interactive::run(&mut shell, !arguments.no_history);
     } else {
         shell.run_piped(std::io::stdin().lock())?;
     }

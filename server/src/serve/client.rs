@@ -19,6 +19,16 @@ const BUFFER_BYTES: usize = 16 * 1024;
 const DRAIN: Duration = Duration::from_millis(200);
 const DRAIN_BYTES: usize = 1 << 20;
 
+/// How long a statement goes on whose client says no more: it may have closed its side only, as a script does that waits for the
+/// answer.
+const GONE_AFTER: Duration = Duration::from_millis(500);
+
+/// How often the statements of a client that is gone are told to end: each takes its own cancellation with it.
+const CANCEL_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is read of a client while a statement of it runs; the rest waits in the socket.
+const AHEAD_BYTES: usize = 64 * 1024;
+
 /// What the server knows of a client.
 pub(super) struct Client {
     pub(super) id: u64,
@@ -102,7 +112,7 @@ impl Conversation {
             let (requests, error) = self.requests();
             let served = !requests.is_empty();
             if served {
-                self.answer(requests).await;
+                self.answer(requests, socket).await;
             }
             let Some(state) = &mut self.state else { return Ok(()) };
             if let Some(ProtocolError(error)) = &error {
@@ -170,7 +180,11 @@ impl Conversation {
     }
 
     /// Answers requests in their order: look-ups here, and from the first one that may wait on, on a thread that may.
-    async fn answer(&mut self, mut requests: VecDeque<(Request, Option<&'static Command>)>) {
+    async fn answer<S: AsyncRead + Unpin>(
+        &mut self,
+        mut requests: VecDeque<(Request, Option<&'static Command>)>,
+        socket: &mut S,
+    ) {
         let service = &self.service;
         service.commands.fetch_add(requests.len() as u64, Ordering::Relaxed);
         let Some(state) = &mut self.state else { return };
@@ -191,7 +205,8 @@ impl Conversation {
         let is_statement = |(_, command): &(Request, Option<&'static Command>)| {
             command.is_some_and(|command| !matches!(command.run, Run::Write(..)))
         };
-        let permit = match requests.iter().any(is_statement) {
+        let waits_for_statement = requests.iter().any(is_statement);
+        let permit = match waits_for_statement {
             false => None,
             true => {
                 let permits = Arc::clone(&service.statements);
@@ -209,12 +224,23 @@ impl Conversation {
         };
         let cancel = state.client.session(&service).cancel_handle();
         cancel.reset();
-        let waiting = tokio::task::spawn_blocking(move || {
+        let mut waiting = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             rest(&service, &mut state, requests, deadline.into_std());
             state
         });
-        self.state = until(deadline, &cancel, waiting).await;
+        let buffer = &mut self.decoder.buffer;
+        // Writes that have arrived are made, whether their client stays or not.
+        let gone = async {
+            match waits_for_statement {
+                true => gone(socket, buffer).await,
+                false => std::future::pending().await,
+            }
+        };
+        self.state = tokio::select! {
+            state = until(deadline, &cancel, &mut waiting) => state,
+            () = gone => abandoned(&cancel, &mut waiting).await,
+        };
     }
 }
 
@@ -222,9 +248,9 @@ impl Conversation {
 async fn until(
     deadline: tokio::time::Instant,
     cancel: &Cancel,
-    mut work: tokio::task::JoinHandle<State>,
+    work: &mut tokio::task::JoinHandle<State>,
 ) -> Option<State> {
-    match tokio::time::timeout_at(deadline, &mut work).await {
+    match tokio::time::timeout_at(deadline, &mut *work).await {
         Ok(done) => done.ok(),
         Err(_) => {
             cancel.cancel();
@@ -233,6 +259,30 @@ async fn until(
             state
         }
     }
+}
+
+/// Waits until a client is gone. What it says meanwhile is kept for later.
+async fn gone<S: AsyncRead + Unpin>(socket: &mut S, buffer: &mut bytes::BytesMut) {
+    while buffer.len() < AHEAD_BYTES {
+        match socket.read_buf(buffer).await {
+            Ok(0) => return tokio::time::sleep(GONE_AFTER).await,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Ends the work for a client that is gone: the statement that runs, and those behind it.
+async fn abandoned(cancel: &Cancel, work: &mut tokio::task::JoinHandle<State>) -> Option<State> {
+    let state = loop {
+        cancel.cancel();
+        if let Ok(done) = tokio::time::timeout(CANCEL_AGAIN, &mut *work).await {
+            break done.ok();
+        }
+    };
+    cancel.reset();
+    state
 }
 
 /// Answers requests on a thread that may wait. Writes that follow each other are one group. All together they have the time of one

@@ -132,6 +132,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command { name: "SELECT", syntax: "index", group: "connection", run: Run::Now(connection::select), summary: "OK for 0: there is one database" },
     Command { name: "SET", syntax: "table key [column value ...]", group: "member", run: Run::Write(member::set, Said::Ok), summary: "Gives a member values, and inserts it where there is none: OK" },
     Command { name: "SQL", syntax: "text [param ...]", group: "statement", run: Run::Statement(statement::sql), summary: "Any statement, with $1, $2, ... for the parameters" },
+    Command { name: "STATEMENT", syntax: "text [param ...]", group: "statement", run: Run::Statement(statement::statement), summary: "Any statement, answered for programs: a map with columns, types and rows, or the error and its place" },
     Command { name: "TAG", syntax: "table key tag [tag ...]", group: "member", run: Run::Write(member::tag, Said::Rows), summary: "Gives a member tags: the number of members found" },
     Command { name: "UNTAG", syntax: "table key tag [tag ...]", group: "member", run: Run::Write(member::untag, Said::Rows), summary: "Takes tags from a member: the number of members found" },
 ];

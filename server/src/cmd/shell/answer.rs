@@ -51,12 +51,11 @@ impl Shell<'_> {
 
     /// Executes one statement and writes its answer.
     pub(super) fn answer(&mut self, sql: &str) -> std::result::Result<(), Unanswered> {
-        let cancel = self.session.cancel_handle();
+        let cancel = self.answerer.cancel_handle();
         let parameters = std::mem::take(&mut self.parameters);
         let work = |shell: &mut Self| {
             let started = Instant::now();
-            let result = shell.session.execute_with(sql, &parameters);
-            shell.end_progress();
+            let result = shell.answerer.execute(sql, &parameters);
             (result, started.elapsed())
         };
         if !self.interactive {
@@ -127,7 +126,7 @@ impl Shell<'_> {
         }
         let turns = self.interactive && self.terminal && self.pager && !self.watching;
         let pages = if turns { Screen::now().zip(pager::command()) } else { None };
-        let mut paged = Paged::new(self.out, self.session.cancel_handle(), pages);
+        let mut paged = Paged::new(self.out, self.answerer.cancel_handle(), pages);
         let written = write(&mut paged);
         paged.finish()?;
         written

@@ -8,7 +8,7 @@ use crate::failure::{Failure, Result};
 use crate::figures::thousands;
 use crate::output::{Expanded, Format, chart};
 use clap::ValueEnum;
-use musterdb::{Outcome, Param, Value};
+use musterdb::{Outcome, Param, Row, Value};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -109,24 +109,27 @@ impl Shell<'_> {
     /// Tables, and views and audiences where there are any.
     fn list_all(&mut self) -> Result<()> {
         self.list("SHOW TABLES")?;
-        let snapshot = self.database.engine().snapshot();
-        if !snapshot.views().is_empty() {
-            self.list("SHOW VIEWS")?;
-        }
-        if !snapshot.audiences().is_empty() {
-            self.list("SHOW AUDIENCES")?;
+        for others in ["SHOW VIEWS", "SHOW AUDIENCES"] {
+            let outcome = self.answerer.execute(others, &[])?;
+            if outcome.rows().len() > 0 {
+                self.write_outcome(&outcome, None)?;
+            }
         }
         Ok(())
     }
 
     fn describe(&mut self, name: &str) -> Result<()> {
         if self.interactive
-            && let Ok(table) = self.database.table(&folded(name))
+            && let Ok(tables) = self.answerer.execute("SHOW TABLES", &[])
         {
-            let rows = self.database.engine().snapshot().rows(table.id);
-            let key = table.key.and_then(|key| table.column(key));
-            let key = key.map_or_else(String::new, |key| format!(", key {}", key.name));
-            self.say(&format!("Table {}: {} rows{key}", table.name, thousands(rows)))?;
+            let is_it =
+                |row: &Row<'_>| row.get_named::<String>("name").is_ok_and(|found| found == folded(name));
+            if let Some(row) = tables.rows().find(is_it) {
+                let rows: u64 = row.get_named("rows").unwrap_or_default();
+                let key: Option<String> = row.get_named("key").unwrap_or_default();
+                let key = key.map_or_else(String::new, |key| format!(", key {key}"));
+                self.say(&format!("Table {}: {} rows{key}", folded(name), thousands(rows)))?;
+            }
         }
         self.list(&format!("DESCRIBE {name}"))
     }
@@ -318,8 +321,8 @@ fn parameters(text: &str) -> std::result::Result<Vec<Param>, &'static str> {
     Ok(found)
 }
 
-/// The COPY that a `\copy` stands for: the same text, but for quotes around the file's name. The shell has the database
-/// in it, so names of files mean the same in both.
+/// The COPY that a `\copy` stands for: the same text, but for quotes around the file's name. Files of COPY are those of
+/// the shell's machine, so their names mean the same in both.
 fn copy_statement(rest: &str) -> std::result::Result<String, &'static str> {
     const FORM: &str = "write \\copy TABLE FROM FILE (FORMAT csv, HEADER)";
     let mut depth = 0_usize;

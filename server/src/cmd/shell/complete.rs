@@ -10,9 +10,9 @@ mod names;
 use super::commands::COMMANDS;
 use super::syntax::STATEMENTS;
 use super::words::{self, KEYWORDS, OPENINGS, is_keyword};
-use context::{Relation, Request, What, request};
-use musterdb::Database;
-use names::Names;
+pub(super) use context::Relation;
+use context::{Request, What, request};
+pub(super) use names::{Column, Names};
 use reedline::{Completer, CompletionResult, Span, Suggestion};
 use std::collections::HashSet;
 use std::path::Path;
@@ -24,8 +24,8 @@ const OFFERED_MAX: usize = 200;
 pub(super) struct FromDatabase(Box<dyn Names>);
 
 impl FromDatabase {
-    pub(super) fn new(database: Database) -> FromDatabase {
-        FromDatabase(Box::new(database))
+    pub(super) fn new(names: Box<dyn Names>) -> FromDatabase {
+        FromDatabase(names)
     }
 }
 

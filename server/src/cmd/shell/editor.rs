@@ -1,9 +1,9 @@
 //! The line editor: keys, colours, history, completion, and when a text is whole.
 
-use super::complete::FromDatabase;
+use super::complete::{FromDatabase, Names};
 use super::highlight::Colours;
 use super::{history, pieces};
-use musterdb::{Database, TransactionState};
+use musterdb::TransactionState;
 use reedline::{
     Color, ColumnarMenu, DefaultHinter, EditCommand, Emacs, KeyCode, KeyModifiers, MenuBuilder, Prompt,
     PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, ValidationResult, Validator,
@@ -13,8 +13,8 @@ use std::borrow::Cow;
 
 const MENU: &str = "completion";
 
-/// An editor that completes from the database.
-pub(super) fn new(database: Database, persistent_history: bool, colour: bool) -> Reedline {
+/// An editor that completes from these names.
+pub(super) fn new(names: Box<dyn Names>, persistent_history: bool, colour: bool) -> Reedline {
     let mut keys = default_emacs_keybindings();
     let complete = vec![ReedlineEvent::Menu(MENU.to_owned()), ReedlineEvent::MenuNext];
     keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, ReedlineEvent::UntilFound(complete));
@@ -30,7 +30,7 @@ pub(super) fn new(database: Database, persistent_history: bool, colour: bool) ->
     }
     let mut editor = Reedline::create()
         .with_validator(Box::new(WholeStatements))
-        .with_completer(Box::new(FromDatabase::new(database)))
+        .with_completer(Box::new(FromDatabase::new(names)))
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
         .with_edit_mode(Box::new(Emacs::new(keys)))
         .with_quick_completions(true)

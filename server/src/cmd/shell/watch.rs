@@ -39,7 +39,7 @@ impl Shell<'_> {
     }
 
     fn repeat(&mut self, sql: &str, parameters: &[Param], pause: Duration, times: u64) -> Result<()> {
-        let cancel = self.session.cancel_handle();
+        let cancel = self.answerer.cancel_handle();
         for time in 0..times {
             let began = Instant::now();
             if self.interactive {

@@ -2,7 +2,7 @@
 
 use super::{Call, Done, Refusal};
 use crate::resp::Reply;
-use musterdb::{Outcome, Param, Value};
+use musterdb::{Outcome, Param, QueryErrorKind, Span, TransactionState, Value};
 
 /// The most statements that a connection keeps under names.
 const PREPARED_MAX: usize = 1_000;
@@ -71,6 +71,101 @@ pub(super) fn run(call: &mut Call<'_>, sql: &str, parameters: &[Param]) -> Done 
         }
     }
     Ok(())
+}
+
+/// `STATEMENT text [param ...]`: a map that programs understand without knowing the statement. Every value is the text that SQL has
+/// for it, or null, and reads back to the same value by its column's type.
+pub(super) fn statement(call: &mut Call<'_>) -> Done {
+    let sql = call.text(0)?;
+    let parameters = parameters(call)?;
+    let session = call.client.session(call.service);
+    let answered = session.execute_with(sql, &parameters);
+    let transaction = match session.transaction() {
+        TransactionState::None => "none",
+        TransactionState::Open => "open",
+        TransactionState::Failed => "failed",
+    };
+    let most = call.service.limits.rows;
+    let reply = &mut *call.reply;
+    match answered {
+        Ok(Outcome::Rows { columns, rows, stats }) if rows.len() <= most => {
+            reply.map(5);
+            field(reply, "transaction", transaction);
+            reply.bulk(b"columns");
+            reply.array(columns.len());
+            for column in &columns {
+                reply.array(2);
+                reply.bulk(column.name.as_bytes());
+                reply.bulk(column.data_type.to_string().as_bytes());
+            }
+            for (name, number) in [("chunks", stats.chunks), ("bytes", stats.bytes)] {
+                reply.bulk(name.as_bytes());
+                reply.integer(number as i64);
+            }
+            reply.bulk(b"rows");
+            reply.array(rows.len());
+            for row in rows {
+                reply.array(row.len());
+                for value in row {
+                    match value {
+                        Value::Null => reply.null(),
+                        Value::Text(text) => reply.bulk(text.as_bytes()),
+                        other => reply.bulk(other.to_string().as_bytes()),
+                    }
+                }
+            }
+        }
+        Ok(Outcome::Rows { rows, .. }) => {
+            let message = format!("the answer has {} rows, more than {most}", rows.len());
+            refusal(reply, transaction, "ERR", &message, None, Some("ask for less with LIMIT"));
+        }
+        Ok(Outcome::Done { message }) => {
+            reply.map(2);
+            field(reply, "transaction", transaction);
+            field(reply, "message", &message);
+        }
+        Err(musterdb::Error::Query { kind, message, span, suggestion }) => {
+            let code = if kind == QueryErrorKind::ReadOnly { "READONLY" } else { "ERR" };
+            refusal(reply, transaction, code, &message, span, suggestion.as_deref());
+        }
+        Err(error) => match Refusal::of_statement(&error, sql) {
+            Refusal::Error { code, message } => refusal(reply, transaction, code, &message, None, None),
+            waits @ Refusal::Waits => return Err(waits),
+        },
+    }
+    Ok(())
+}
+
+/// Why there is no answer, and where in the text, in bytes.
+fn refusal(
+    reply: &mut Reply,
+    transaction: &str,
+    code: &str,
+    message: &str,
+    span: Option<Span>,
+    suggestion: Option<&str>,
+) {
+    reply.map(6);
+    field(reply, "transaction", transaction);
+    field(reply, "code", code);
+    field(reply, "error", message);
+    for (name, place) in [("start", span.map(|span| span.start)), ("end", span.map(|span| span.end))] {
+        reply.bulk(name.as_bytes());
+        match place {
+            Some(byte) => reply.integer(byte as i64),
+            None => reply.null(),
+        }
+    }
+    reply.bulk(b"suggestion");
+    match suggestion {
+        Some(suggestion) => reply.bulk(suggestion.as_bytes()),
+        None => reply.null(),
+    }
+}
+
+fn field(reply: &mut Reply, name: &str, text: &str) {
+    reply.bulk(name.as_bytes());
+    reply.bulk(text.as_bytes());
 }
 
 /// Replies a value: numbers, booleans and sets as such, everything else as the text that SQL has for it.

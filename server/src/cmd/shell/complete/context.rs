@@ -39,7 +39,7 @@ pub(super) enum What {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Relation {
+pub(in crate::cmd::shell) enum Relation {
     Table,
     View,
     Audience,

@@ -5,15 +5,15 @@ use muster_engine::Snapshot;
 use musterdb::{ColumnId, DataType, Database, TableId};
 
 /// A column and its type.
-pub(super) struct Column {
-    pub(super) name: String,
-    pub(super) data_type: String,
+pub(in crate::cmd::shell) struct Column {
+    pub(in crate::cmd::shell) name: String,
+    pub(in crate::cmd::shell) data_type: String,
     /// True for TEXT[].
-    pub(super) is_tags: bool,
+    pub(in crate::cmd::shell) is_tags: bool,
 }
 
 /// The names that there are. What cannot be had is not offered: no method fails.
-pub(super) trait Names: Send {
+pub(in crate::cmd::shell) trait Names: Send {
     /// Tables, views and audiences.
     fn relations(&self) -> Vec<(String, Relation)>;
     /// The columns of one of them.
