@@ -28,6 +28,8 @@ pub struct Session {
     pub(crate) engine: Arc<muster_engine::Database>,
     read_only: bool,
     pub(crate) role: Role,
+    /// The role that the last statement asked for.
+    pub(crate) needed: Role,
     now_micros: Option<i64>,
     zone: Option<Zone>,
     pub(crate) cancel: Cancel,
@@ -48,6 +50,7 @@ impl Session {
             engine,
             read_only,
             role: Role::Admin,
+            needed: Role::Read,
             now_micros: None,
             zone: None,
             cancel: Cancel::default(),
@@ -96,6 +99,7 @@ impl Session {
     /// # }
     /// ```
     pub fn execute_with(&mut self, sql: &str, parameters: &[Param]) -> Result<Outcome> {
+        self.needed = Role::Read;
         let outcome =
             self.cancel.check().map_err(Error::from).and_then(|()| match parse::parse(sql, parameters) {
                 Ok(Statement::Control(control)) => self.control(control),
@@ -119,7 +123,9 @@ impl Session {
     /// transaction they share a sync. There is an answer for each; the first error in a transaction ends it.
     pub fn write_each(&mut self, mutations: &[Mutation]) -> Vec<Result<Changed>> {
         let now_micros = match self.snapshot() {
-            Ok(snapshot) if self.transaction.is_none() && !self.read_only => snapshot.now_micros(),
+            Ok(snapshot) if self.transaction.is_none() && !self.read_only && self.role >= Role::Write => {
+                snapshot.now_micros()
+            }
             _ => return mutations.iter().map(|mutation| self.write(mutation)).collect(),
         };
         let changed = self.engine.write_each(mutations, now_micros, self.durability, &self.cancel);
@@ -278,7 +284,7 @@ impl Session {
     }
 
     /// Refuses what changes the database where the session's role, or the database, is for reading only.
-    pub(crate) fn check_writable(&self, statement: &str) -> Result<()> {
+    pub(crate) fn check_writable(&mut self, statement: &str) -> Result<()> {
         self.check_role(statement, Role::Write)?;
         if self.read_only {
             let message = format!("{statement} cannot run: the database was opened for reading only");

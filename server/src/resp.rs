@@ -1,7 +1,7 @@
 //! RESP, the protocol of Redis, in its versions 2 and 3: requests from bytes, replies to bytes.
 //!
 //! ```text
-//! socket ─ Decoder ─ Request (a word and its arguments) ─ serve::commands ─ Reply ─ socket
+//! socket ─ Decoder ─ Words (a command and its arguments) ─ serve::commands ─ Reply ─ socket
 //! ```
 //!
 //! Requests are decoded by our own reader, since every length in them is bounded before anything is kept; replies are
@@ -14,4 +14,4 @@ mod request;
 
 pub(crate) use replies::{Replies, Token};
 pub(crate) use reply::{Protocol, Reply};
-pub(crate) use request::{Decoder, Limits, ProtocolError, Request};
+pub(crate) use request::{Decoder, Limits, ProtocolError, Request, Words};

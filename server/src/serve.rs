@@ -8,13 +8,17 @@
 //! What a client has sent in one go is answered in one go. From the first command that may wait, the rest of it is done on one
 //! thread, writes that follow each other as one group. Look-ups never stand behind statements: those have so many permits and no more.
 
+mod access;
+mod audit;
 mod client;
 mod commands;
 mod limits;
 
+pub(crate) use audit::Audit;
 pub(crate) use limits::Limits;
 
 use crate::failure::{Failure, Result};
+use access::Access;
 use musterdb::Database;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -37,6 +41,8 @@ const WRITERS: usize = 64;
 pub(crate) struct Service {
     database: Database,
     limits: Limits,
+    access: Arc<Access>,
+    audit: Option<Audit>,
     /// Permits of statements.
     statements: Arc<Semaphore>,
     /// True when the server is about to end.
@@ -64,6 +70,7 @@ pub(crate) fn serve(
     database: Database,
     listen: SocketAddr,
     limits: Limits,
+    audit: Option<Audit>,
     ready: impl FnOnce(SocketAddr) -> Result<()>,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,7 +79,7 @@ pub(crate) fn serve(
         .max_blocking_threads(limits.statements + WRITERS)
         .build()
         .map_err(|error| Failure::new(format!("cannot start the server's threads: {error}")))?;
-    let served = runtime.block_on(listen_on(database, listen, limits, ready));
+    let served = runtime.block_on(listen_on(database, listen, limits, audit, ready));
     // Whoever is still at work after the farewell is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
@@ -82,6 +89,7 @@ async fn listen_on(
     database: Database,
     listen: SocketAddr,
     limits: Limits,
+    audit: Option<Audit>,
     ready: impl FnOnce(SocketAddr) -> Result<()>,
 ) -> Result<()> {
     let cannot = |error: std::io::Error| Failure::new(format!("cannot listen on {listen}: {error}"));
@@ -92,6 +100,8 @@ async fn listen_on(
         database,
         statements: Arc::new(Semaphore::new(limits.statements)),
         limits,
+        access: Arc::new(Access::new()),
+        audit,
         ending,
         started: Instant::now(),
         address,

@@ -69,8 +69,14 @@ impl Session {
         self.role
     }
 
+    /// The role that the last statement asked for, allowed or not: more than [`Role::Read`] where it was to change something.
+    pub fn needed_role(&self) -> Role {
+        self.needed
+    }
+
     /// Refuses what the session's role may not do.
-    pub(crate) fn check_role(&self, statement: &str, needed: Role) -> Result<()> {
+    pub(crate) fn check_role(&mut self, statement: &str, needed: Role) -> Result<()> {
+        self.needed = self.needed.max(needed);
         if self.role >= needed {
             return Ok(());
         }

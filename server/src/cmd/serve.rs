@@ -1,7 +1,7 @@
 //! `muster serve`: the database for other services, over RESP.
 
 use crate::failure::{Failure, Result};
-use crate::serve::{Limits, serve};
+use crate::serve::{Audit, Limits, serve};
 use musterdb::Database;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Rows of an answer
     #[arg(long, default_value_t = Limits::default().rows, env = "MUSTER_MAX_ROWS", value_name = "N")]
     max_rows: usize,
+    /// Where to write down who changed what, a line of JSON each
+    #[arg(long, env = "MUSTER_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
@@ -58,7 +61,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         rows: arguments.max_rows,
         ..Limits::default()
     };
-    serve(database, arguments.listen, limits, |address| {
+    let audit = arguments.audit_log.as_deref().map(Audit::open).transpose()?;
+    serve(database, arguments.listen, limits, audit, |address| {
         writeln!(out, "ready on {address} (RESP2 and RESP3): redis-cli -p {} COMMAND LIST", address.port())?;
         out.flush()?;
         Ok(())

@@ -1,6 +1,6 @@
 //! Requests: arrays of bulk strings, or a line of words (for people with telnet).
 //!
-//! A request is read in one pass however it arrives in pieces, and nothing of it is copied. What breaks a limit is refused at the
+//! A request is read in one pass however it arrives in pieces; it is used where it lies, or kept without a copy. What breaks a limit is refused at the
 //! length that says so, before the bytes it announces are waited for.
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -27,7 +27,7 @@ impl Limits {
 }
 
 /// Bytes that are no request. The connection cannot go on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProtocolError(pub(crate) String);
 
 impl ProtocolError {
@@ -36,37 +36,52 @@ impl ProtocolError {
     }
 }
 
-/// A command and its arguments, at least one word.
+/// The words of a request: the command's name, then its arguments. They lie where they arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words<'b> {
+    bytes: &'b [u8],
+    places: &'b [Range<usize>],
+}
+
+impl<'b> Words<'b> {
+    pub(crate) fn len(self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn get(self, at: usize) -> Option<&'b [u8]> {
+        self.places.get(at).map(|place| &self.bytes[place.clone()])
+    }
+
+    pub(crate) fn iter(self) -> impl ExactSizeIterator<Item = &'b [u8]> + Clone {
+        self.places.iter().map(move |place| &self.bytes[place.clone()])
+    }
+
+    /// The words from one on.
+    pub(crate) fn from(self, at: usize) -> Words<'b> {
+        Words { places: self.places.get(at..).unwrap_or_default(), ..self }
+    }
+}
+
+/// A request that outlives what arrives after it.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     bytes: Bytes,
-    words: Vec<Range<usize>>,
+    places: Vec<Range<usize>>,
 }
 
 impl Request {
-    /// The words: the command's name and what follows it.
-    pub(crate) fn words(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.words.iter().map(|word| &self.bytes[word.clone()])
-    }
-
-    /// The command's name.
-    pub(crate) fn name(&self) -> &[u8] {
-        &self.bytes[self.words[0].clone()]
-    }
-
-    /// What follows it.
-    pub(crate) fn arguments(&self) -> Vec<&[u8]> {
-        self.words().skip(1).collect()
+    pub(crate) fn words(&self) -> Words<'_> {
+        Words { bytes: &self.bytes, places: &self.places }
     }
 }
 
 /// Takes bytes as they arrive and gives requests.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// What has arrived and was not given yet, from the first byte of a request on.
+    /// What has arrived, from the first byte of the request that was given last on.
     pub(crate) buffer: BytesMut,
-    /// The words of an array that are whole.
-    words: Vec<Range<usize>>,
+    /// The words of a request that are whole.
+    places: Vec<Range<usize>>,
     /// How many are still to come; `None` before the head of an array.
     missing: Option<usize>,
     /// The bytes of the next word, where its head is read.
@@ -75,38 +90,86 @@ pub(crate) struct Decoder {
     at: usize,
     /// Bytes after `at` known to have no end of line.
     scanned: usize,
+    /// The bytes of the request that was given last; they go when the next one is asked for.
+    given: usize,
+    /// Its words without their quotes, where it was a line.
+    line: Option<BytesMut>,
+    /// What was found wrong, once and for all.
+    failed: Option<ProtocolError>,
 }
 
 impl Decoder {
     /// True where a request has begun and not ended.
     pub(crate) fn is_midway(&self) -> bool {
-        !self.buffer.is_empty()
+        self.buffer.len() > self.given
     }
 
     /// The next whole request, if it has arrived. Limits are those of this moment: they grow when a client says who it is.
-    pub(crate) fn next(&mut self, limits: &Limits) -> Result<Option<Request>, ProtocolError> {
+    pub(crate) fn next(&mut self, limits: &Limits) -> Result<Option<Words<'_>>, ProtocolError> {
+        self.forget();
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        match self.read(limits) {
+            Ok(whole) => Ok(whole.then(|| self.last())),
+            Err(error) => {
+                self.failed = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// The request that was given last.
+    pub(crate) fn last(&self) -> Words<'_> {
+        Words { bytes: self.line.as_ref().unwrap_or(&self.buffer), places: &self.places }
+    }
+
+    /// The request that was given last, to be kept. Nothing of it is copied.
+    pub(crate) fn keep(&mut self) -> Request {
+        let bytes = match self.line.take() {
+            Some(line) => line.freeze(),
+            None => self.buffer.split_to(std::mem::take(&mut self.given)).freeze(),
+        };
+        Request { bytes, places: std::mem::take(&mut self.places) }
+    }
+
+    /// Keeps no memory for a client that says nothing.
+    pub(crate) fn rest(&mut self) {
+        self.forget();
+        if self.buffer.is_empty() {
+            (self.buffer, self.places) = (BytesMut::new(), Vec::new());
+        }
+    }
+
+    fn forget(&mut self) {
+        if self.given > 0 {
+            self.buffer.advance(self.given);
+            self.places.clear();
+            (self.given, self.line) = (0, None);
+        }
+    }
+
+    /// Reads on in what has arrived; true where a request is whole.
+    fn read(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
         loop {
-            if self.missing.is_none() && self.length.is_none() && self.at == 0 {
+            if self.missing.is_none() && self.at == 0 {
                 match self.buffer.first() {
-                    None => return Ok(None),
+                    None => return Ok(false),
                     Some(b'*') => {}
                     Some(_) => match self.inline(limits)? {
-                        Line::Request(request) => return Ok(Some(request)),
+                        Line::Request => return Ok(true),
                         Line::Nothing => continue,
-                        Line::Unfinished => return Ok(None),
+                        Line::Unfinished => return Ok(false),
                     },
                 }
             }
             let Some(missing) = self.missing else {
-                let Some(count) = self.head(b'*', "multibulk")? else { return Ok(None) };
-                let Ok(count) = usize::try_from(count) else {
-                    self.begin(self.at);
+                let Some(count) = self.head(b'*', "multibulk")? else { return Ok(false) };
+                let Some(count) = usize::try_from(count).ok().filter(|count| *count > 0) else {
+                    self.buffer.advance(self.at);
+                    self.begin();
                     continue;
                 };
-                if count == 0 {
-                    self.begin(self.at);
-                    continue;
-                }
                 if count > limits.arguments {
                     return Err(match limits.arguments == Limits::BEFORE_AUTH.arguments {
                         true => ProtocolError::new("unauthenticated multibulk length"),
@@ -117,11 +180,12 @@ impl Decoder {
                 continue;
             };
             if missing == 0 {
-                let request = Request { words: std::mem::take(&mut self.words), bytes: self.take() };
-                return Ok(Some(request));
+                self.given = self.at;
+                self.begin();
+                return Ok(true);
             }
             let Some(length) = self.length else {
-                let Some(length) = self.head(b'$', "bulk")? else { return Ok(None) };
+                let Some(length) = self.head(b'$', "bulk")? else { return Ok(false) };
                 let length =
                     usize::try_from(length).map_err(|_| ProtocolError::new("invalid bulk length"))?;
                 if length > limits.argument_bytes || self.at.saturating_add(length) > limits.request_bytes {
@@ -133,11 +197,11 @@ impl Decoder {
                 self.length = Some(length);
                 continue;
             };
-            let Some(end) = self.buffer.get(self.at + length..self.at + length + 2) else { return Ok(None) };
+            let Some(end) = self.buffer.get(self.at + length..self.at + length + 2) else { return Ok(false) };
             if end != b"\r\n" {
                 return Err(ProtocolError::new("a bulk string is longer than it says"));
             }
-            self.words.push(self.at..self.at + length);
+            self.places.push(self.at..self.at + length);
             self.at += length + 2;
             (self.length, self.missing) = (None, Some(missing - 1));
         }
@@ -176,36 +240,30 @@ impl Decoder {
         let Some(line) = self.line("too big inline request")? else { return Ok(Line::Unfinished) };
         let words = split(&self.buffer[line.clone()])
             .ok_or_else(|| ProtocolError::new("unbalanced quotes in request"))?;
-        self.begin(line.end + 1);
         if words.is_empty() {
+            self.buffer.advance(line.end + 1);
             return Ok(Line::Nothing);
         }
         if words.len() > limits.arguments || words.iter().any(|word| word.len() > limits.argument_bytes) {
             return Err(ProtocolError::new("too big inline request"));
         }
-        let (mut bytes, mut places) = (BytesMut::new(), Vec::with_capacity(words.len()));
+        let mut bytes = BytesMut::new();
         for word in words {
-            places.push(bytes.len()..bytes.len() + word.len());
+            self.places.push(bytes.len()..bytes.len() + word.len());
             bytes.extend_from_slice(&word);
         }
-        Ok(Line::Request(Request { bytes: bytes.freeze(), words: places }))
+        (self.given, self.line) = (line.end + 1, Some(bytes));
+        Ok(Line::Request)
     }
 
-    /// Forgets `used` bytes; the next one begins a request.
-    fn begin(&mut self, used: usize) {
-        self.buffer.advance(used);
+    /// A request begins with the next byte.
+    fn begin(&mut self) {
         (self.at, self.scanned, self.missing, self.length) = (0, 0, None, None);
-    }
-
-    fn take(&mut self) -> Bytes {
-        let bytes = self.buffer.split_to(self.at).freeze();
-        self.begin(0);
-        bytes
     }
 }
 
 enum Line {
-    Request(Request),
+    Request,
     Nothing,
     Unfinished,
 }
@@ -283,7 +341,7 @@ mod tests {
             decoder.buffer.extend_from_slice(piece);
             loop {
                 match decoder.next(limits) {
-                    Ok(Some(request)) => requests.push(request.words().map(<[u8]>::to_vec).collect()),
+                    Ok(Some(words)) => requests.push(words.iter().map(<[u8]>::to_vec).collect()),
                     Ok(None) => break,
                     Err(ProtocolError(error)) => return (requests, Some(error)),
                 }
@@ -335,5 +393,23 @@ mod tests {
         assert_eq!(strangers.as_deref(), Some("Protocol error: unauthenticated multibulk length"));
         let whole = b"*2\r\n$1048576\r\n";
         assert_eq!(decoded(whole, 99, &LIMITS), (vec![], None), "waits for what is within the limits");
+    }
+
+    #[test]
+    fn what_is_kept_outlives_what_comes_after_it() {
+        let mut decoder = Decoder::default();
+        decoder.buffer.extend_from_slice(b"*1\r\n$1\r\na\r\nb 'c d'\r\n*2\r\n$1\r\ne\r\n$0\r\n\r\n*x");
+        let mut kept = Vec::new();
+        while let Ok(Some(_)) = decoder.next(&LIMITS) {
+            kept.push(decoder.keep());
+        }
+        let words = |request: &Request| request.words().iter().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(words(&kept[0]), [b"a"]);
+        assert_eq!(words(&kept[1]), [&b"b"[..], b"c d"]);
+        assert_eq!(words(&kept[2]), [&b"e"[..], b""]);
+        // What is wrong stays wrong, whatever comes.
+        decoder.buffer.extend_from_slice(b"1\r\n$4\r\nPING\r\n");
+        let again = decoder.next(&LIMITS).unwrap_err();
+        assert_eq!(decoder.next(&LIMITS).unwrap_err(), again);
     }
 }

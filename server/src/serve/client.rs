@@ -1,9 +1,12 @@
 //! One client: bytes in, replies out, in the order of the requests.
 
 use super::Service;
-use super::commands::{self, Command, Run};
-use crate::resp::{Decoder, Limits, ProtocolError, Reply, Request};
-use musterdb::{Cancel, Session};
+use super::access::{Access, Credentials};
+use super::audit::Entries;
+use super::commands::{self, Answered, Command, Run};
+use crate::resp::{Decoder, ProtocolError, Reply, Request};
+use musterdb::{Cancel, Role, Session};
+use serde_json::json;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +36,10 @@ const AHEAD_BYTES: usize = 64 * 1024;
 pub(super) struct Client {
     pub(super) id: u64,
     pub(super) peer: SocketAddr,
+    /// Who it is, once it has said so.
+    user: Option<String>,
+    /// True where that has changed since what it may do was looked up.
+    is_another: bool,
     pub(super) name: String,
     pub(super) library: (String, String),
     /// Its thread of statements, from the first one on.
@@ -45,21 +52,44 @@ impl Client {
     fn new(id: u64, peer: SocketAddr) -> Client {
         let library = (String::new(), String::new());
         let (name, prepared) = (String::new(), HashMap::new());
-        Client { id, peer, name, library, session: None, prepared, leaves: false }
+        Client {
+            id,
+            peer,
+            user: None,
+            is_another: false,
+            name,
+            library,
+            session: None,
+            prepared,
+            leaves: false,
+        }
     }
 
-    /// Its session. Files of the server's machine are not a client's.
-    pub(super) fn session(&mut self, service: &Service) -> &mut Session {
-        self.session.get_or_insert_with(|| {
+    /// Its session, in a role. Files of the server's machine are not a client's.
+    pub(super) fn session(&mut self, service: &Service, role: Role) -> &mut Session {
+        let session = self.session.get_or_insert_with(|| {
             let mut session = service.database.session();
             session.forbid_files();
             session
-        })
+        });
+        session.set_role(role);
+        session
+    }
+
+    /// Who it is, once it has said so.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// From now on it is this user.
+    pub(super) fn become_user(&mut self, user: String) {
+        (self.user, self.is_another) = (Some(user), true);
     }
 
     /// As it was when it came.
     pub(super) fn reset(&mut self) {
-        (self.session, self.name) = (None, String::new());
+        (self.session, self.user, self.name) = (None, None, String::new());
+        self.is_another = true;
         self.prepared.clear();
     }
 }
@@ -107,15 +137,11 @@ struct Conversation {
 
 impl Conversation {
     async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(mut self, socket: &mut S) -> std::io::Result<()> {
-        let mut ending = self.service.ending.clone();
+        let (mut ending, came) = (self.service.ending.clone(), tokio::time::Instant::now());
         loop {
-            let (requests, error) = self.requests();
-            let served = !requests.is_empty();
-            if served {
-                self.answer(requests, socket).await;
-            }
+            let answered = self.answer(socket).await;
             let Some(state) = &mut self.state else { return Ok(()) };
-            if let Some(ProtocolError(error)) = &error {
+            if let Err(ProtocolError(error)) = &answered {
                 self.service.errors.fetch_add(1, Ordering::Relaxed);
                 state.reply.error("ERR", error);
             }
@@ -127,31 +153,38 @@ impl Conversation {
                     state.reply.bytes = bytes::BytesMut::new();
                 }
             }
-            if error.is_some() || state.client.leaves {
+            if answered.is_err() || state.client.leaves {
                 return leave(socket).await;
             }
-            if served {
+            if answered != Ok(0) {
                 // More may have come already.
                 continue;
             }
-            if self.decoder.buffer.is_empty() {
-                // Nothing is kept for clients that say nothing.
-                self.decoder.buffer = bytes::BytesMut::new();
-            }
-            let midway = self.decoder.is_midway();
-            let patience = self.service.limits.request_time;
+            self.decoder.rest();
+            let limits = &self.service.limits;
+            let is_stranger =
+                Access::role(&state.client, &self.service.database.engine().snapshot()).is_none();
+            let (until, error) = match (self.decoder.is_midway(), is_stranger) {
+                (true, _) => (
+                    Some(tokio::time::Instant::now() + limits.request_time),
+                    format!("a request did not arrive whole within {} s", limits.request_time.as_secs()),
+                ),
+                (false, true) => {
+                    (Some(came + limits.login_time), "nobody said who this client is".to_owned())
+                }
+                (false, false) => (None, String::new()),
+            };
             let waiting = async {
-                match midway {
-                    true => tokio::time::sleep(patience).await,
-                    false => std::future::pending().await,
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
                 }
             };
             let buffer = &mut self.decoder.buffer;
             let read = tokio::select! {
                 read = socket.read_buf(buffer) => read?,
                 () = waiting => {
-                    let error = format!("-ERR a request did not arrive whole within {} s\r\n", patience.as_secs());
-                    socket.write_all(error.as_bytes()).await?;
+                    socket.write_all(format!("-ERR {error}\r\n").as_bytes()).await?;
                     return leave(socket).await;
                 }
                 () = async { drop(ending.wait_for(|ending| *ending).await) } => return leave(socket).await,
@@ -162,49 +195,99 @@ impl Conversation {
         }
     }
 
-    /// The requests that have arrived, as many as are answered in one go, and what is wrong with what comes after them.
-    fn requests(&mut self) -> (VecDeque<(Request, Option<&'static Command>)>, Option<ProtocolError>) {
-        let mut requests = VecDeque::new();
-        let limits: &Limits = &self.service.limits.request;
-        while requests.len() < self.service.limits.pipeline {
-            match self.decoder.next(limits) {
-                Ok(Some(request)) => {
-                    let command = commands::find(request.name());
-                    requests.push_back((request, command));
+    /// Answers the requests that have arrived, in their order and as many as are answered in one go: how many there were, or what is
+    /// wrong with what comes after them. Look-ups are answered here, and from the first one that may wait on, the rest on a thread that may.
+    async fn answer<S: AsyncRead + Unpin>(&mut self, socket: &mut S) -> Result<usize, ProtocolError> {
+        // Whether the request that was given last has no answer yet.
+        let (mut given, mut is_open) = (0, false);
+        'role: while let Some(state) = &mut self.state {
+            let service = &*self.service;
+            let snapshot = service.database.engine().snapshot();
+            let role = Access::role(&state.client, &snapshot);
+            let limits = service.limits.request_of(role);
+            let answered = loop {
+                if !is_open {
+                    if given == service.limits.pipeline || state.client.leaves {
+                        return Ok(given);
+                    }
+                    if self.decoder.next(&limits)?.is_none() {
+                        return Ok(given);
+                    }
+                    given += 1;
                 }
-                Ok(None) => break,
-                Err(error) => return (requests, Some(error)),
+                is_open = false;
+                match commands::at_once(service, state.parts(), &snapshot, role, self.decoder.last()) {
+                    Answered::Yes if std::mem::take(&mut state.client.is_another) => continue 'role,
+                    Answered::Yes => {}
+                    other => break other,
+                }
+            };
+            if let Answered::LogsIn(credentials) = answered {
+                is_open = self.log_in(credentials).await;
+                continue;
+            }
+            let (mut requests, mut error) = (VecDeque::new(), None);
+            requests.push_back(self.kept());
+            while given < self.service.limits.pipeline {
+                match self.decoder.next(&limits) {
+                    Ok(None) => break,
+                    Ok(Some(_)) => given += 1,
+                    Err(wrong) => {
+                        error = Some(wrong);
+                        break;
+                    }
+                }
+                let command = commands::find_of(self.decoder.last());
+                if command.is_some_and(|command| matches!(command.run, Run::Login(_))) {
+                    is_open = true;
+                    break;
+                }
+                requests.push_back((self.decoder.keep(), command));
+            }
+            self.wait(requests, socket).await;
+            if let Some(error) = error {
+                return Err(error);
             }
         }
-        (requests, None)
+        Ok(given)
     }
 
-    /// Answers requests in their order: look-ups here, and from the first one that may wait on, on a thread that may.
-    async fn answer<S: AsyncRead + Unpin>(
-        &mut self,
-        mut requests: VecDeque<(Request, Option<&'static Command>)>,
-        socket: &mut S,
-    ) {
-        let service = &self.service;
-        service.commands.fetch_add(requests.len() as u64, Ordering::Relaxed);
-        let Some(state) = &mut self.state else { return };
-        while let Some((request, command)) = requests.front() {
-            if state.client.leaves {
-                return;
-            }
-            if !commands::at_once(service, state.parts(), request, *command) {
-                break;
-            }
-            requests.pop_front();
-        }
-        if requests.is_empty() {
-            return;
-        }
-        let (service, Some(mut state)) = (Arc::clone(service), self.state.take()) else { return };
-        let deadline = tokio::time::Instant::now() + service.limits.statement_time;
-        let is_statement = |(_, command): &(Request, Option<&'static Command>)| {
-            command.is_some_and(|command| !matches!(command.run, Run::Write(..)))
+    fn kept(&mut self) -> Asked {
+        let command = commands::find_of(self.decoder.last());
+        (self.decoder.keep(), command)
+    }
+
+    /// Looks at a password; true where it was right. Where it was not, that was replied.
+    async fn log_in(&mut self, credentials: Credentials) -> bool {
+        let Some(state) = &mut self.state else { return false };
+        let (access, database) = (Arc::clone(&self.service.access), self.service.database.clone());
+        let (user, address) = (credentials.user.clone(), state.client.peer.ip());
+        let error = match access.verify(database, credentials, address).await {
+            Ok(true) => return true,
+            Ok(false) => None,
+            Err(error) => Some(error),
         };
+        self.service.errors.fetch_add(1, Ordering::Relaxed);
+        if let Some(audit) = &self.service.audit {
+            let mut entries = Entries::default();
+            entries.add(&state.client, "login refused", json!({ "name": user }));
+            audit.write(entries.lines());
+        }
+        match error {
+            Some(error) => state.reply.error("ERR", &error),
+            None => {
+                state.reply.error("WRONGPASS", "invalid username-password pair or user is disabled.");
+            }
+        }
+        false
+    }
+
+    /// Answers requests on a thread that may wait, when there is a permit for the statements among them.
+    async fn wait<S: AsyncRead + Unpin>(&mut self, requests: VecDeque<Asked>, socket: &mut S) {
+        let (service, Some(mut state)) = (Arc::clone(&self.service), self.state.take()) else { return };
+        let deadline = tokio::time::Instant::now() + service.limits.statement_time;
+        let is_statement =
+            |(_, command): &Asked| command.is_some_and(|command| !matches!(command.run, Run::Write(..)));
         let waits_for_statement = requests.iter().any(is_statement);
         let permit = match waits_for_statement {
             false => None,
@@ -222,7 +305,7 @@ impl Conversation {
                 }
             }
         };
-        let cancel = state.client.session(&service).cancel_handle();
+        let cancel = state.client.session(&service, Role::Read).cancel_handle();
         cancel.reset();
         let mut waiting = tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -243,6 +326,9 @@ impl Conversation {
         };
     }
 }
+
+/// A request, and the command that it is for.
+type Asked = (Request, Option<&'static Command>);
 
 /// Waits for a thread's work, which is cancelled when its time is over.
 async fn until(
@@ -287,23 +373,19 @@ async fn abandoned(cancel: &Cancel, work: &mut tokio::task::JoinHandle<State>) -
 
 /// Answers requests on a thread that may wait. Writes that follow each other are one group. All together they have the time of one
 /// statement: what is not begun by then is refused.
-fn rest(
-    service: &Service,
-    state: &mut State,
-    mut requests: VecDeque<(Request, Option<&'static Command>)>,
-    deadline: Instant,
-) {
+fn rest(service: &Service, state: &mut State, mut requests: VecDeque<Asked>, deadline: Instant) {
     while let Some((request, command)) = requests.pop_front() {
         if state.client.leaves {
             return;
         }
-        if Instant::now() >= deadline {
+        let costs_nothing = command.is_some_and(|command| command.group == "connection");
+        if Instant::now() >= deadline && !costs_nothing {
             let text = "the requests before it took too long; it was not begun";
             state.reply.error("TIMEOUT", text);
             continue;
         }
         let Some(Command { run: Run::Write(..), .. }) = command else {
-            commands::waiting(service, state.parts(), &request, command);
+            commands::waiting(service, state.parts(), request.words(), command);
             continue;
         };
         let mut group = vec![(request, command)];

@@ -6,11 +6,14 @@ mod member;
 mod statement;
 
 use super::Service;
+use super::access::{Access, Credentials};
+use super::audit::Entries;
 use super::client::Client;
-use crate::resp::{Reply, Request};
+use crate::resp::{Reply, Request, Words};
 use muster_engine::Snapshot;
 use muster_engine::catalog::AudienceRecord;
-use musterdb::{Changed, Mutation, QueryErrorKind, TableSchema};
+use musterdb::{Changed, Mutation, QueryErrorKind, Role, Session, TableSchema};
+use serde_json::json;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,6 +35,8 @@ pub(super) struct Command {
 pub(super) enum Run {
     /// At once, in microseconds; it may find that it has to wait.
     Now(fn(&mut Call<'_>) -> Done),
+    /// At once where the password is known, and otherwise when it was looked at.
+    Login(fn(&mut Call<'_>) -> Done),
     /// On a thread that may wait, one of so many.
     Statement(fn(&mut Call<'_>) -> Done),
     /// A change of rows, made together with those before and after it.
@@ -52,7 +57,11 @@ pub(super) struct Call<'c> {
     pub(super) service: &'c Service,
     pub(super) client: &'c mut Client,
     pub(super) reply: &'c mut Reply,
-    pub(super) arguments: Vec<&'c [u8]>,
+    /// The present.
+    pub(super) snapshot: &'c Snapshot,
+    /// What the client may do.
+    pub(super) role: Option<Role>,
+    pub(super) arguments: Words<'c>,
     /// True on a thread that may wait.
     pub(super) may_wait: bool,
 }
@@ -64,6 +73,8 @@ pub(super) type Done = Result<(), Refusal>;
 pub(super) enum Refusal {
     /// It is to be asked on a thread that may wait. Nothing was replied.
     Waits,
+    /// It is to be asked again when this password was found to be right. Nothing was replied.
+    LogsIn(Credentials),
     /// A code in capitals, which clients go by, and a sentence.
     Error { code: &'static str, message: String },
 }
@@ -83,7 +94,7 @@ impl Refusal {
             _ => String::new(),
         };
         let code = match error {
-            musterdb::Error::Query { kind: QueryErrorKind::ReadOnly, .. } => "READONLY",
+            musterdb::Error::Query { kind, .. } => code_of(*kind),
             error if error.is_cancelled() => return Refusal::cancelled(),
             _ => "ERR",
         };
@@ -93,6 +104,15 @@ impl Refusal {
     fn cancelled() -> Refusal {
         let message = "the statement took too long and was cancelled; nothing changed";
         Refusal::Error { code: "TIMEOUT", message: message.into() }
+    }
+}
+
+/// The code of what a statement was refused for.
+fn code_of(kind: QueryErrorKind) -> &'static str {
+    match kind {
+        QueryErrorKind::ReadOnly => "READONLY",
+        QueryErrorKind::Forbidden => "NOPERM",
+        _ => "ERR",
     }
 }
 
@@ -109,6 +129,7 @@ impl From<muster_engine::Error> for Refusal {
 #[rustfmt::skip]
 pub(super) static COMMANDS: &[Command] = &[
     Command { name: "AUDIENCES", syntax: "table key", group: "audience", run: Run::Statement(audience::audiences), summary: "The audiences that a member is in" },
+    Command { name: "AUTH", syntax: "[username] password", group: "connection", run: Run::Login(connection::auth), summary: "Says who this client is" },
     Command { name: "CLIENT", syntax: "subcommand [argument ...]", group: "connection", run: Run::Now(connection::client), summary: "ID, GETNAME, SETNAME, SETINFO, INFO, REPLY ON of this connection" },
     Command { name: "COMMAND", syntax: "[subcommand] [name ...]", group: "server", run: Run::Now(connection::command), summary: "The commands: COUNT, LIST, INFO, DOCS" },
     Command { name: "CONFIG", syntax: "subcommand [name ...]", group: "server", run: Run::Now(connection::config), summary: "GET: settings that tools of Redis ask for" },
@@ -120,7 +141,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command { name: "EXECUTE", syntax: "name [param ...]", group: "statement", run: Run::Statement(statement::execute), summary: "Runs a prepared statement" },
     Command { name: "EXPLAIN", syntax: "text [param ...]", group: "statement", run: Run::Statement(statement::explain), summary: "How a SELECT is answered" },
     Command { name: "GET", syntax: "table key [column ...]", group: "member", run: Run::Now(member::get), summary: "A member's values by column; null where there is none" },
-    Command { name: "HELLO", syntax: "[protover] [AUTH username password] [SETNAME clientname]", group: "connection", run: Run::Now(connection::hello), summary: "The server, and the version of the protocol from now on" },
+    Command { name: "HELLO", syntax: "[protover] [AUTH username password] [SETNAME clientname]", group: "connection", run: Run::Login(connection::hello), summary: "The server, and the version of the protocol from now on" },
     Command { name: "INFO", syntax: "[section ...]", group: "server", run: Run::Now(connection::info), summary: "Figures of the server" },
     Command { name: "MEMBERS", syntax: "audience [AFTER cursor] [LIMIT count]", group: "audience", run: Run::Statement(audience::members), summary: "A page of an audience's keys, and the cursor of the next: null at the end" },
     Command { name: "OVERLAP", syntax: "audience audience [audience ...]", group: "audience", run: Run::Statement(audience::overlap), summary: "What audiences have in common, in pairs" },
@@ -171,36 +192,60 @@ const fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// Answers a request if that takes no waiting; false, and nothing replied, where it does.
+/// The command of a request.
+pub(super) fn find_of(words: Words<'_>) -> Option<&'static Command> {
+    find(words.get(0).unwrap_or_default())
+}
+
+/// What became of a request.
+pub(super) enum Answered {
+    /// It was replied to.
+    Yes,
+    /// Nothing was replied: it is to be asked on a thread that may wait.
+    Waits,
+    /// Nothing was replied: it is to be asked again when this password was found to be right.
+    LogsIn(Credentials),
+}
+
+/// Answers a request if that takes no waiting.
 pub(super) fn at_once(
     service: &Service,
     (client, reply): (&mut Client, &mut Reply),
-    request: &Request,
-    command: Option<&'static Command>,
-) -> bool {
-    let call = match called(service, (client, reply), request, command) {
-        Ok(call) => call,
-        Err(()) => return true,
-    };
-    let (Some(Command { run: Run::Now(run), .. }), mut call) = (command, call) else { return false };
-    match run(&mut call) {
-        Err(Refusal::Waits) => false,
-        done => {
-            refused(service, call.reply, done);
-            true
-        }
+    snapshot: &Snapshot,
+    role: Option<Role>,
+    words: Words<'_>,
+) -> Answered {
+    let command = find_of(words);
+    let mut call = Call { service, client, reply, snapshot, role, arguments: words.from(1), may_wait: false };
+    if !call.begins(words, command) {
+        return Answered::Yes;
     }
+    let done = match command.map(|command| &command.run) {
+        Some(Run::Now(run) | Run::Login(run)) => run(&mut call),
+        _ => Err(Refusal::Waits),
+    };
+    match done {
+        Err(Refusal::Waits) => return Answered::Waits,
+        Err(Refusal::LogsIn(credentials)) => return Answered::LogsIn(credentials),
+        done => refused(service, call.reply, done),
+    }
+    Answered::Yes
 }
 
 /// Answers a request that may wait.
 pub(super) fn waiting(
     service: &Service,
     (client, reply): (&mut Client, &mut Reply),
-    request: &Request,
+    words: Words<'_>,
     command: Option<&'static Command>,
 ) {
-    let Ok(mut call) = called(service, (client, reply), request, command) else { return };
-    call.may_wait = true;
+    let snapshot = service.database.engine().snapshot();
+    let role = Access::role(client, &snapshot);
+    let arguments = words.from(1);
+    let mut call = Call { service, client, reply, snapshot: &snapshot, role, arguments, may_wait: true };
+    if !call.begins(words, command) {
+        return;
+    }
     let done = match command.map(|command| &command.run) {
         Some(Run::Now(run) | Run::Statement(run)) => run(&mut call),
         _ => Ok(()),
@@ -214,72 +259,95 @@ pub(super) fn write(
     (client, reply): (&mut Client, &mut Reply),
     requests: &[(Request, Option<&'static Command>)],
 ) {
-    let mut mutations: Vec<Result<Mutation, Option<Refusal>>> = Vec::with_capacity(requests.len());
+    let snapshot = service.database.engine().snapshot();
+    let role = Access::role(client, &snapshot);
+    let mut mutations: Vec<Result<Mutation, Refusal>> = Vec::with_capacity(requests.len());
     for (request, command) in requests {
-        let mut scratch = Reply::new();
-        let call = called(service, (&mut *client, &mut scratch), request, *command);
-        mutations.push(match (call, command) {
-            (Ok(call), Some(Command { run: Run::Write(change, _), .. })) => change(&call).map_err(Some),
-            // The wrong number of words, which is said when its turn comes.
-            _ => Err(None),
-        });
+        let (words, mut scratch) = (request.words(), Reply::new());
+        let (client, reply) = (&mut *client, &mut scratch);
+        let arguments = words.from(1);
+        let call = Call { service, client, reply, snapshot: &snapshot, role, arguments, may_wait: true };
+        mutations.push(call.may_begin(words, *command).and_then(
+            |()| match command.map(|command| &command.run) {
+                Some(Run::Write(change, _)) => change(&call),
+                _ => Err(Refusal::Waits),
+            },
+        ));
     }
     let changes: Vec<Mutation> =
         mutations.iter().filter_map(|change| change.as_ref().ok()).cloned().collect();
-    let mut changed = client.session(service).write_each(&changes).into_iter();
+    let session = client.session(service, role.unwrap_or(Role::Read));
+    let mut changed = session.write_each(&changes).into_iter();
+    let mut entries = Entries::default();
     for ((request, command), change) in requests.iter().zip(mutations) {
-        let done = match change {
-            Ok(_) => match changed.next() {
-                Some(Ok(Changed { inserted, updated, deleted })) => {
-                    match command.map(|command| &command.run) {
-                        Some(Run::Write(_, Said::Ok)) => reply.ok(),
-                        _ => reply.integer((inserted + updated + deleted) as i64),
-                    }
-                    Ok(())
+        let done = change.and_then(|_| match changed.next() {
+            Some(Ok(Changed { inserted, updated, deleted })) => {
+                let rows = inserted + updated + deleted;
+                if service.audit.is_some() {
+                    entries.add_write(client, request.words(), rows);
                 }
-                Some(Err(error)) => Err(Refusal::of_statement(&error, "")),
-                None => Err(Refusal::new("the writer left without an answer")),
-            },
-            Err(Some(refusal)) => Err(refusal),
-            Err(None) => {
-                let _ = called(service, (&mut *client, &mut *reply), request, *command);
-                continue;
+                match command.map(|command| &command.run) {
+                    Some(Run::Write(_, Said::Ok)) => reply.ok(),
+                    _ => reply.integer(rows as i64),
+                }
+                Ok(())
             }
-        };
+            Some(Err(error)) => Err(Refusal::of_statement(&error, "")),
+            None => Err(Refusal::new("the writer left without an answer")),
+        });
         refused(service, reply, done);
+    }
+    if let Some(audit) = &service.audit {
+        audit.write(entries.lines());
     }
 }
 
-/// A request that can be run; where it cannot, that was replied.
-fn called<'c>(
-    service: &'c Service,
-    (client, reply): (&'c mut Client, &'c mut Reply),
-    request: &'c Request,
-    command: Option<&'static Command>,
-) -> Result<Call<'c>, ()> {
-    let arguments = request.arguments();
-    let refusal = match command {
-        None => unknown(request),
-        Some(command) => {
-            let (least, most) = command.arity();
-            let fits = arguments.len() >= least && most.is_none_or(|most| arguments.len() <= most);
-            if fits {
-                return Ok(Call { service, client, reply, arguments, may_wait: false });
-            }
-            let (name, syntax) = (command.name, command.syntax);
-            Refusal::new(format!(
+impl Call<'_> {
+    /// Whether a request can be run; where it cannot, that was replied.
+    fn begins(&mut self, words: Words<'_>, command: Option<&'static Command>) -> bool {
+        let may = self.may_begin(words, command).inspect_err(|why| self.denied(words, why));
+        let begins = may.is_ok();
+        refused(self.service, self.reply, may);
+        begins
+    }
+
+    /// Writes down what this client was not allowed to do.
+    fn denied(&self, words: Words<'_>, why: &Refusal) {
+        if let (Some(audit), Refusal::Error { code: "NOPERM", message }) = (&self.service.audit, why) {
+            let command = find_of(words).map(|command| command.name);
+            let mut entries = Entries::default();
+            entries.add(self.client, "denied", json!({ "command": command, "error": message }));
+            audit.write(entries.lines());
+        }
+    }
+
+    /// Whether a request can be run by this client.
+    fn may_begin(&self, words: Words<'_>, command: Option<&'static Command>) -> Done {
+        let is_open = |command: &Command| ["AUTH", "HELLO", "QUIT", "RESET"].contains(&command.name);
+        if self.role.is_none() && !command.is_some_and(is_open) {
+            return Err(Refusal::Error { code: "NOAUTH", message: "Authentication required.".into() });
+        }
+        let Some(command) = command else { return Err(unknown(words)) };
+        let (name, (least, most)) = (command.name, command.arity());
+        if self.arguments.len() < least || most.is_some_and(|most| self.arguments.len() > most) {
+            return Err(Refusal::new(format!(
                 "wrong number of arguments for '{}' command: it is {}",
                 name.to_lowercase(),
-                format!("{name} {syntax}").trim_end()
-            ))
+                format!("{name} {}", command.syntax).trim_end()
+            )));
         }
-    };
-    refused(service, reply, Err(refusal));
-    Err(())
+        if matches!(command.run, Run::Write(..)) && self.role < Some(Role::Write) {
+            let message = format!(
+                "this user may only read: {name} needs the role write, ask an admin for ALTER USER … ROLE write"
+            );
+            return Err(Refusal::Error { code: "NOPERM", message });
+        }
+        Ok(())
+    }
 }
 
-fn unknown(request: &Request) -> Refusal {
-    let name = String::from_utf8_lossy(request.name()).chars().take(64).collect::<String>();
+fn unknown(words: Words<'_>) -> Refusal {
+    let name = String::from_utf8_lossy(words.get(0).unwrap_or_default()).chars().take(64).collect::<String>();
     let near = COMMANDS.iter().find(|command| {
         let (a, b) = (command.name.as_bytes(), name.to_ascii_uppercase());
         a.starts_with(b.as_bytes()) && !b.is_empty()
@@ -301,32 +369,32 @@ fn refused(service: &Service, reply: &mut Reply, done: Done) {
 impl<'c> Call<'c> {
     /// An argument that is a text.
     pub(super) fn text(&self, at: usize) -> Result<&'c str, Refusal> {
-        let bytes = self.arguments.get(at).copied().unwrap_or_default();
+        let bytes = self.arguments.get(at).unwrap_or_default();
         std::str::from_utf8(bytes).map_err(|error| {
             let (nth, byte) = (at + 1, error.valid_up_to() + 1);
             Refusal::new(format!("argument {nth} is not valid UTF-8 (from its byte {byte} on)"))
         })
     }
 
-    /// The present.
-    pub(super) fn snapshot(&self) -> Snapshot {
-        self.service.database.engine().snapshot()
+    /// The session of the client, in its role.
+    pub(super) fn session(&mut self) -> &mut Session {
+        self.client.session(self.service, self.role.unwrap_or(Role::Read))
     }
 
     /// The audience that an argument names.
-    pub(super) fn audience(&self, snapshot: &Snapshot, at: usize) -> Result<Arc<AudienceRecord>, Refusal> {
+    pub(super) fn audience(&self, at: usize) -> Result<Arc<AudienceRecord>, Refusal> {
         let name = self.text(at)?;
-        snapshot.audience_named(name).ok_or_else(|| {
+        self.snapshot.audience_named(name).ok_or_else(|| {
             let advice = "SQL \"SHOW AUDIENCES\" names those there are";
             Refusal::new(format!("there is no audience \"{name}\": {advice}"))
         })
     }
 
     /// The table that an argument names.
-    pub(super) fn table(&self, snapshot: &Snapshot, at: usize) -> Result<Arc<TableSchema>, Refusal> {
+    pub(super) fn table(&self, at: usize) -> Result<Arc<TableSchema>, Refusal> {
         let name = self.text(at)?;
         let advice = "SQL \"SHOW TABLES\" names those there are";
-        snapshot
+        self.snapshot
             .table_named(name)
             .ok_or_else(|| Refusal::new(format!("there is no table \"{name}\": {advice}")))
     }

@@ -1,6 +1,7 @@
 //! What a client may take at most.
 
 use crate::resp;
+use musterdb::Role;
 use std::time::Duration;
 
 /// Each ends in an error that says so, and hurts nobody else.
@@ -18,8 +19,20 @@ pub(crate) struct Limits {
     pub(crate) statement_time: Duration,
     /// How long a request may take to arrive.
     pub(crate) request_time: Duration,
+    /// How long a client may take to say who it is, where users are asked.
+    pub(crate) login_time: Duration,
     /// Rows of an answer.
     pub(crate) rows: usize,
+}
+
+impl Limits {
+    /// What a request may be of a client in a role, or of a stranger.
+    pub(super) fn request_of(&self, role: Option<Role>) -> resp::Limits {
+        match role {
+            Some(_) => self.request,
+            None => resp::Limits::BEFORE_AUTH,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -32,6 +45,7 @@ impl Default for Limits {
             statements: 2,
             statement_time: Duration::from_secs(60),
             request_time: Duration::from_secs(30),
+            login_time: Duration::from_secs(30),
             rows: 1_000_000,
         }
     }

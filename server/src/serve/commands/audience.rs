@@ -22,14 +22,14 @@ const PAGE_CHUNKS: u32 = 64;
 ///
 /// A static audience is looked up at once; the condition of another is asked of these members only.
 pub(super) fn contains(call: &mut Call<'_>) -> Done {
-    let snapshot = call.snapshot();
-    let audience = call.audience(&snapshot, 0)?;
+    let snapshot = call.snapshot;
+    let audience = call.audience(0)?;
     if !call.may_wait && matches!(audience.kind, AudienceKind::Dynamic(_)) {
         return Err(Refusal::Waits);
     }
-    let ordinals = ordinals(&snapshot, audience.table, &call.arguments[1..])?;
-    let cancel = call.client.session(call.service).cancel_handle();
-    let within = within(&snapshot, &audience, &ordinals, &cancel)?;
+    let ordinals = ordinals(snapshot, audience.table, call.arguments.from(1).iter())?;
+    let cancel = call.session().cancel_handle();
+    let within = within(snapshot, &audience, &ordinals, &cancel)?;
     if let [one] = within[..] {
         call.reply.integer(i64::from(one));
         return Ok(());
@@ -41,8 +41,8 @@ pub(super) fn contains(call: &mut Call<'_>) -> Done {
 
 /// `COUNT audience`
 pub(super) fn count(call: &mut Call<'_>) -> Done {
-    let snapshot = call.snapshot();
-    let audience = call.audience(&snapshot, 0)?;
+    let snapshot = call.snapshot;
+    let audience = call.audience(0)?;
     let id = u64::from(audience.id.0);
     if let Some((lsn, members)) = call.service.counts().get(&id)
         && *lsn == snapshot.lsn()
@@ -53,9 +53,9 @@ pub(super) fn count(call: &mut Call<'_>) -> Done {
     if !call.may_wait {
         return Err(Refusal::Waits);
     }
-    let cancel = call.client.session(call.service).cancel_handle();
+    let cancel = call.session().cancel_handle();
     let condition = snapshot.expand(audience.table, &audience.condition())?;
-    let (members, _) = evaluate(&snapshot, audience.table, &condition, &Scope::default(), &cancel, &Count)?;
+    let (members, _) = evaluate(snapshot, audience.table, &condition, &Scope::default(), &cancel, &Count)?;
     if let AudienceKind::Static { .. } = audience.kind {
         call.service.counts().insert(id, (snapshot.lsn(), members));
     }
@@ -65,13 +65,13 @@ pub(super) fn count(call: &mut Call<'_>) -> Done {
 
 /// `AUDIENCES table key`
 pub(super) fn audiences(call: &mut Call<'_>) -> Done {
-    let snapshot = call.snapshot();
-    let table = call.table(&snapshot, 0)?.id;
-    let ordinals = ordinals(&snapshot, table, &call.arguments[1..])?;
-    let cancel = call.client.session(call.service).cancel_handle();
+    let snapshot = call.snapshot;
+    let table = call.table(0)?.id;
+    let ordinals = ordinals(snapshot, table, call.arguments.from(1).iter())?;
+    let cancel = call.session().cancel_handle();
     let mut names = Vec::new();
     for audience in snapshot.audiences().into_iter().filter(|audience| audience.table == table) {
-        if within(&snapshot, &audience, &ordinals, &cancel)?.contains(&true) {
+        if within(snapshot, &audience, &ordinals, &cancel)?.contains(&true) {
             names.push(audience.name.clone());
         }
     }
@@ -85,13 +85,13 @@ pub(super) fn audiences(call: &mut Call<'_>) -> Done {
 /// A cursor is the place of the last member (`@` and its ordinal), which no write moves: nothing is kept for it. Members are in the
 /// order in which they came; one who enters or leaves meanwhile is seen or not, everybody else exactly once.
 pub(super) fn members(call: &mut Call<'_>) -> Done {
-    let snapshot = call.snapshot();
-    let audience = call.audience(&snapshot, 0)?;
+    let snapshot = call.snapshot;
+    let audience = call.audience(0)?;
     let (mut after, mut limit) = (None, PAGE);
     for at in (1..call.arguments.len()).step_by(2) {
         let (word, value) = (call.text(at)?, call.text(at + 1)?);
         match word.to_ascii_uppercase().as_str() {
-            "AFTER" => after = Some(cursor(&snapshot, audience.table, value)?),
+            "AFTER" => after = Some(cursor(snapshot, audience.table, value)?),
             "LIMIT" => {
                 let wanted = value.parse::<usize>().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
                 limit = wanted.ok_or_else(|| {
@@ -103,7 +103,7 @@ pub(super) fn members(call: &mut Call<'_>) -> Done {
     }
     let schema = Arc::clone(snapshot.schema(audience.table)?);
     let key = schema.key.ok_or_else(|| Refusal::new(format!("table \"{}\" has no key", schema.name)))?;
-    let cancel = call.client.session(call.service).cancel_handle();
+    let cancel = call.session().cancel_handle();
     let condition = snapshot.expand(audience.table, &audience.condition())?;
     // One more than the page tells whether there is another.
     let (first, mut found) = (after.map_or(0, |after| u64::from(after) + 1), Vec::with_capacity(limit + 1));
@@ -112,14 +112,14 @@ pub(super) fn members(call: &mut Call<'_>) -> Done {
     while chunk < chunks && found.len() <= limit {
         let range = chunk..chunks.min(chunk + PAGE_CHUNKS);
         let scope = Scope { chunks: Some(range.clone()), mask: None };
-        let (members, _) = evaluate(&snapshot, audience.table, &condition, &scope, &cancel, &Members)?;
+        let (members, _) = evaluate(snapshot, audience.table, &condition, &scope, &cancel, &Members)?;
         let beyond = members.iter().filter(|member| u64::from(*member) >= first);
         found.extend(beyond.take(limit + 1 - found.len()));
         chunk = range.end;
     }
     let more = found.len() > limit;
     found.truncate(limit);
-    let keys = project(&snapshot, audience.table, &found, &[key])?;
+    let keys = project(snapshot, audience.table, &found, &[key])?;
     call.reply.array(2);
     match found.last().filter(|_| more) {
         Some(last) => call.reply.bulk(format!("@{last}").as_bytes()),
@@ -150,15 +150,15 @@ fn quoted(name: &str) -> String {
 }
 
 /// The ordinals of members by their keys as clients write them; `None` of those that are no member's.
-pub(super) fn ordinals(
+pub(super) fn ordinals<'k>(
     snapshot: &Snapshot,
     table: TableId,
-    keys: &[&[u8]],
+    keys: impl Iterator<Item = &'k [u8]>,
 ) -> Result<Vec<Option<u32>>, Refusal> {
     let schema = snapshot.schema(table)?;
     let key = schema.key.and_then(|key| schema.column(key));
     let key = key.ok_or_else(|| Refusal::new(format!("table \"{}\" has no key", schema.name)))?;
-    let parsed = keys.iter().map(|text| match key.data_type {
+    let parsed = keys.map(|text| match key.data_type {
         DataType::BigInt => {
             let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
             number.map(Key::Integer).ok_or_else(|| {
@@ -205,7 +205,7 @@ fn cursor(snapshot: &Snapshot, table: TableId, text: &str) -> Result<u32, Refusa
     if let Some(ordinal) = text.strip_prefix('@').and_then(|ordinal| ordinal.parse().ok()) {
         return Ok(ordinal);
     }
-    let found = ordinals(snapshot, table, &[text.as_bytes()])?;
+    let found = ordinals(snapshot, table, std::iter::once(text.as_bytes()))?;
     found[0].ok_or_else(|| {
         let advice = "give the cursor that came with the page before";
         Refusal::new(format!("no member has the key '{}': {advice}", text.escape_debug()))

@@ -2,12 +2,15 @@
 
 use super::{COMMANDS, Call, Command, Done, Refusal};
 use crate::resp::Protocol;
+use crate::serve::access::Credentials;
+use crate::serve::audit::Entries;
+use serde_json::json;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 /// `PING [text]`
 pub(super) fn ping(call: &mut Call<'_>) -> Done {
-    match call.arguments.first() {
+    match call.arguments.get(0) {
         Some(text) => call.reply.bulk(text),
         None => call.reply.bytes.extend_from_slice(b"+PONG\r\n"),
     }
@@ -16,7 +19,7 @@ pub(super) fn ping(call: &mut Call<'_>) -> Done {
 
 /// `ECHO text`
 pub(super) fn echo(call: &mut Call<'_>) -> Done {
-    call.reply.bulk(call.arguments[0]);
+    call.reply.bulk(call.arguments.get(0).unwrap_or_default());
     Ok(())
 }
 
@@ -49,9 +52,41 @@ pub(super) fn select(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
+/// `AUTH [username] password`
+pub(super) fn auth(call: &mut Call<'_>) -> Done {
+    let (user, password) = match call.arguments.len() {
+        1 => ("default", 0),
+        _ => (call.text(0)?, 1),
+    };
+    log_in(call, user, password)?;
+    call.reply.ok();
+    Ok(())
+}
+
+/// Lets a client in as a user, where the argument at `password` is its password and that is known.
+fn log_in(call: &mut Call<'_>, user: &str, password: usize) -> Done {
+    let password = call.arguments.get(password).unwrap_or_default();
+    if call.snapshot.users().is_empty() {
+        let advice = "SQL \"CREATE USER name PASSWORD '...' ROLE admin\" makes the first";
+        return Err(Refusal::new(format!("AUTH called without any user in this database: {advice}")));
+    }
+    let known = call.snapshot.user_named(user).filter(|user| call.service.access.knows(user, password));
+    if known.is_none() {
+        let (user, password) = (user.to_owned(), password.to_vec());
+        return Err(Refusal::LogsIn(Credentials { user, password }));
+    }
+    call.client.become_user(user.to_owned());
+    if let Some(audit) = &call.service.audit {
+        let mut entries = Entries::default();
+        entries.add(call.client, "login", json!({}));
+        audit.write(entries.lines());
+    }
+    Ok(())
+}
+
 /// `HELLO [protover [AUTH username password] [SETNAME clientname]]`
 pub(super) fn hello(call: &mut Call<'_>) -> Done {
-    let protocol = match call.arguments.first().map(|_| call.text(0)).transpose()? {
+    let protocol = match call.arguments.get(0).map(|_| call.text(0)).transpose()? {
         None => call.reply.protocol,
         Some(version) => match version.parse::<i64>() {
             Ok(2) => Protocol::Resp2,
@@ -65,7 +100,7 @@ pub(super) fn hello(call: &mut Call<'_>) -> Done {
             Err(_) => return Err(Refusal::new("Protocol version is not an integer or out of range")),
         },
     };
-    let (mut at, mut name) = (1, None);
+    let (mut at, mut name, mut user) = (1, None, None);
     while at < call.arguments.len() {
         let option = call.text(at)?.to_ascii_uppercase();
         match (option.as_str(), call.arguments.len() - at) {
@@ -73,8 +108,20 @@ pub(super) fn hello(call: &mut Call<'_>) -> Done {
                 name = Some(client_name(call.text(at + 1)?)?);
                 at += 2;
             }
+            ("AUTH", 3..) => {
+                user = Some((call.text(at + 1)?, at + 2));
+                at += 3;
+            }
             _ => return Err(Refusal::new(format!("Syntax error in HELLO option '{option}'"))),
         }
+    }
+    match user {
+        Some((user, password)) => log_in(call, user, password)?,
+        None if call.role.is_none() => {
+            let message = "HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
+            return Err(Refusal::Error { code: "NOAUTH", message: message.into() });
+        }
+        None => {}
     }
     if let Some(name) = name {
         call.client.name = name;
@@ -133,8 +180,11 @@ pub(super) fn client(call: &mut Call<'_>) -> Done {
             let (library, version) = &client.library;
             let protocol = if protocol == Protocol::Resp3 { 3 } else { 2 };
             let line = format!(
-                "id={} addr={} name={} db=0 resp={protocol} lib-name={library} lib-ver={version}\n",
-                client.id, client.peer, client.name
+                "id={} addr={} name={} user={} db=0 resp={protocol} lib-name={library} lib-ver={version}\n",
+                client.id,
+                client.peer,
+                client.name,
+                client.user().unwrap_or("default")
             );
             call.reply.verbatim(&line);
         }
@@ -173,7 +223,7 @@ pub(super) fn info(call: &mut Call<'_>) -> Done {
     let wanted = wanted.collect::<Result<Vec<String>, Refusal>>()?;
     let all = wanted.is_empty()
         || wanted.iter().any(|name| ["all", "default", "everything"].contains(&name.as_str()));
-    let (service, snapshot) = (call.service, call.snapshot());
+    let (service, snapshot) = (call.service, call.snapshot);
     let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed).to_string();
     let tables = snapshot.tables();
     let rows: u64 = tables.iter().map(|table| snapshot.rows(table.id)).sum();
@@ -231,10 +281,10 @@ pub(super) fn info(call: &mut Call<'_>) -> Done {
 
 /// `COMMAND [COUNT | LIST | INFO [name ...] | DOCS [name ...]]`
 pub(super) fn command(call: &mut Call<'_>) -> Done {
-    let subcommand = call.arguments.first().map(|_| call.text(0)).transpose()?.unwrap_or("INFO");
+    let subcommand = call.arguments.get(0).map(|_| call.text(0)).transpose()?.unwrap_or("INFO");
     let named: Vec<Option<&Command>> = match call.arguments.len() {
         0 | 1 => COMMANDS.iter().map(Some).collect(),
-        words => (1..words).map(|at| super::find(call.arguments[at])).collect(),
+        words => (1..words).map(|at| super::find(call.arguments.get(at).unwrap_or_default())).collect(),
     };
     match subcommand.to_ascii_uppercase().as_str() {
         "COUNT" => call.reply.integer(COMMANDS.len() as i64),

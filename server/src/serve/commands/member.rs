@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 /// `GET table key [column ...]`
 pub(super) fn get(call: &mut Call<'_>) -> Done {
-    let snapshot = call.snapshot();
-    let table = call.table(&snapshot, 0)?;
-    let [Some(ordinal)] = ordinals(&snapshot, table.id, &call.arguments[1..2])?[..] else {
+    let snapshot = call.snapshot;
+    let table = call.table(0)?;
+    let [Some(ordinal)] = ordinals(snapshot, table.id, call.arguments.iter().skip(1).take(1))?[..] else {
         call.reply.null();
         return Ok(());
     };
@@ -23,7 +23,7 @@ pub(super) fn get(call: &mut Call<'_>) -> Done {
         words => (2..words).map(|at| column(&table, call.text(at)?)).collect::<Result<Vec<_>, _>>()?,
     };
     let ids: Vec<ColumnId> = columns.iter().map(|column| column.id).collect();
-    let rows = project(&snapshot, table.id, &[ordinal], &ids)?;
+    let rows = project(snapshot, table.id, &[ordinal], &ids)?;
     call.reply.map(columns.len());
     for (column, value) in columns.iter().zip(rows.iter().flatten()) {
         call.reply.bulk(column.name.as_bytes());
@@ -34,7 +34,7 @@ pub(super) fn get(call: &mut Call<'_>) -> Done {
 
 /// `SET table key [column value ...]`
 pub(super) fn set(call: &Call<'_>) -> Result<Mutation, Refusal> {
-    let table = call.table(&call.snapshot(), 0)?;
+    let table = call.table(0)?;
     let key = key(&table)?;
     let (mut columns, mut row) = (vec![key.id], vec![parsed(key, call.text(1)?)?]);
     pairs(call, &table, 2, &mut columns, &mut row)?;
@@ -48,7 +48,7 @@ pub(super) fn set(call: &Call<'_>) -> Result<Mutation, Refusal> {
 
 /// `EVENT table column value [column value ...]`
 pub(super) fn event(call: &Call<'_>) -> Result<Mutation, Refusal> {
-    let table = call.table(&call.snapshot(), 0)?;
+    let table = call.table(0)?;
     let (mut columns, mut row) = (Vec::new(), Vec::new());
     pairs(call, &table, 1, &mut columns, &mut row)?;
     let conflict = if table.key.is_some() { OnConflict::Nothing } else { OnConflict::Refuse };
@@ -57,7 +57,7 @@ pub(super) fn event(call: &Call<'_>) -> Result<Mutation, Refusal> {
 
 /// `DEL table key`
 pub(super) fn del(call: &Call<'_>) -> Result<Mutation, Refusal> {
-    let table = call.table(&call.snapshot(), 0)?;
+    let table = call.table(0)?;
     Ok(Mutation::Delete(Delete { table: table.id, predicate: is_member(&table, call.text(1)?)? }))
 }
 
@@ -79,7 +79,7 @@ pub(super) fn untag(call: &Call<'_>) -> Result<Mutation, Refusal> {
 }
 
 fn tags(call: &Call<'_>, change: impl Fn(Expr, Vec<String>) -> Expr) -> Result<Mutation, Refusal> {
-    let (snapshot, name) = (call.snapshot(), call.text(0)?);
+    let (snapshot, name) = (call.snapshot, call.text(0)?);
     // `table.column` where a table has several columns of tags.
     let (table, column) = match (snapshot.table_named(name), name.rsplit_once('.')) {
         (None, Some((table, column_name))) if let Some(table) = snapshot.table_named(table) => {
@@ -87,7 +87,7 @@ fn tags(call: &Call<'_>, change: impl Fn(Expr, Vec<String>) -> Expr) -> Result<M
             (table, found)
         }
         _ => {
-            let table = call.table(&snapshot, 0)?;
+            let table = call.table(0)?;
             let mut tags = table.columns.iter().filter(|column| column.data_type == DataType::TextArray);
             let column = match (tags.next(), tags.next()) {
                 (Some(column), None) => column.clone(),

@@ -2,7 +2,9 @@
 
 use super::{Call, Done, Refusal};
 use crate::resp::Reply;
-use musterdb::{Outcome, Param, QueryErrorKind, Span, TransactionState, Value};
+use crate::serve::audit::{self, Entries};
+use musterdb::{Outcome, Param, QueryErrorKind, Role, Span, TransactionState, Value};
+use serde_json::json;
 
 /// The most statements that a connection keeps under names.
 const PREPARED_MAX: usize = 1_000;
@@ -47,9 +49,34 @@ fn parameters(call: &Call<'_>) -> Result<Vec<Param>, Refusal> {
     (1..call.arguments.len()).map(|at| call.text(at).map(Param::from)).collect()
 }
 
+/// Executes a statement, and writes down what it changed, or was not allowed to.
+fn execute_audited(call: &mut Call<'_>, sql: &str, parameters: &[Param]) -> musterdb::Result<Outcome> {
+    let session = call.session();
+    let was_open = session.transaction() != TransactionState::None;
+    let outcome = session.execute_with(sql, parameters);
+    let ends = was_open && session.transaction() == TransactionState::None;
+    let changes = session.needed_role() > Role::Read || ends;
+    let (Some(audit), true) = (&call.service.audit, changes) else { return outcome };
+    let (statement, mut entries) = (audit::shown(sql), Entries::default());
+    match &outcome {
+        Ok(Outcome::Done { message }) => {
+            entries.add(call.client, "change", json!({ "statement": statement, "answer": message }));
+        }
+        Ok(Outcome::Rows { rows, .. }) => {
+            entries.add(call.client, "change", json!({ "statement": statement, "rows": rows.len() }));
+        }
+        Err(musterdb::Error::Query { kind: QueryErrorKind::Forbidden, message, .. }) => {
+            entries.add(call.client, "denied", json!({ "statement": statement, "error": message }));
+        }
+        Err(_) => {}
+    }
+    audit.write(entries.lines());
+    outcome
+}
+
 /// Runs a statement. Rows are an array: the columns' names first, then each row's values; anything else is the word that it is done.
 pub(super) fn run(call: &mut Call<'_>, sql: &str, parameters: &[Param]) -> Done {
-    let outcome = call.client.session(call.service).execute_with(sql, parameters);
+    let outcome = execute_audited(call, sql, parameters);
     match outcome.map_err(|error| Refusal::of_statement(&error, sql))? {
         Outcome::Done { message } => call.reply.simple(&message),
         Outcome::Rows { columns, rows, .. } => {
@@ -78,9 +105,8 @@ pub(super) fn run(call: &mut Call<'_>, sql: &str, parameters: &[Param]) -> Done 
 pub(super) fn statement(call: &mut Call<'_>) -> Done {
     let sql = call.text(0)?;
     let parameters = parameters(call)?;
-    let session = call.client.session(call.service);
-    let answered = session.execute_with(sql, &parameters);
-    let transaction = match session.transaction() {
+    let answered = execute_audited(call, sql, &parameters);
+    let transaction = match call.session().transaction() {
         TransactionState::None => "none",
         TransactionState::Open => "open",
         TransactionState::Failed => "failed",
@@ -125,12 +151,12 @@ pub(super) fn statement(call: &mut Call<'_>) -> Done {
             field(reply, "message", &message);
         }
         Err(musterdb::Error::Query { kind, message, span, suggestion }) => {
-            let code = if kind == QueryErrorKind::ReadOnly { "READONLY" } else { "ERR" };
+            let code = super::code_of(kind);
             refusal(reply, transaction, code, &message, span, suggestion.as_deref());
         }
         Err(error) => match Refusal::of_statement(&error, sql) {
             Refusal::Error { code, message } => refusal(reply, transaction, code, &message, None, None),
-            waits @ Refusal::Waits => return Err(waits),
+            other => return Err(other),
         },
     }
     Ok(())
