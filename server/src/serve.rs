@@ -9,6 +9,7 @@
 //! thread, writes that follow each other as one group. Look-ups never stand behind statements: those have so many permits and no more.
 
 mod access;
+mod audiences;
 mod audit;
 mod client;
 mod commands;
@@ -19,11 +20,11 @@ pub(crate) use limits::Limits;
 
 use crate::failure::{Failure, Result};
 use access::Access;
+use audiences::Audiences;
 use musterdb::Database;
-use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -55,14 +56,7 @@ pub(crate) struct Service {
     commands: AtomicU64,
     errors: AtomicU64,
     refused: AtomicU64,
-    /// Members of static audiences, and the LSN at which they were counted.
-    counts: Mutex<HashMap<u64, (u64, u64)>>,
-}
-
-impl Service {
-    fn counts(&self) -> MutexGuard<'_, HashMap<u64, (u64, u64)>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    audiences: Audiences,
 }
 
 /// Serves a database until the process is told to end, by SIGTERM or Ctrl-C. `ready` hears of the address when clients are taken.
@@ -111,7 +105,7 @@ async fn listen_on(
         commands: AtomicU64::new(0),
         errors: AtomicU64::new(0),
         refused: AtomicU64::new(0),
-        counts: Mutex::default(),
+        audiences: Audiences::default(),
     });
     let told = told_to_end()?;
     tokio::pin!(told);

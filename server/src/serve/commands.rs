@@ -28,6 +28,8 @@ pub(super) struct Command {
     pub(super) summary: &'static str,
     pub(super) group: &'static str,
     pub(super) run: Run,
+    /// The fewest words after the name, and the most.
+    pub(super) arity: (usize, Option<usize>),
 }
 
 /// How a command is run.
@@ -128,34 +130,34 @@ impl From<muster_engine::Error> for Refusal {
 /// All commands, by name.
 #[rustfmt::skip]
 pub(super) static COMMANDS: &[Command] = &[
-    Command { name: "AUDIENCES", syntax: "table key", group: "audience", run: Run::Statement(audience::audiences), summary: "The audiences that a member is in" },
-    Command { name: "AUTH", syntax: "[username] password", group: "connection", run: Run::Login(connection::auth), summary: "Says who this client is" },
-    Command { name: "CLIENT", syntax: "subcommand [argument ...]", group: "connection", run: Run::Now(connection::client), summary: "ID, GETNAME, SETNAME, SETINFO, INFO, REPLY ON of this connection" },
-    Command { name: "COMMAND", syntax: "[subcommand] [name ...]", group: "server", run: Run::Now(connection::command), summary: "The commands: COUNT, LIST, INFO, DOCS" },
-    Command { name: "CONFIG", syntax: "subcommand [name ...]", group: "server", run: Run::Now(connection::config), summary: "GET: settings that tools of Redis ask for" },
-    Command { name: "CONTAINS", syntax: "audience key [key ...]", group: "audience", run: Run::Now(audience::contains), summary: "1 where the member with a key is in an audience, else 0; an array for several keys" },
-    Command { name: "COUNT", syntax: "audience", group: "audience", run: Run::Now(audience::count), summary: "The number of members of an audience" },
-    Command { name: "DEL", syntax: "table key", group: "member", run: Run::Write(member::del, Said::Rows), summary: "Removes a member: the number removed" },
-    Command { name: "ECHO", syntax: "text", group: "connection", run: Run::Now(connection::echo), summary: "The text" },
-    Command { name: "EVENT", syntax: "table column value [column value ...]", group: "member", run: Run::Write(member::event, Said::Rows), summary: "Adds a row, an order or a visit: 1, or 0 where its key was there already" },
-    Command { name: "EXECUTE", syntax: "name [param ...]", group: "statement", run: Run::Statement(statement::execute), summary: "Runs a prepared statement" },
-    Command { name: "EXPLAIN", syntax: "text [param ...]", group: "statement", run: Run::Statement(statement::explain), summary: "How a SELECT is answered" },
-    Command { name: "GET", syntax: "table key [column ...]", group: "member", run: Run::Now(member::get), summary: "A member's values by column; null where there is none" },
-    Command { name: "HELLO", syntax: "[protover] [AUTH username password] [SETNAME clientname]", group: "connection", run: Run::Login(connection::hello), summary: "The server, and the version of the protocol from now on" },
-    Command { name: "INFO", syntax: "[section ...]", group: "server", run: Run::Now(connection::info), summary: "Figures of the server" },
-    Command { name: "MEMBERS", syntax: "audience [AFTER cursor] [LIMIT count]", group: "audience", run: Run::Statement(audience::members), summary: "A page of an audience's keys, and the cursor of the next: null at the end" },
-    Command { name: "OVERLAP", syntax: "audience audience [audience ...]", group: "audience", run: Run::Statement(audience::overlap), summary: "What audiences have in common, in pairs" },
-    Command { name: "PING", syntax: "[text]", group: "connection", run: Run::Now(connection::ping), summary: "PONG, or the text" },
-    Command { name: "PREPARE", syntax: "name text", group: "statement", run: Run::Now(statement::prepare), summary: "Keeps a statement with $1, $2, ... under a name, for this connection" },
-    Command { name: "PROFILE", syntax: "audience column [column ...]", group: "audience", run: Run::Statement(audience::profile), summary: "The values of columns within an audience, with their lift" },
-    Command { name: "QUIT", syntax: "", group: "connection", run: Run::Now(connection::quit), summary: "Ends the connection" },
-    Command { name: "RESET", syntax: "", group: "connection", run: Run::Now(connection::reset), summary: "The connection as it was when it began" },
-    Command { name: "SELECT", syntax: "index", group: "connection", run: Run::Now(connection::select), summary: "OK for 0: there is one database" },
-    Command { name: "SET", syntax: "table key [column value ...]", group: "member", run: Run::Write(member::set, Said::Ok), summary: "Gives a member values, and inserts it where there is none: OK" },
-    Command { name: "SQL", syntax: "text [param ...]", group: "statement", run: Run::Statement(statement::sql), summary: "Any statement, with $1, $2, ... for the parameters" },
-    Command { name: "STATEMENT", syntax: "text [param ...]", group: "statement", run: Run::Statement(statement::statement), summary: "Any statement, answered for programs: a map with columns, types and rows, or the error and its place" },
-    Command { name: "TAG", syntax: "table key tag [tag ...]", group: "member", run: Run::Write(member::tag, Said::Rows), summary: "Gives a member tags: the number of members found" },
-    Command { name: "UNTAG", syntax: "table key tag [tag ...]", group: "member", run: Run::Write(member::untag, Said::Rows), summary: "Takes tags from a member: the number of members found" },
+    command("AUDIENCES", "table key", "audience", Run::Statement(audience::audiences), "The audiences that a member is in"),
+    command("AUTH", "[username] password", "connection", Run::Login(connection::auth), "Says who this client is"),
+    command("CLIENT", "subcommand [argument ...]", "connection", Run::Now(connection::client), "ID, GETNAME, SETNAME, SETINFO, INFO, REPLY ON of this connection"),
+    command("COMMAND", "[subcommand] [name ...]", "server", Run::Now(connection::command), "The commands: COUNT, LIST, INFO, DOCS"),
+    command("CONFIG", "subcommand [name ...]", "server", Run::Now(connection::config), "GET: settings that tools of Redis ask for"),
+    command("CONTAINS", "audience key [key ...]", "audience", Run::Now(audience::contains), "1 where the member with a key is in an audience, else 0; an array for several keys"),
+    command("COUNT", "audience", "audience", Run::Now(audience::count), "The number of members of an audience"),
+    command("DEL", "table key", "member", Run::Write(member::del, Said::Rows), "Removes a member: the number removed"),
+    command("ECHO", "text", "connection", Run::Now(connection::echo), "The text"),
+    command("EVENT", "table column value [column value ...]", "member", Run::Write(member::event, Said::Rows), "Adds a row, an order or a visit: 1, or 0 where its key was there already"),
+    command("EXECUTE", "name [param ...]", "statement", Run::Statement(statement::execute), "Runs a prepared statement"),
+    command("EXPLAIN", "text [param ...]", "statement", Run::Statement(statement::explain), "How a SELECT is answered"),
+    command("GET", "table key [column ...]", "member", Run::Now(member::get), "A member's values by column; null where there is none"),
+    command("HELLO", "[protover] [AUTH username password] [SETNAME clientname]", "connection", Run::Login(connection::hello), "The server, and the version of the protocol from now on"),
+    command("INFO", "[section ...]", "server", Run::Now(connection::info), "Figures of the server"),
+    command("MEMBERS", "audience [AFTER cursor] [LIMIT count]", "audience", Run::Statement(audience::members), "A page of an audience's keys, and the cursor of the next: null at the end"),
+    command("OVERLAP", "audience audience [audience ...]", "audience", Run::Statement(audience::overlap), "What audiences have in common, in pairs"),
+    command("PING", "[text]", "connection", Run::Now(connection::ping), "PONG, or the text"),
+    command("PREPARE", "name text", "statement", Run::Now(statement::prepare), "Keeps a statement with $1, $2, ... under a name, for this connection"),
+    command("PROFILE", "audience column [column ...]", "audience", Run::Statement(audience::profile), "The values of columns within an audience, with their lift"),
+    command("QUIT", "", "connection", Run::Now(connection::quit), "Ends the connection"),
+    command("RESET", "", "connection", Run::Now(connection::reset), "The connection as it was when it began"),
+    command("SELECT", "index", "connection", Run::Now(connection::select), "OK for 0: there is one database"),
+    command("SET", "table key [column value ...]", "member", Run::Write(member::set, Said::Ok), "Gives a member values, and inserts it where there is none: OK"),
+    command("SQL", "text [param ...]", "statement", Run::Statement(statement::sql), "Any statement, with $1, $2, ... for the parameters"),
+    command("STATEMENT", "text [param ...]", "statement", Run::Statement(statement::statement), "Any statement, answered for programs: a map with columns, types and rows, or the error and its place"),
+    command("TAG", "table key tag [tag ...]", "member", Run::Write(member::tag, Said::Rows), "Gives a member tags: the number of members found"),
+    command("UNTAG", "table key tag [tag ...]", "member", Run::Write(member::untag, Said::Rows), "Takes tags from a member: the number of members found"),
 ];
 
 /// The command of a name in any case.
@@ -165,27 +167,34 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
     found.ok().map(|at| &COMMANDS[at])
 }
 
-impl Command {
-    /// The fewest words after the name, and the most.
-    pub(super) const fn arity(&self) -> (usize, Option<usize>) {
-        let syntax = self.syntax.as_bytes();
-        let (mut least, mut most, mut depth, mut repeats, mut at) = (0, 0, 0usize, false, 0);
-        while at < syntax.len() {
-            let begins = syntax[at].is_ascii_alphanumeric() && (at == 0 || !is_word(syntax[at - 1]));
-            match syntax[at] {
-                b'[' => depth += 1,
-                b']' => depth -= 1,
-                b'.' => repeats = true,
-                _ if begins => {
-                    least += (depth == 0) as usize;
-                    most += 1;
-                }
-                _ => {}
+const fn command(
+    name: &'static str,
+    syntax: &'static str,
+    group: &'static str,
+    run: Run,
+    summary: &'static str,
+) -> Command {
+    Command { name, syntax, summary, group, run, arity: arity(syntax) }
+}
+
+const fn arity(syntax: &str) -> (usize, Option<usize>) {
+    let syntax = syntax.as_bytes();
+    let (mut least, mut most, mut depth, mut repeats, mut at) = (0, 0, 0usize, false, 0);
+    while at < syntax.len() {
+        let begins = syntax[at].is_ascii_alphanumeric() && (at == 0 || !is_word(syntax[at - 1]));
+        match syntax[at] {
+            b'[' => depth += 1,
+            b']' => depth -= 1,
+            b'.' => repeats = true,
+            _ if begins => {
+                least += (depth == 0) as usize;
+                most += 1;
             }
-            at += 1;
+            _ => {}
         }
-        (least, if repeats { None } else { Some(most) })
+        at += 1;
     }
+    (least, if repeats { None } else { Some(most) })
 }
 
 const fn is_word(byte: u8) -> bool {
@@ -328,7 +337,7 @@ impl Call<'_> {
             return Err(Refusal::Error { code: "NOAUTH", message: "Authentication required.".into() });
         }
         let Some(command) = command else { return Err(unknown(words)) };
-        let (name, (least, most)) = (command.name, command.arity());
+        let (name, (least, most)) = (command.name, command.arity);
         if self.arguments.len() < least || most.is_some_and(|most| self.arguments.len() > most) {
             return Err(Refusal::new(format!(
                 "wrong number of arguments for '{}' command: it is {}",
@@ -384,7 +393,7 @@ impl<'c> Call<'c> {
     /// The audience that an argument names.
     pub(super) fn audience(&self, at: usize) -> Result<Arc<AudienceRecord>, Refusal> {
         let name = self.text(at)?;
-        self.snapshot.audience_named(name).ok_or_else(|| {
+        self.service.audiences.named(self.snapshot, name).ok_or_else(|| {
             let advice = "SQL \"SHOW AUDIENCES\" names those there are";
             Refusal::new(format!("there is no audience \"{name}\": {advice}"))
         })
@@ -414,7 +423,7 @@ mod tests {
 
     #[test]
     fn arity_is_that_of_the_syntax() {
-        let arity = |name: &str| find(name.as_bytes()).map(Command::arity);
+        let arity = |name: &str| find(name.as_bytes()).map(|command| command.arity);
         assert_eq!(arity("CONTAINS"), Some((2, None)));
         assert_eq!(arity("COUNT"), Some((1, Some(1))));
         assert_eq!(arity("MEMBERS"), Some((1, Some(5))));

@@ -3,10 +3,10 @@
 use super::{Call, Done, Refusal};
 use crate::serve::commands::statement;
 use muster_engine::catalog::{AudienceKind, AudienceRecord};
-use muster_engine::exec::{Count, Members, Scope, evaluate, project};
+use muster_engine::exec::{Count, Members, Scope, are_true, evaluate, project};
 use muster_engine::member::Key;
-use muster_engine::{Cancel, Snapshot, TableId};
-use musterdb::{DataType, RoaringBitmap, Value};
+use muster_engine::{Snapshot, TableId};
+use musterdb::{DataType, RoaringBitmap};
 use std::sync::Arc;
 
 /// Members of a page, unless the client says.
@@ -28,8 +28,7 @@ pub(super) fn contains(call: &mut Call<'_>) -> Done {
         return Err(Refusal::Waits);
     }
     let ordinals = ordinals(snapshot, audience.table, call.arguments.from(1).iter())?;
-    let cancel = call.session().cancel_handle();
-    let within = within(snapshot, &audience, &ordinals, &cancel)?;
+    let within = within(call, &audience, &ordinals)?;
     if let [one] = within[..] {
         call.reply.integer(i64::from(one));
         return Ok(());
@@ -41,24 +40,19 @@ pub(super) fn contains(call: &mut Call<'_>) -> Done {
 
 /// `COUNT audience`
 pub(super) fn count(call: &mut Call<'_>) -> Done {
-    let snapshot = call.snapshot;
-    let audience = call.audience(0)?;
-    let id = u64::from(audience.id.0);
-    if let Some((lsn, members)) = call.service.counts().get(&id)
-        && *lsn == snapshot.lsn()
-    {
-        call.reply.integer(*members as i64);
+    let (snapshot, name) = (call.snapshot, call.text(0)?);
+    if let Some(members) = call.service.audiences.count(snapshot, name) {
+        call.reply.integer(members as i64);
         return Ok(());
     }
-    if !call.may_wait {
+    let audience = call.audience(0)?;
+    if !call.may_wait && matches!(audience.kind, AudienceKind::Dynamic(_)) {
         return Err(Refusal::Waits);
     }
     let cancel = call.session().cancel_handle();
     let condition = snapshot.expand(audience.table, &audience.condition())?;
     let (members, _) = evaluate(snapshot, audience.table, &condition, &Scope::default(), &cancel, &Count)?;
-    if let AudienceKind::Static { .. } = audience.kind {
-        call.service.counts().insert(id, (snapshot.lsn(), members));
-    }
+    call.service.audiences.counted(snapshot, &audience, members);
     call.reply.integer(members as i64);
     Ok(())
 }
@@ -68,10 +62,9 @@ pub(super) fn audiences(call: &mut Call<'_>) -> Done {
     let snapshot = call.snapshot;
     let table = call.table(0)?.id;
     let ordinals = ordinals(snapshot, table, call.arguments.from(1).iter())?;
-    let cancel = call.session().cancel_handle();
     let mut names = Vec::new();
     for audience in snapshot.audiences().into_iter().filter(|audience| audience.table == table) {
-        if within(snapshot, &audience, &ordinals, &cancel)?.contains(&true) {
+        if within(call, &audience, &ordinals)?.contains(&true) {
             names.push(audience.name.clone());
         }
     }
@@ -178,25 +171,23 @@ pub(super) fn ordinals<'k>(
 
 /// Which of some members are in an audience.
 fn within(
-    snapshot: &Snapshot,
+    call: &mut Call<'_>,
     audience: &AudienceRecord,
     ordinals: &[Option<u32>],
-    cancel: &Cancel,
 ) -> Result<Vec<bool>, Refusal> {
-    let there: Vec<u32> = ordinals.iter().flatten().copied().collect();
+    let snapshot = call.snapshot;
     if let AudienceKind::Static { column, .. } = audience.kind {
-        let mut found = project(snapshot, audience.table, &there, &[column])?.into_iter().flatten();
-        let is_in =
-            |ordinal: &Option<u32>| ordinal.is_some_and(|_| found.next() == Some(Value::Boolean(true)));
-        return Ok(ordinals.iter().map(is_in).collect());
+        return Ok(are_true(snapshot, audience.table, column, ordinals)?);
     }
+    let cancel = call.session().cancel_handle();
+    let there: Vec<u32> = ordinals.iter().flatten().copied().collect();
     let (Some(first), Some(last)) = (there.iter().min(), there.iter().max()) else {
         return Ok(vec![false; ordinals.len()]);
     };
     let chunks = Some(first >> 16..(last >> 16) + 1);
     let scope = Scope { chunks, mask: Some(there.iter().collect::<RoaringBitmap>()) };
     let condition = snapshot.expand(audience.table, &audience.condition())?;
-    let (found, _) = evaluate(snapshot, audience.table, &condition, &scope, cancel, &Members)?;
+    let (found, _) = evaluate(snapshot, audience.table, &condition, &scope, &cancel, &Members)?;
     Ok(ordinals.iter().map(|ordinal| ordinal.is_some_and(|ordinal| found.contains(ordinal))).collect())
 }
 

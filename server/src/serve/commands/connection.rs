@@ -312,7 +312,7 @@ pub(super) fn command(call: &mut Call<'_>) -> Done {
 fn describe(call: &mut Call<'_>, command: Option<&Command>) {
     let reply = &mut *call.reply;
     let Some(command) = command else { return reply.null() };
-    let (least, most) = command.arity();
+    let (least, most) = command.arity;
     let words = least as i64 + 1;
     reply.array(10);
     reply.bulk(command.name.to_lowercase().as_bytes());
@@ -339,7 +339,7 @@ fn document(call: &mut Call<'_>, command: &Command) {
     names.dedup();
     reply.bulk(b"arguments");
     reply.array(names.len());
-    let (least, most) = command.arity();
+    let (least, most) = command.arity;
     for (at, name) in names.iter().enumerate() {
         let optional = at >= least;
         let multiple = most.is_none() && at + 1 == names.len();
