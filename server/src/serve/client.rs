@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// What is kept of a buffer that was larger.
@@ -28,6 +28,9 @@ const GONE_AFTER: Duration = Duration::from_millis(500);
 
 /// How often the statements of a client that is gone are told to end: each takes its own cancellation with it.
 const CANCEL_AGAIN: Duration = Duration::from_millis(20);
+
+/// The most that is read at once.
+const READ_BYTES: usize = 1 << 20;
 
 /// What is read of a client while a statement of it runs; the rest waits in the socket.
 const AHEAD_BYTES: usize = 64 * 1024;
@@ -116,6 +119,7 @@ pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: So
     let id = service.next_client.fetch_add(1, Ordering::Relaxed);
     let conversation = Conversation {
         decoder: Decoder::default(),
+        is_stranger: false,
         state: Some(State { client: Client::new(id, peer), reply: Reply::new() }),
         service,
     };
@@ -132,6 +136,8 @@ struct State {
 struct Conversation {
     service: Arc<Service>,
     decoder: Decoder,
+    /// True where it has to be said first who the client is.
+    is_stranger: bool,
     state: Option<State>,
 }
 
@@ -162,9 +168,7 @@ impl Conversation {
             }
             self.decoder.rest();
             let limits = &self.service.limits;
-            let is_stranger =
-                Access::role(&state.client, &self.service.database.engine().snapshot()).is_none();
-            let (until, error) = match (self.decoder.is_midway(), is_stranger) {
+            let (until, error) = match (self.decoder.is_midway(), self.is_stranger) {
                 (true, _) => (
                     Some(tokio::time::Instant::now() + limits.request_time),
                     format!("a request did not arrive whole within {} s", limits.request_time.as_secs()),
@@ -182,7 +186,8 @@ impl Conversation {
             };
             let buffer = &mut self.decoder.buffer;
             let read = tokio::select! {
-                read = socket.read_buf(buffer) => read?,
+                biased;
+                read = read(socket, buffer) => read?,
                 () = waiting => {
                     socket.write_all(format!("-ERR {error}\r\n").as_bytes()).await?;
                     return leave(socket).await;
@@ -204,6 +209,7 @@ impl Conversation {
             let service = &*self.service;
             let snapshot = service.database.engine().snapshot();
             let role = Access::role(&state.client, &snapshot);
+            self.is_stranger = role.is_none();
             let limits = service.limits.request_of(role);
             let answered = loop {
                 if !is_open {
@@ -347,10 +353,32 @@ async fn until(
     }
 }
 
+/// Adds what arrives to a buffer: how many bytes, or 0 at the end. A client that says nothing has no memory waiting for it, one
+/// that sends much is read into the buffer at once.
+async fn read<S: AsyncRead + Unpin>(socket: &mut S, buffer: &mut bytes::BytesMut) -> std::io::Result<usize> {
+    thread_local! {
+        static ARRIVED: std::cell::RefCell<Box<[u8]>> = std::cell::RefCell::new(vec![0; BUFFER_BYTES].into());
+    }
+    if buffer.len() >= BUFFER_BYTES {
+        buffer.reserve(buffer.len().min(READ_BYTES));
+        return socket.read_buf(buffer).await;
+    }
+    std::future::poll_fn(|context| {
+        ARRIVED.with_borrow_mut(|arrived| {
+            let mut arrived = ReadBuf::new(arrived);
+            std::pin::Pin::new(&mut *socket).poll_read(context, &mut arrived).map_ok(|()| {
+                buffer.extend_from_slice(arrived.filled());
+                arrived.filled().len()
+            })
+        })
+    })
+    .await
+}
+
 /// Waits until a client is gone. What it says meanwhile is kept for later.
 async fn gone<S: AsyncRead + Unpin>(socket: &mut S, buffer: &mut bytes::BytesMut) {
     while buffer.len() < AHEAD_BYTES {
-        match socket.read_buf(buffer).await {
+        match read(socket, buffer).await {
             Ok(0) => return tokio::time::sleep(GONE_AFTER).await,
             Ok(_) => {}
             Err(_) => return,
