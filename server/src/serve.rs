@@ -21,13 +21,14 @@ pub(crate) use limits::Limits;
 use crate::failure::{Failure, Result};
 use access::Access;
 use audiences::Audiences;
+use muster_engine::database::Commit;
 use musterdb::Database;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 /// How long clients have to end what runs when the server is told to.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -37,6 +38,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Threads that may wait, beside those of statements: for writes.
 const WRITERS: usize = 64;
+
+/// Commits that are kept for clients that listen and read slowly; one that misses some hears of the last.
+const COMMITS: usize = 1_024;
 
 /// What all clients share.
 pub(crate) struct Service {
@@ -57,6 +61,8 @@ pub(crate) struct Service {
     errors: AtomicU64,
     refused: AtomicU64,
     audiences: Audiences,
+    /// What those hear who listen to commits.
+    commits: broadcast::Sender<Arc<Commit>>,
 }
 
 /// Serves a database until the process is told to end, by SIGTERM or Ctrl-C. `ready` hears of the address when clients are taken.
@@ -90,6 +96,10 @@ async fn listen_on(
     let listener = TcpListener::bind(listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     let (end, ending) = watch::channel(false);
+    let commits = broadcast::Sender::new(COMMITS);
+    let tell = commits.clone();
+    // Nobody may listen.
+    let _listening = database.engine().on_commit(move |commit| drop(tell.send(Arc::new(commit.clone()))));
     let service = Arc::new(Service {
         database,
         statements: Arc::new(Semaphore::new(limits.statements)),
@@ -106,6 +116,7 @@ async fn listen_on(
         errors: AtomicU64::new(0),
         refused: AtomicU64::new(0),
         audiences: Audiences::default(),
+        commits,
     });
     let told = told_to_end()?;
     tokio::pin!(told);

@@ -11,6 +11,7 @@ mod append;
 mod backup;
 mod checkpoint;
 mod columns;
+mod commits;
 mod define;
 mod drop;
 mod fold;
@@ -27,6 +28,7 @@ pub use append::Conflict;
 pub use backup::BackedUp;
 pub use checkpoint::Checkpointed;
 pub use columns::Dependents;
+pub use commits::{Commit, Listening};
 pub use define::{AudienceSpec, ViewSpec};
 pub use horizon::SnapshotLimits;
 pub use keeper::RELAXED_WINDOW;
@@ -81,6 +83,7 @@ pub struct Database {
     keeper: Arc<Keeper>,
     relay: Relay,
     horizon: Horizon,
+    listeners: commits::Listeners,
     state: RwLock<Arc<State>>,
 }
 
@@ -142,6 +145,7 @@ impl Database {
             keeper: Arc::default(),
             relay: Relay::default(),
             horizon: Horizon::default(),
+            listeners: commits::Listeners::default(),
             state: RwLock::new(Arc::new(state.clone())),
         };
         database.show(state);
@@ -159,7 +163,7 @@ impl Database {
         if self.store.mode() == OpenMode::ReadOnly {
             // One at a time: a reader makes no checkpoints.
             let _one = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
-            self.show(State::refreshed(&self.store)?);
+            self.show_refreshed(State::refreshed(&self.store)?);
             self.horizon.end_the_old();
         }
         Ok(self.state().lsn.0)
@@ -276,10 +280,14 @@ impl Database {
         check(&new)?;
         new.lsn = Lsn(old.lsn.0 + 1);
         let all_in_parts = new.tables.values().all(|table| table.layers.iter().all(|layer| layer.is_empty()));
-        let checkpoint =
+        let written =
             if all_in_parts { new.lsn } else { checkpoint.unwrap_or(self.store.manifest().checkpoint) };
-        self.store.commit(new.lsn, checkpoint, bytes, parts)?;
-        self.show(new);
+        self.store.commit(new.lsn, written, bytes, parts)?;
+        match checkpoint {
+            // It changes nothing that can be asked for.
+            Some(_) => self.show(new),
+            None => self.show_commit(new),
+        }
         Ok(())
     }
 

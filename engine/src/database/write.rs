@@ -336,7 +336,7 @@ impl Database {
         let writer = writer.as_mut().ok_or_else(|| Error::Invalid("somebody else has the writer".into()))?;
         let durability = if self.keeper.is_there() { durability } else { Durability::Synced };
         writer.log(&mut draft.state, &draft.groups, durability)?;
-        self.show(draft.state);
+        self.show_commit(draft.state);
         if durability == Durability::Relaxed {
             self.keeper.wake();
         }

@@ -112,6 +112,11 @@ impl Reply {
         self.head(if self.is_3() { b'~' } else { b'*' }, count);
     }
 
+    /// The head of news that answer no request; an array for RESP2.
+    pub(crate) fn push(&mut self, count: usize) {
+        self.head(if self.is_3() { b'>' } else { b'*' }, count);
+    }
+
     fn head(&mut self, sign: u8, count: usize) {
         self.bytes.extend_from_slice(&[sign]);
         self.bytes.extend_from_slice(count.to_string().as_bytes());

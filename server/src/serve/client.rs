@@ -3,7 +3,7 @@
 use super::Service;
 use super::access::{Access, Credentials};
 use super::audit::Entries;
-use super::commands::{self, Answered, Command, Run};
+use super::commands::{self, Answered, Command, Run, Subscriptions};
 use crate::resp::{Decoder, ProtocolError, Reply, Request};
 use musterdb::{Cancel, Role, Session};
 use serde_json::json;
@@ -48,6 +48,7 @@ pub(super) struct Client {
     /// Its thread of statements, from the first one on.
     session: Option<Session>,
     pub(super) prepared: HashMap<String, String>,
+    pub(super) subscriptions: Subscriptions,
     pub(super) leaves: bool,
 }
 
@@ -55,6 +56,7 @@ impl Client {
     fn new(id: u64, peer: SocketAddr) -> Client {
         let library = (String::new(), String::new());
         let (name, prepared) = (String::new(), HashMap::new());
+        let subscriptions = Subscriptions::default();
         Client {
             id,
             peer,
@@ -64,6 +66,7 @@ impl Client {
             library,
             session: None,
             prepared,
+            subscriptions,
             leaves: false,
         }
     }
@@ -92,7 +95,7 @@ impl Client {
     /// As it was when it came.
     pub(super) fn reset(&mut self) {
         (self.session, self.user, self.name) = (None, None, String::new());
-        self.is_another = true;
+        (self.subscriptions, self.is_another) = (Subscriptions::default(), true);
         self.prepared.clear();
     }
 }
@@ -151,18 +154,11 @@ impl Conversation {
                 self.service.errors.fetch_add(1, Ordering::Relaxed);
                 state.reply.error("ERR", error);
             }
-            if !state.reply.bytes.is_empty() {
-                socket.write_all(&state.reply.bytes).await?;
-                socket.flush().await?;
-                state.reply.bytes.clear();
-                if state.reply.bytes.capacity() > BUFFER_BYTES {
-                    state.reply.bytes = bytes::BytesMut::new();
-                }
-            }
+            state.send(socket).await?;
             if answered.is_err() || state.client.leaves {
                 return leave(socket).await;
             }
-            if answered != Ok(0) {
+            if answered == Ok(self.service.limits.pipeline) {
                 // More may have come already.
                 continue;
             }
@@ -184,15 +180,31 @@ impl Conversation {
                     None => std::future::pending().await,
                 }
             };
+            tokio::pin!(waiting);
             let buffer = &mut self.decoder.buffer;
-            let read = tokio::select! {
-                biased;
-                read = read(socket, buffer) => read?,
-                () = waiting => {
-                    socket.write_all(format!("-ERR {error}\r\n").as_bytes()).await?;
-                    return leave(socket).await;
+            let read = loop {
+                tokio::select! {
+                    biased;
+                    read = read(socket, buffer) => break read?,
+                    () = &mut waiting => {
+                        socket.write_all(format!("-ERR {error}\r\n").as_bytes()).await?;
+                        return leave(socket).await;
+                    }
+                    () = async { drop(ending.wait_for(|ending| *ending).await) } => return leave(socket).await,
+                    commit = state.client.subscriptions.next() => {
+                        let snapshot = self.service.database.engine().snapshot();
+                        if Access::role(&state.client, &snapshot).is_none() {
+                            // It is nobody any more.
+                            state.client.reset();
+                            continue;
+                        }
+                        match commit {
+                            Some(commit) => state.client.subscriptions.tell(&commit, &mut state.reply),
+                            None => state.client.subscriptions.tell_all(snapshot.lsn(), &mut state.reply),
+                        }
+                        state.send(socket).await?;
+                    }
                 }
-                () = async { drop(ending.wait_for(|ending| *ending).await) } => return leave(socket).await,
             };
             if read == 0 {
                 return Ok(());
@@ -425,6 +437,21 @@ fn rest(service: &Service, state: &mut State, mut requests: VecDeque<Asked>, dea
 }
 
 impl State {
+    /// Sends what was replied.
+    async fn send<S: AsyncWrite + Unpin>(&mut self, socket: &mut S) -> std::io::Result<()> {
+        let bytes = &mut self.reply.bytes;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        socket.write_all(bytes).await?;
+        socket.flush().await?;
+        bytes.clear();
+        if bytes.capacity() > BUFFER_BYTES {
+            *bytes = bytes::BytesMut::new();
+        }
+        Ok(())
+    }
+
     fn parts(&mut self) -> (&mut Client, &mut Reply) {
         (&mut self.client, &mut self.reply)
     }

@@ -4,6 +4,9 @@ mod audience;
 mod connection;
 mod member;
 mod statement;
+mod subscribe;
+
+pub(super) use subscribe::Subscriptions;
 
 use super::Service;
 use super::access::{Access, Credentials};
@@ -156,7 +159,9 @@ pub(super) static COMMANDS: &[Command] = &[
     command("SET", "table key [column value ...]", "member", Run::Write(member::set, Said::Ok), "Gives a member values, and inserts it where there is none: OK"),
     command("SQL", "text [param ...]", "statement", Run::Statement(statement::sql), "Any statement, with $1, $2, ... for the parameters"),
     command("STATEMENT", "text [param ...]", "statement", Run::Statement(statement::statement), "Any statement, answered for programs: a map with columns, types and rows, or the error and its place"),
+    command("SUBSCRIBE", "table [table ...]", "connection", Run::Now(subscribe::subscribe), "Tells of each commit that changes a table: its LSN"),
     command("TAG", "table key tag [tag ...]", "member", Run::Write(member::tag, Said::Rows), "Gives a member tags: the number of members found"),
+    command("UNSUBSCRIBE", "[table ...]", "connection", Run::Now(subscribe::unsubscribe), "Tells no more, of these tables or of all"),
     command("UNTAG", "table key tag [tag ...]", "member", Run::Write(member::untag, Said::Rows), "Takes tags from a member: the number of members found"),
 ];
 
@@ -345,6 +350,7 @@ impl Call<'_> {
                 format!("{name} {}", command.syntax).trim_end()
             )));
         }
+        subscribe::check_mode(self.client, self.reply, name)?;
         if matches!(command.run, Run::Write(..)) && self.role < Some(Role::Write) {
             let message = format!(
                 "this user may only read: {name} needs the role write, ask an admin for ALTER USER … ROLE write"

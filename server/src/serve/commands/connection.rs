@@ -10,7 +10,13 @@ use std::sync::atomic::Ordering;
 
 /// `PING [text]`
 pub(super) fn ping(call: &mut Call<'_>) -> Done {
+    let listens = call.reply.protocol == Protocol::Resp2 && !call.client.subscriptions.is_empty();
     match call.arguments.get(0) {
+        text if listens => {
+            call.reply.array(2);
+            call.reply.bulk(b"pong");
+            call.reply.bulk(text.unwrap_or_default());
+        }
         Some(text) => call.reply.bulk(text),
         None => call.reply.bytes.extend_from_slice(b"+PONG\r\n"),
     }
