@@ -41,7 +41,8 @@ enum Step {
 
 impl Step {
     fn of(number: u64) -> Step {
-        [Step::Set, Step::Tag, Step::Set, Step::Event, Step::Tag, Step::Del, Step::Set, Step::Event][number as usize % 8]
+        [Step::Set, Step::Tag, Step::Set, Step::Event, Step::Tag, Step::Del, Step::Set, Step::Event]
+            [number as usize % 8]
     }
 }
 
@@ -104,7 +105,8 @@ impl Model {
 fn write(mut client: Client, writer: u64, mut number: u64, told: &str) -> (u64, u64) {
     let (mut acknowledged, mut sent) = (number, number);
     loop {
-        let bytes: Vec<u8> = (number + 1..=number + PIPELINE).flat_map(|n| requests(writer, n).concat()).collect();
+        let bytes: Vec<u8> =
+            (number + 1..=number + PIPELINE).flat_map(|n| requests(writer, n).concat()).collect();
         sent += PIPELINE;
         if client.send(&bytes).is_err() {
             return (acknowledged, sent);
@@ -225,17 +227,27 @@ fn killed_at_any_moment_a_server_has_what_it_acknowledged() {
             let there = rows(&database, writer);
             if there != *model {
                 // The step after the last, whose number was not written yet: each request is whole by itself.
-                assert!(found < sent, "{told}: writer {writer}, step {found}: {there:?} instead of {model:?}");
+                assert!(
+                    found < sent,
+                    "{told}: writer {writer}, step {found}: {there:?} instead of {model:?}"
+                );
                 model.step(writer, found + 1);
-                assert!(there == *model, "{told}: writer {writer}, step {found}: {there:?} instead of {model:?}");
+                assert!(
+                    there == *model,
+                    "{told}: writer {writer}, step {found}: {there:?} instead of {model:?}"
+                );
                 // It is made again when the writer goes on. All steps but EVENT, which answers 0 then, are the same twice.
             }
             *number = found;
         }
-        let found: Vec<u64> =
-            (1..=2).map(|id| number(&database, &format!("SELECT coalesce(max(n), 0) FROM pairs WHERE id = {id}"))).collect();
+        let found: Vec<u64> = (1..=2)
+            .map(|id| number(&database, &format!("SELECT coalesce(max(n), 0) FROM pairs WHERE id = {id}")))
+            .collect();
         assert!(found[0] == found[1], "{told}: half a transaction: {found:?}");
-        assert!((transacted..=transacted + 1).contains(&found[0]), "{told}: {transacted} acknowledged, {found:?}");
+        assert!(
+            (transacted..=transacted + 1).contains(&found[0]),
+            "{told}: {transacted} acknowledged, {found:?}"
+        );
         pairs = found[0];
         compare_counts(&database, &models, told);
         drop(database);
