@@ -100,11 +100,16 @@ fn go() {
     runs(&mut Command::new(program));
 }
 
-/// Nobody reads a long example.
+/// Nobody reads a long example, and the page shows those that run.
 #[test]
-fn examples_are_short() {
-    for name in ["python.py", "node.mjs", "Java.java", "go.go"] {
-        let lines = std::fs::read_to_string(example(name)).unwrap().lines().count();
+fn examples_are_short_and_those_of_the_page() {
+    let page = std::fs::read_to_string(repository().join("docs/CLIENTS.md")).unwrap();
+    for (name, language) in
+        [("python.py", "python"), ("node.mjs", "js"), ("Java.java", "java"), ("go.go", "go")]
+    {
+        let text = std::fs::read_to_string(example(name)).unwrap();
+        let lines = text.lines().count();
         assert!(lines <= 60, "{name} has {lines} lines");
+        assert!(page.contains(&format!("```{language}\n{text}```\n")), "docs/CLIENTS.md has another {name}");
     }
 }
