@@ -61,9 +61,12 @@ fn requests(stream: &[u8], limits: &Limits, pieces: u8) {
     assert_eq!(decoded(&again, &wide, pieces), (whole.0, None));
 }
 
-/// All requests of some bytes, and what is wrong with what comes after them. Pieces are up to 64 bytes, or everything for 0.
+/// All requests of some bytes, and what is wrong with what comes after them. Pieces are up to 64 bytes, or everything for 0. Some
+/// requests are read where they lie, some are kept beyond the next, as the server does with those that wait.
 fn decoded(stream: &[u8], limits: &Limits, pieces: u8) -> (Vec<Words>, Option<String>) {
     let (mut decoder, mut requests, mut rest) = (Decoder::default(), Vec::<Words>::new(), stream);
+    let (mut kept, owned) =
+        (Vec::new(), |words: request::Words<'_>| words.iter().map(<[u8]>::to_vec).collect::<Words>());
     let mut random = u32::from(pieces);
     while !rest.is_empty() {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -73,14 +76,21 @@ fn decoded(stream: &[u8], limits: &Limits, pieces: u8) -> (Vec<Words>, Option<St
         rest = after;
         loop {
             match decoder.next(limits) {
-                Ok(Some(request)) => {
-                    assert_eq!(request.words().next(), Some(request.name()));
-                    assert_eq!(request.arguments().len() + 1, request.words().len());
-                    requests.push(request.words().map(<[u8]>::to_vec).collect());
+                Ok(Some(words)) => {
+                    let words = owned(words);
+                    assert_eq!(words, owned(decoder.last()));
+                    assert_eq!(words.get(1..).unwrap_or_default(), owned(decoder.last().from(1)));
+                    if (random >> 8).wrapping_add(requests.len() as u32) % 3 == 0 {
+                        kept.push((requests.len(), decoder.keep()));
+                    }
+                    requests.push(words);
                 }
                 Ok(None) => break,
                 Err(ProtocolError(error)) => {
                     assert!(error.is_ascii() && !error.contains(['\r', '\n']), "{error:?} is no line");
+                    let again = decoder.next(limits).err();
+                    assert_eq!(again, Some(ProtocolError(error.clone())), "what is wrong stays wrong");
+                    assert!(kept.iter().all(|(at, request)| owned(request.words()) == requests[*at]));
                     return (requests, Some(error));
                 }
             }
@@ -89,7 +99,9 @@ fn decoded(stream: &[u8], limits: &Limits, pieces: u8) -> (Vec<Words>, Option<St
         let most = limits.request_bytes.saturating_add(2).saturating_add(LINE_BYTES_MAX);
         assert!(decoder.buffer.len() <= most, "{} bytes are kept", decoder.buffer.len());
         assert_eq!(decoder.is_midway(), !decoder.buffer.is_empty());
+        decoder.rest();
     }
+    assert!(kept.iter().all(|(at, request)| owned(request.words()) == requests[*at]));
     (requests, None)
 }
 

@@ -6,10 +6,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-#[path = "served/server.rs"]
-mod server;
+mod served;
 
-use server::Server;
+use served::Server;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -9,14 +9,16 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-#[path = "served/server.rs"]
-mod server;
+mod served;
+#[path = "served/watched.rs"]
+mod watched;
 
 use musterdb::{Database, Value};
-use server::{Answer, Client, Random, Server, request, setting};
+use served::{Server, request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use watched::{Answer, Client, Random, setting};
 
 const WRITERS: u64 = 4;
 /// Members of a writer, of which some are there.

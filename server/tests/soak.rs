@@ -10,13 +10,15 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-#[path = "served/server.rs"]
-mod server;
+mod served;
+#[path = "served/watched.rs"]
+mod watched;
 
-use server::{Answer, Client, Random, Server, request, setting};
+use served::{Server, request};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use watched::{Answer, Client, Random, setting};
 
 const MEMBERS: u64 = 20_000;
 /// Between two samples.
@@ -148,7 +150,7 @@ fn visit(server: &Server, tally: &Tally) {
             1 => client.send(b"*3\r\n$3\r\nSET\r\n$7\r\nmem").unwrap(),
             2 => drop(answered(&mut client, &["SQL", "SHOW TABLES"])),
             3 => drop(client.send(&request(&["MEMBERS", "lima", "LIMIT", "100000"]).repeat(50))),
-            4 => assert!(server.told(b"*x\r\n").starts_with(b"-ERR Protocol error")),
+            4 => assert!(server.heard(b"*x\r\n").starts_with(b"-ERR Protocol error")),
             _ => drop(answered(&mut client, &["CLIENT", "SETNAME", "visitor"])),
         }
         visits += 1;

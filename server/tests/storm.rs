@@ -6,13 +6,15 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-#[path = "served/server.rs"]
-mod server;
+mod served;
+#[path = "served/watched.rs"]
+mod watched;
 
-use server::{Answer, Random, Server, request, setting};
+use served::{Server, request};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use watched::{Answer, Random, setting};
 
 const MEMBERS: &str = "CREATE TABLE members (id BIGINT PRIMARY KEY, city TEXT); \
      INSERT INTO members VALUES (1, 'Kyoto'), (2, 'Lima'), (3, 'Lima'); \
@@ -71,7 +73,7 @@ fn what_is_no_request_hurts_nobody() {
         (request(&["SQL", &format!("SELECT {}1{}", "(".repeat(1 << 20), ")".repeat(1 << 20))]), "-ERR "),
     ];
     for (bytes, expected) in &hostile {
-        let told = server.told(bytes);
+        let told = server.heard(bytes);
         let told = String::from_utf8_lossy(&told[..told.len().min(200)]).into_owned();
         let began = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
         assert!(told.starts_with(expected), "{began:?} was told {told:?}");
@@ -80,8 +82,8 @@ fn what_is_no_request_hurts_nobody() {
     let mut random = Random(1);
     for _ in 0..200 {
         let noise: Vec<u8> = (0..random.below(300)).map(|_| random.below(256) as u8).collect();
-        server.told(&noise);
-        server.told(&[b"*2\r\n", &noise[..]].concat());
+        server.heard(&noise);
+        server.heard(&[b"*2\r\n", &noise[..]].concat());
     }
     is_back(&server, files, memory, 30);
     served(&server);
@@ -93,10 +95,10 @@ fn requests_cut_anywhere_do_nothing_by_halves() {
     let (files, memory) = (server.files(), server.memory());
     let write = request(&["SET", "members", "9", "city", "Quito"]);
     for end in 0..write.len() {
-        assert_eq!(server.told(&write[..end]), b"", "{end} bytes");
+        assert_eq!(server.heard(&write[..end]), b"", "{end} bytes");
     }
-    assert_eq!(server.told(&request(&["GET", "members", "9"])), b"$-1\r\n");
-    assert_eq!(server.told(&write), b"+OK\r\n");
+    assert_eq!(server.heard(&request(&["GET", "members", "9"])), b"$-1\r\n");
+    assert_eq!(server.heard(&write), b"+OK\r\n");
     is_back(&server, files, memory, 10);
 }
 
@@ -113,7 +115,7 @@ fn replies_that_nobody_reads_are_not_kept() {
     client.ask(&["SQL", rome]).unwrap();
     let pages = request(&["MEMBERS", "rome", "LIMIT", "100000"]);
     let page = 100_000;
-    assert!(server.told(&pages).len() > page);
+    assert!(server.heard(&pages).len() > page);
     let (files, memory) = (server.files(), server.memory());
     for requests in [request(&["ECHO", &"x".repeat(1_000)]), request(&["COMMAND", "DOCS"]), pages] {
         let many = requests.repeat(2_000);
@@ -165,7 +167,7 @@ fn a_long_pipeline_that_is_read_late_is_answered_whole() {
         request(&["SQL", "SELECT count(*) FROM members"]),
     ]
     .concat();
-    let mut whole = server.told(&one);
+    let mut whole = server.heard(&one);
     let mut writer = client.try_clone().unwrap();
     let requests = [one.repeat(1_500), b"*x\r\n".to_vec()].concat();
     let sender = std::thread::spawn(move || writer.write_all(&requests));
@@ -272,7 +274,7 @@ fn places_of_clients_that_left_are_free_again() {
             assert_eq!(guest.ask(&["PING"]).unwrap(), Answer::Text("PONG".into()));
         }
         for _ in 0..20 {
-            assert_eq!(server.told(b""), b"-ERR max number of clients reached\r\n");
+            assert_eq!(server.heard(b""), b"-ERR max number of clients reached\r\n");
         }
     }
     is_back(&server, files, memory, 5);

@@ -321,7 +321,9 @@ impl Conversation {
         socket: &mut S,
     ) -> VecDeque<Asked> {
         let nothing = VecDeque::new();
-        let (service, Some(mut state)) = (Arc::clone(&self.service), self.state.take()) else { return nothing };
+        let (service, Some(mut state)) = (Arc::clone(&self.service), self.state.take()) else {
+            return nothing;
+        };
         let deadline = tokio::time::Instant::now() + service.limits.statement_time;
         let is_statement =
             |(_, command): &Asked| command.is_some_and(|command| !matches!(command.run, Run::Write(..)));

@@ -1,32 +1,15 @@
-//! A server on a port of its own, what it holds of the machine, and a client that reads replies.
+//! What a server holds of the machine, and a client that reads replies: for tests of endurance.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+use crate::served::{Server, request};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// It ends with the test.
-pub struct Server {
-    process: Child,
-    pub port: u16,
-}
-
 impl Server {
-    pub fn start(directory: &Path, options: &[&str]) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
-        command.arg("serve").arg(directory).args(["--listen", "127.0.0.1:0"]).args(options);
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut ready = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
-        let port = ready.split_whitespace().nth(2).and_then(|address| address.rsplit(':').next());
-        let port =
-            port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("no address in {ready:?}"));
-        Server { process, port }
-    }
-
     /// Of a new database that a script has filled.
     pub fn of(directory: &Path, script: &str, options: &[&str]) -> Server {
         let database = musterdb::Database::open(directory).unwrap();
@@ -35,21 +18,16 @@ impl Server {
         Server::start(directory, options)
     }
 
-    pub fn connect(&self) -> TcpStream {
-        let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        socket.set_nodelay(true).unwrap();
-        socket
-    }
-
     pub fn client(&self) -> Client {
-        Client { replies: BufReader::new(self.connect()) }
+        let socket = self.connect();
+        socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Client { replies: BufReader::new(socket) }
     }
 
-    /// What comes back for some bytes until the server ends the connection.
-    pub fn told(&self, bytes: &[u8]) -> Vec<u8> {
+    /// What comes back for bytes that may be refused before they are all sent, until the server ends the connection.
+    pub fn heard(&self, bytes: &[u8]) -> Vec<u8> {
         let mut socket = self.connect();
-        // A server that was told something wrong may have left before it was told all of it.
         let _ = socket.write_all(bytes);
         let _ = socket.shutdown(Shutdown::Write);
         let mut reply = Vec::new();
@@ -92,20 +70,6 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A request as clients send it.
-pub fn request(words: &[&str]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len());
-    words.iter().for_each(|word| bytes += &format!("${}\r\n{word}\r\n", word.len()));
-    bytes.into_bytes()
 }
 
 /// A reply in version 2.
