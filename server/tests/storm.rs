@@ -149,7 +149,7 @@ fn replies_that_nobody_reads_are_not_kept() {
         assert!(sent < 200 << 20, "{told:?}: the server took {sent} bytes and sent nothing");
         let grown = most.saturating_sub(memory) / 1024;
         println!("{told:?}: {} KiB taken of 8 clients, {grown} MiB kept", sent / 1024);
-        assert!(grown < 25, "{told:?}: the server kept {grown} MiB");
+        assert!(grown < 50, "{told:?}: the server kept {grown} MiB");
         served(&server);
         drop(deaf);
         is_back(&server, files, memory, 30);
