@@ -5,6 +5,9 @@ use redis_protocol::resp2;
 use redis_protocol::resp3;
 use redis_protocol::resp3::types::VerbatimStringFormat;
 
+/// The longest error. Messages name what was sent, which may be megabytes; clients read them as a line.
+const ERROR_BYTES_MAX: usize = 4 * 1024;
+
 /// The version of the protocol that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -42,9 +45,11 @@ impl Reply {
         self.put_2(&resp2::types::BorrowedFrame::SimpleString(word.as_bytes()));
     }
 
-    /// An error: a code in capitals and a sentence. Line ends become spaces, as they would end it.
+    /// An error: a code in capitals and a sentence. Line ends become spaces, as they would end it; a long one is cut.
     pub(crate) fn error(&mut self, code: &str, message: &str) {
-        let text = format!("{code} {message}").replace(['\r', '\n'], " ");
+        let end = message.floor_char_boundary(ERROR_BYTES_MAX);
+        let more = if end < message.len() { "…" } else { "" };
+        let text = format!("{code} {}{more}", &message[..end]).replace(['\r', '\n'], " ");
         self.put_2(&resp2::types::BorrowedFrame::Error(&text));
     }
 
@@ -171,5 +176,7 @@ mod tests {
     #[test]
     fn no_line_end_leaves_an_error() {
         assert_eq!(replied(Protocol::Resp2, |reply| reply.error("ERR", "a\r\n+OK")), "-ERR a  +OK\r\n");
+        let long = replied(Protocol::Resp2, |reply| reply.error("ERR", &"ä".repeat(ERROR_BYTES_MAX)));
+        assert_eq!(long, format!("-ERR {}…\r\n", "ä".repeat(ERROR_BYTES_MAX / 2)));
     }
 }

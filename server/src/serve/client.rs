@@ -7,6 +7,7 @@ use super::commands::{self, Answered, Command, Run, Subscriptions};
 use crate::resp::{Decoder, ProtocolError, Reply, Request};
 use musterdb::{Cancel, Role, Session};
 use serde_json::json;
+use socket2::{SockRef, TcpKeepalive};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +18,12 @@ use tokio::net::TcpStream;
 
 /// What is kept of a buffer that was larger.
 const BUFFER_BYTES: usize = 16 * 1024;
+
+/// When so much is to be sent it is, before more requests are answered: a few bytes can ask for pages of thousands of members.
+const REPLY_BYTES: usize = 256 * 1024;
+
+/// How long a client says nothing before its machine is asked whether it is still there; Redis's.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// How long, and how much, is read of a client that gets an error and is left: it could lose the error otherwise.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -119,6 +126,8 @@ pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: So
     }
     // Replies are small and waited for.
     let _ = socket.set_nodelay(true);
+    // A machine that is gone without a word would keep its place for ever.
+    let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE));
     let id = service.next_client.fetch_add(1, Ordering::Relaxed);
     let conversation = Conversation {
         decoder: Decoder::default(),
@@ -134,6 +143,15 @@ pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: So
 struct State {
     client: Client,
     reply: Reply,
+}
+
+/// Where the next request is.
+#[derive(Debug, PartialEq, Eq)]
+enum More {
+    /// It may have arrived.
+    MayBeThere,
+    /// It has not arrived.
+    IsToCome,
 }
 
 struct Conversation {
@@ -154,12 +172,11 @@ impl Conversation {
                 self.service.errors.fetch_add(1, Ordering::Relaxed);
                 state.reply.error("ERR", error);
             }
-            state.send(socket).await?;
+            state.send(socket, self.service.limits.reply_time).await?;
             if answered.is_err() || state.client.leaves {
                 return leave(socket).await;
             }
-            if answered == Ok(self.service.limits.pipeline) {
-                // More may have come already.
+            if answered == Ok(More::MayBeThere) {
                 continue;
             }
             self.decoder.rest();
@@ -202,7 +219,7 @@ impl Conversation {
                             Some(commit) => state.client.subscriptions.tell(&commit, &mut state.reply),
                             None => state.client.subscriptions.tell_all(snapshot.lsn(), &mut state.reply),
                         }
-                        state.send(socket).await?;
+                        state.send(socket, self.service.limits.reply_time).await?;
                     }
                 }
             };
@@ -212,10 +229,13 @@ impl Conversation {
         }
     }
 
-    /// Answers the requests that have arrived, in their order and as many as are answered in one go: how many there were, or what is
+    /// Answers the requests that have arrived, in their order and as many as are answered in one go: whether there may be more, or what is
     /// wrong with what comes after them. Look-ups are answered here, and from the first one that may wait on, the rest on a thread that may.
-    async fn answer<S: AsyncRead + Unpin>(&mut self, socket: &mut S) -> Result<usize, ProtocolError> {
-        // Whether the request that was given last has no answer yet.
+    async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut S,
+    ) -> Result<More, ProtocolError> {
+        // How many there were, and whether the one that was given last has no answer yet.
         let (mut given, mut is_open) = (0, false);
         'role: while let Some(state) = &mut self.state {
             let service = &*self.service;
@@ -225,11 +245,11 @@ impl Conversation {
             let limits = service.limits.request_of(role);
             let answered = loop {
                 if !is_open {
-                    if given == service.limits.pipeline || state.client.leaves {
-                        return Ok(given);
+                    if given == service.limits.pipeline || state.reply.bytes.len() > REPLY_BYTES {
+                        return Ok(More::MayBeThere);
                     }
-                    if self.decoder.next(&limits)?.is_none() {
-                        return Ok(given);
+                    if state.client.leaves || self.decoder.next(&limits)?.is_none() {
+                        return Ok(More::IsToCome);
                     }
                     given += 1;
                 }
@@ -267,7 +287,7 @@ impl Conversation {
                 return Err(error);
             }
         }
-        Ok(given)
+        Ok(More::IsToCome)
     }
 
     fn kept(&mut self) -> Asked {
@@ -300,9 +320,36 @@ impl Conversation {
         false
     }
 
-    /// Answers requests on a thread that may wait, when there is a permit for the statements among them.
-    async fn wait<S: AsyncRead + Unpin>(&mut self, requests: VecDeque<Asked>, socket: &mut S) {
-        let (service, Some(mut state)) = (Arc::clone(&self.service), self.state.take()) else { return };
+    /// Answers requests on a thread that may wait. Where their replies are many, they are sent before the rest is answered.
+    async fn wait<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        mut requests: VecDeque<Asked>,
+        socket: &mut S,
+    ) {
+        loop {
+            requests = self.work(requests, socket).await;
+            let Some(state) = &mut self.state else { return };
+            if requests.is_empty() || state.client.leaves {
+                return;
+            }
+            if state.send(socket, self.service.limits.reply_time).await.is_err() {
+                // Nobody hears the answers to the rest.
+                self.state = None;
+            }
+        }
+    }
+
+    /// Answers requests on a thread that may wait, when there is a permit for the statements among them. Gives back those that stand behind
+    /// many replies.
+    async fn work<S: AsyncRead + Unpin>(
+        &mut self,
+        requests: VecDeque<Asked>,
+        socket: &mut S,
+    ) -> VecDeque<Asked> {
+        let nothing = VecDeque::new();
+        let (service, Some(mut state)) = (Arc::clone(&self.service), self.state.take()) else {
+            return nothing;
+        };
         let deadline = tokio::time::Instant::now() + service.limits.statement_time;
         let is_statement =
             |(_, command): &Asked| command.is_some_and(|command| !matches!(command.run, Run::Write(..)));
@@ -318,7 +365,7 @@ impl Conversation {
                             "too many statements run at the moment, and this one's time is over; ask again";
                         requests.iter().for_each(|_| state.reply.error("BUSY", text));
                         self.state = Some(state);
-                        return;
+                        return nothing;
                     }
                 }
             }
@@ -327,8 +374,8 @@ impl Conversation {
         cancel.reset();
         let mut waiting = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            rest(&service, &mut state, requests, deadline.into_std());
-            state
+            let left = rest(&service, &mut state, requests, deadline.into_std());
+            (state, left)
         });
         let buffer = &mut self.decoder.buffer;
         // Writes that have arrived are made, whether their client stays or not.
@@ -338,29 +385,35 @@ impl Conversation {
                 false => std::future::pending().await,
             }
         };
-        self.state = tokio::select! {
-            state = until(deadline, &cancel, &mut waiting) => state,
+        let done = tokio::select! {
+            done = until(deadline, &cancel, &mut waiting) => done,
             () = gone => abandoned(&cancel, &mut waiting).await,
         };
+        let Some((state, left)) = done else { return nothing };
+        self.state = Some(state);
+        left
     }
 }
 
 /// A request, and the command that it is for.
 type Asked = (Request, Option<&'static Command>);
 
+/// A thread that answers requests, and gives back those that it left.
+type Work = tokio::task::JoinHandle<(State, VecDeque<Asked>)>;
+
 /// Waits for a thread's work, which is cancelled when its time is over.
 async fn until(
     deadline: tokio::time::Instant,
     cancel: &Cancel,
-    work: &mut tokio::task::JoinHandle<State>,
-) -> Option<State> {
+    work: &mut Work,
+) -> Option<(State, VecDeque<Asked>)> {
     match tokio::time::timeout_at(deadline, &mut *work).await {
         Ok(done) => done.ok(),
         Err(_) => {
             cancel.cancel();
-            let state = work.await.ok();
+            let done = work.await.ok();
             cancel.reset();
-            state
+            done
         }
     }
 }
@@ -400,24 +453,27 @@ async fn gone<S: AsyncRead + Unpin>(socket: &mut S, buffer: &mut bytes::BytesMut
 }
 
 /// Ends the work for a client that is gone: the statement that runs, and those behind it.
-async fn abandoned(cancel: &Cancel, work: &mut tokio::task::JoinHandle<State>) -> Option<State> {
-    let state = loop {
+async fn abandoned(cancel: &Cancel, work: &mut Work) -> Option<(State, VecDeque<Asked>)> {
+    let done = loop {
         cancel.cancel();
         if let Ok(done) = tokio::time::timeout(CANCEL_AGAIN, &mut *work).await {
             break done.ok();
         }
     };
     cancel.reset();
-    state
+    done
 }
 
 /// Answers requests on a thread that may wait. Writes that follow each other are one group. All together they have the time of one
-/// statement: what is not begun by then is refused.
-fn rest(service: &Service, state: &mut State, mut requests: VecDeque<Asked>, deadline: Instant) {
-    while let Some((request, command)) = requests.pop_front() {
-        if state.client.leaves {
-            return;
-        }
+/// statement: what is not begun by then is refused. What stands behind many replies is given back.
+fn rest(
+    service: &Service,
+    state: &mut State,
+    mut requests: VecDeque<Asked>,
+    deadline: Instant,
+) -> VecDeque<Asked> {
+    while !state.client.leaves && state.reply.bytes.len() <= REPLY_BYTES {
+        let Some((request, command)) = requests.pop_front() else { break };
         let costs_nothing = command.is_some_and(|command| command.group == "connection");
         if Instant::now() >= deadline && !costs_nothing {
             let text = "the requests before it took too long; it was not begun";
@@ -434,27 +490,47 @@ fn rest(service: &Service, state: &mut State, mut requests: VecDeque<Asked>, dea
         }
         commands::write(service, state.parts(), &group);
     }
+    requests
 }
 
 impl State {
+    fn parts(&mut self) -> (&mut Client, &mut Reply) {
+        (&mut self.client, &mut self.reply)
+    }
+
     /// Sends what was replied.
-    async fn send<S: AsyncWrite + Unpin>(&mut self, socket: &mut S) -> std::io::Result<()> {
+    async fn send<S: AsyncWrite + Unpin>(
+        &mut self,
+        socket: &mut S,
+        patience: Duration,
+    ) -> std::io::Result<()> {
         let bytes = &mut self.reply.bytes;
         if bytes.is_empty() {
             return Ok(());
         }
-        socket.write_all(bytes).await?;
-        socket.flush().await?;
+        send(socket, bytes, patience).await?;
         bytes.clear();
         if bytes.capacity() > BUFFER_BYTES {
             *bytes = bytes::BytesMut::new();
         }
         Ok(())
     }
+}
 
-    fn parts(&mut self) -> (&mut Client, &mut Reply) {
-        (&mut self.client, &mut self.reply)
+/// Sends bytes to a client that takes some of them now and then: what it does not take is kept for it.
+async fn send<S: AsyncWrite + Unpin>(
+    socket: &mut S,
+    mut bytes: &[u8],
+    patience: Duration,
+) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = tokio::time::timeout(patience, socket.write(bytes)).await??;
+        if sent == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[sent..];
     }
+    tokio::time::timeout(patience, socket.flush()).await?
 }
 
 /// Ends a connection so that its last reply arrives.
@@ -466,4 +542,31 @@ async fn leave<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) -> std::io::Re
         std::io::Result::Ok(())
     };
     tokio::time::timeout(DRAIN, drained).await.unwrap_or(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_slowly_gets_everything_and_who_reads_nothing_is_left() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (sent, patience) = (vec![7; 1_000], Duration::from_millis(200));
+        runtime.block_on(async {
+            let (mut socket, mut slow) = tokio::io::duplex(100);
+            let reads = async {
+                let mut read = Vec::new();
+                while read.len() < 1_000 {
+                    tokio::time::sleep(patience / 4).await;
+                    slow.read_buf(&mut read).await.unwrap();
+                }
+                read
+            };
+            let (done, read) = tokio::join!(send(&mut socket, &sent, patience), reads);
+            assert!(done.is_ok() && read == sent);
+            let (mut socket, _deaf) = tokio::io::duplex(100);
+            let done = send(&mut socket, &sent, patience).await;
+            assert_eq!(done.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        });
+    }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Limits {
     pub(crate) request_time: Duration,
     /// How long a client may take to say who it is, where users are asked.
     pub(crate) login_time: Duration,
+    /// How long a client may take nothing of its replies.
+    pub(crate) reply_time: Duration,
     /// Rows of an answer.
     pub(crate) rows: usize,
 }
@@ -46,6 +48,7 @@ impl Default for Limits {
             statement_time: Duration::from_secs(60),
             request_time: Duration::from_secs(30),
             login_time: Duration::from_secs(30),
+            reply_time: Duration::from_secs(300),
             rows: 1_000_000,
         }
     }
