@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -35,6 +35,8 @@ fn text(bytes: &[u8]) -> String {
 fn certify(directory: &Path, name: &str, names: &[&str], until: i32) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    // OpenSSL takes a certificate for one that signed itself where both have the same name.
+    authority.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let signed = authority.self_signed(&authority_key).unwrap();
     let key = KeyPair::generate().unwrap();
@@ -73,8 +75,8 @@ struct Server {
 
 impl Server {
     fn start(directory: &Path, options: &[&str]) -> Server {
-        let arguments = [&["serve", "db", "--listen", "127.0.0.1:0"], options].concat();
-        let mut process = muster(directory, &arguments).spawn().unwrap();
+        let mut command = muster(directory, &[&["serve", "db"], options].concat());
+        let mut process = command.env("MUSTER_LISTEN", "127.0.0.1:0").spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
         let address = ready.split_whitespace().nth(2).and_then(|address| address.rsplit(':').next());

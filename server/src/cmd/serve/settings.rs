@@ -58,7 +58,7 @@ fn read(
     })?;
     let (mut values, mut wrong) = (Vec::new(), Vec::new());
     for (key, value) in table.get_ref() {
-        let name = key.get_ref().as_ref();
+        let name: &str = key.get_ref();
         let read = match flags.iter().find(|(known, _)| known == name) {
             None => Err(unknown(name, flags)),
             Some((_, flag)) => match argument(flag, value.get_ref(), folder) {

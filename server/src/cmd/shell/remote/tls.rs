@@ -104,7 +104,8 @@ fn refused(server: &str, host: &str, trust: &Trust, error: &io::Error) -> Error 
     };
     failed(match said {
         Some(rustls::Error::InvalidCertificate(why)) => match why {
-            CertificateError::UnknownIssuer => {
+            // A bad signature is one of another authority of the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 format!("the certificate of {server} is not trusted: {authorities}")
             }
             CertificateError::NotValidForNameContext { presented, .. } => {
