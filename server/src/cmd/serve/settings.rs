@@ -21,6 +21,9 @@ const SUBCOMMAND: &str = "serve";
 /// The flag that names the file, and no setting of it.
 const FILE: &str = "config";
 
+/// Flags, and the values that a file gives them.
+type Settings = Vec<(Id, OsString)>;
+
 /// The program's command whose defaults are those of a file.
 pub(crate) fn under(command: Command, file: &Path) -> Result<Command> {
     let text = std::fs::read_to_string(file).map_err(|error| {
@@ -50,7 +53,7 @@ fn read(
     flags: &[(String, Arg)],
     text: &str,
     folder: &Path,
-) -> std::result::Result<Vec<(Id, OsString)>, Vec<(usize, String)>> {
+) -> std::result::Result<Settings, Vec<(usize, String)>> {
     let line = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
