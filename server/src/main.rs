@@ -18,7 +18,7 @@ mod questions;
 mod resp;
 mod serve;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::{Failure, Result};
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
@@ -53,8 +53,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments.command) {
+    match arguments().and_then(|arguments| run(&arguments.command)) {
         Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Reported) => ExitCode::FAILURE,
         Err(failure) => {
@@ -62,6 +61,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The arguments of the command line, the environment, and the file of settings that they name.
+fn arguments() -> Result<Arguments> {
+    let arguments = Arguments::parse();
+    let Command::Serve(cmd::serve::Arguments { config: Some(file), .. }) = &arguments.command else {
+        return Ok(arguments);
+    };
+    let command = cmd::serve::settings::under(Arguments::command(), file)?;
+    Arguments::from_arg_matches(&command.get_matches()).map_err(|error| error.exit())
 }
 
 fn run(command: &Command) -> Result<()> {

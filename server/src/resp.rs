@@ -14,4 +14,4 @@ mod request;
 
 pub(crate) use replies::{Replies, Token};
 pub(crate) use reply::{Protocol, Reply};
-pub(crate) use request::{Decoder, Limits, ProtocolError, Request, Words};
+pub(crate) use request::{Decoder, Limits, ProtocolError, Request, TLS_HANDSHAKE, Words};

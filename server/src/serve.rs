@@ -14,9 +14,11 @@ mod audit;
 mod client;
 mod commands;
 mod limits;
+mod tls;
 
 pub(crate) use audit::Audit;
 pub(crate) use limits::Limits;
+pub(crate) use tls::Tls;
 
 use crate::failure::{Failure, Result};
 use access::Access;
@@ -48,6 +50,8 @@ pub(crate) struct Service {
     limits: Limits,
     access: Arc<Access>,
     audit: Option<Audit>,
+    /// `None` where connections are not encrypted.
+    tls: Option<Arc<Tls>>,
     /// Permits of statements.
     statements: Arc<Semaphore>,
     /// True when the server is about to end.
@@ -71,6 +75,7 @@ pub(crate) fn serve(
     listen: SocketAddr,
     limits: Limits,
     audit: Option<Audit>,
+    tls: Option<Tls>,
     ready: impl FnOnce(SocketAddr) -> Result<()>,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -79,7 +84,7 @@ pub(crate) fn serve(
         .max_blocking_threads(limits.statements + WRITERS)
         .build()
         .map_err(|error| Failure::new(format!("cannot start the server's threads: {error}")))?;
-    let served = runtime.block_on(listen_on(database, listen, limits, audit, ready));
+    let served = runtime.block_on(listen_on(database, listen, limits, audit, tls.map(Arc::new), ready));
     // Whoever is still at work after the farewell is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
@@ -90,11 +95,16 @@ async fn listen_on(
     listen: SocketAddr,
     limits: Limits,
     audit: Option<Audit>,
+    tls: Option<Arc<Tls>>,
     ready: impl FnOnce(SocketAddr) -> Result<()>,
 ) -> Result<()> {
     let cannot = |error: std::io::Error| Failure::new(format!("cannot listen on {listen}: {error}"));
     let listener = TcpListener::bind(listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
+    #[cfg(unix)]
+    if let Some(tls) = &tls {
+        tls::read_again_when_told(tls)?;
+    }
     let (end, ending) = watch::channel(false);
     let commits = broadcast::Sender::new(COMMITS);
     let tell = commits.clone();
@@ -106,6 +116,7 @@ async fn listen_on(
         limits,
         access: Arc::new(Access::new()),
         audit,
+        tls,
         ending,
         started: Instant::now(),
         address,

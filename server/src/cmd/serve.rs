@@ -1,7 +1,12 @@
 //! `muster serve`: the database for other services, over RESP.
+//!
+//! A flag is a setting of the file that `--config` names as well: see [`settings`].
+
+mod reach;
+pub(crate) mod settings;
 
 use crate::failure::{Failure, Result};
-use crate::serve::{Audit, Limits, serve};
+use crate::serve::{Audit, Limits, Tls, serve};
 use musterdb::Database;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,10 +18,22 @@ use std::time::Duration;
 pub(crate) struct Arguments {
     /// The database; it is created where there is none
     directory: PathBuf,
+    /// A file of settings, TOML: its keys are the flags below, which win over it, as their variables do
+    #[arg(long, env = "MUSTER_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Where to listen; port 0 takes one that is free
     #[arg(long, default_value = "127.0.0.1:7878", env = "MUSTER_LISTEN", value_name = "ADDR")]
     listen: SocketAddr,
-    /// Listen beyond this machine without passwords and encryption: who reaches the address may do everything
+    /// A certificate, PEM, with those that lead to its authority behind it: connections are TLS, and nothing else
+    #[arg(long, env = "MUSTER_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate, PEM
+    #[arg(long, env = "MUSTER_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Seconds that the handshake of TLS may take
+    #[arg(long, default_value_t = 10, env = "MUSTER_HANDSHAKE_SECONDS", value_name = "N")]
+    handshake_seconds: u64,
+    /// Listen beyond this machine without users or without TLS
     #[arg(long, env = "MUSTER_INSECURE")]
     insecure: bool,
     /// Answer questions only
@@ -40,19 +57,20 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
-    if !arguments.listen.ip().is_loopback() && !arguments.insecure {
-        return Err(Failure::new(format!(
-            "{} is reached from other machines, and there are neither passwords nor encryption yet: \
-             listen on 127.0.0.1, behind something that has both, or say --insecure",
-            arguments.listen
-        )));
-    }
     if arguments.max_statements == 0 || arguments.max_clients == 0 {
         return Err(Failure::new("--max-statements and --max-clients are at least 1"));
     }
+    let tls = tls(arguments)?;
     let database = match arguments.read_only {
         true => Database::open_read_only(&arguments.directory)?,
         false => Database::open(&arguments.directory)?,
+    };
+    let users = !database.engine().snapshot().users().is_empty();
+    let protection = reach::Protection { users, tls: tls.is_some(), waived: arguments.insecure };
+    reach::check(arguments.listen, protection)?;
+    let (over, option) = match &tls {
+        Some(_) => (", over TLS", "--tls --cacert CA "),
+        None => ("", ""),
     };
     let limits = Limits {
         clients: arguments.max_clients,
@@ -62,11 +80,29 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         ..Limits::default()
     };
     let audit = arguments.audit_log.as_deref().map(Audit::open).transpose()?;
-    serve(database, arguments.listen, limits, audit, |address| {
-        writeln!(out, "ready on {address} (RESP2 and RESP3): redis-cli -p {} COMMAND LIST", address.port())?;
+    serve(database, arguments.listen, limits, audit, tls, |address| {
+        let port = address.port();
+        writeln!(
+            out,
+            "ready on {address} (RESP2 and RESP3{over}): redis-cli {option}-p {port} COMMAND LIST"
+        )?;
         out.flush()?;
         Ok(())
     })?;
     writeln!(out, "closed")?;
     Ok(())
+}
+
+/// The certificate and its key, where there are both.
+fn tls(arguments: &Arguments) -> Result<Option<Tls>> {
+    match (&arguments.tls_cert, &arguments.tls_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => {
+            Tls::read(certificate, key, Duration::from_secs(arguments.handshake_seconds)).map(Some)
+        }
+        (Some(_), None) => Err(Failure::new("--tls-cert needs the key of the certificate, --tls-key")),
+        (None, Some(_)) => {
+            Err(Failure::new("--tls-key needs the certificate that the key belongs to, --tls-cert"))
+        }
+    }
 }

@@ -26,11 +26,13 @@ mod syntax;
 mod watch;
 mod words;
 
+pub(crate) use words::distance;
+
 use crate::failure::{Failure, Result};
 use crate::output::{Expanded, Format, Style};
 use answerer::{Answerer, Local};
 use musterdb::{Database, Outcome, Param};
-use remote::{Login, Remote};
+use remote::{Login, Remote, Trust};
 use std::fs::File;
 use std::io::{BufRead, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -43,6 +45,7 @@ use std::path::{Path, PathBuf};
   muster shell ./db -f questions.sql --format csv > answers.csv
   echo \"SHOW TABLES\" | muster shell ./db --format json
   muster shell --connect localhost:7878 --user anna
+  muster shell --connect db.example.com:7878 --tls --user anna
 
 With -c nothing but the answers is printed. The first statement that fails ends the run with exit code 1, unless
 --keep-going is given. -c, files and pipes also take commands such as \\d; \\? lists them.")]
@@ -56,6 +59,12 @@ pub(crate) struct Arguments {
     /// Who asks the server; the password is MUSTER_PASSWORD, or typed
     #[arg(long, value_name = "NAME", requires = "connect", conflicts_with = "dir")]
     user: Option<String>,
+    /// Speak TLS with the server, whose certificate has to be signed by an authority that this system trusts
+    #[arg(long, requires = "connect", conflicts_with = "dir")]
+    tls: bool,
+    /// Trust these authorities, PEM, and not the system's
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    ca: Option<PathBuf>,
     /// Execute this, print the answer, and end; may be given several times
     #[arg(short = 'c', long = "command", value_name = "SQL")]
     commands: Vec<String>,
@@ -196,11 +205,15 @@ fn shows_colours() -> bool {
 /// Who answers: the database of a directory, or a server.
 fn answerer(arguments: &Arguments) -> Result<Box<dyn Answerer>> {
     if let Some(address) = &arguments.connect {
+        let trust = match arguments.tls {
+            true => Some(Trust::read(arguments.ca.as_deref())?),
+            false => None,
+        };
         let user = match &arguments.user {
             Some(user) => Some((user.clone(), password::of(user)?)),
             None => None,
         };
-        return Ok(Box::new(Remote::new(Login { address: address.clone(), user }, arguments.now)?));
+        return Ok(Box::new(Remote::new(Login { address: address.clone(), user, trust }, arguments.now)?));
     }
     let Some(directory) = &arguments.dir else { return Err(Failure::new("there is no directory")) };
     let database = match arguments.read_only {

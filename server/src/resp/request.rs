@@ -9,6 +9,9 @@ use std::ops::Range;
 /// The longest line: the head of an array or of a text, or an inline command. Redis's.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// The first byte of a client that speaks TLS: the kind of the record that begins a handshake.
+pub(crate) const TLS_HANDSHAKE: u8 = 0x16;
+
 /// How much a client may send at most.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -156,6 +159,8 @@ impl Decoder {
                 match self.buffer.first() {
                     None => return Ok(false),
                     Some(b'*') => {}
+                    // Nobody types this: it begins a handshake, whose end of line would be waited for in vain.
+                    Some(&TLS_HANDSHAKE) => return Err(ProtocolError::new("this server speaks no TLS")),
                     Some(_) => match self.inline(limits)? {
                         Line::Request => return Ok(true),
                         Line::Nothing => continue,

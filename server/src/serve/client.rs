@@ -1,9 +1,9 @@
 //! One client: bytes in, replies out, in the order of the requests.
 
-use super::Service;
 use super::access::{Access, Credentials};
 use super::audit::Entries;
 use super::commands::{self, Answered, Command, Run, Subscriptions};
+use super::{Service, Tls};
 use crate::resp::{Decoder, ProtocolError, Reply, Request};
 use musterdb::{Cancel, Role, Session};
 use serde_json::json;
@@ -119,8 +119,13 @@ impl Drop for Guest {
 /// Serves a client until it leaves, breaks the protocol, or the server ends.
 pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: SocketAddr) {
     let _guest = Guest(Arc::clone(&service));
+    let tls = service.tls.clone();
     if service.clients.fetch_add(1, Ordering::Acquire) >= service.limits.clients {
         service.refused.fetch_add(1, Ordering::Relaxed);
+        if tls.is_some() {
+            // It would understand this after a handshake only, which costs more than a refusal may.
+            return;
+        }
         let _ = socket.write_all(b"-ERR max number of clients reached\r\n").await;
         return;
     }
@@ -136,7 +141,21 @@ pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: So
         service,
     };
     // A client that is gone is no failure of the server.
-    let _ = conversation.go_on(&mut socket).await;
+    let _ = match tls {
+        None => conversation.go_on(&mut socket).await,
+        // In a box, as clients without TLS would have to have the room for it, too.
+        Some(tls) => Box::pin(encrypted(conversation, tls, socket)).await,
+    };
+}
+
+/// Serves a client after its handshake.
+async fn encrypted(conversation: Conversation, tls: Arc<Tls>, socket: TcpStream) -> std::io::Result<()> {
+    let mut ending = conversation.service.ending.clone();
+    let mut stream = tokio::select! {
+        stream = tls.accept(socket) => stream?,
+        () = async { drop(ending.wait_for(|ending| *ending).await) } => return Ok(()),
+    };
+    conversation.go_on(&mut stream).await
 }
 
 /// What goes to the thread that may wait, and comes back.
@@ -224,7 +243,8 @@ impl Conversation {
                 }
             };
             if read == 0 {
-                return Ok(());
+                // Whoever closes its side of TLS waits for the word that the other one is closed as well.
+                return leave(socket).await;
             }
         }
     }
@@ -534,8 +554,9 @@ async fn send<S: AsyncWrite + Unpin>(
 }
 
 /// Ends a connection so that its last reply arrives.
-async fn leave<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) -> std::io::Result<()> {
-    socket.shutdown().await?;
+pub(super) async fn leave<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) -> std::io::Result<()> {
+    // TLS says so in bytes of its own, and there may be nobody who takes them.
+    tokio::time::timeout(DRAIN, socket.shutdown()).await??;
     let mut rest = socket.take(DRAIN_BYTES as u64);
     let drained = async {
         while rest.read(&mut [0; 4096]).await? > 0 {}

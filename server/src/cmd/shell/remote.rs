@@ -13,8 +13,10 @@ mod answer;
 mod connection;
 mod copy;
 mod names;
+mod tls;
 
 pub(super) use connection::{Connection, Login};
+pub(super) use tls::Trust;
 
 use super::answerer::Answerer;
 use super::complete::Names;

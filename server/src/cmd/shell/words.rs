@@ -211,7 +211,7 @@ pub(super) fn is_keyword(word: &str) -> bool {
 }
 
 /// Letters to insert, delete or change until one word is the other; upper and lower case are alike.
-pub(super) fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.to_lowercase(), b.to_lowercase());
     let b: Vec<char> = b.chars().collect();
     let mut last: Vec<usize> = (0..=b.len()).collect();

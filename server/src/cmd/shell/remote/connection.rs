@@ -1,12 +1,14 @@
-//! The socket: blocking, but for Ctrl-C, which is looked for while nothing comes.
+//! The socket: blocking, but for Ctrl-C, which is looked for while nothing comes. TLS, where it is spoken, stands on top of it.
 
 use super::answer::Broken;
 use super::failed;
+use super::tls::{self, Trust};
 use crate::resp::{Replies, Token};
 use musterdb::{Cancel, Result};
 use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
 /// How long a server may take to take a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -20,12 +22,13 @@ pub(in crate::cmd::shell) struct Login {
     pub(in crate::cmd::shell) address: String,
     /// A user's name and password.
     pub(in crate::cmd::shell) user: Option<(String, String)>,
+    /// Whose certificates are taken; `None` without TLS.
+    pub(in crate::cmd::shell) trust: Option<Trust>,
 }
 
 /// A connection that speaks RESP3.
 pub(in crate::cmd::shell) struct Connection {
-    replies: Replies<BufReader<Socket>>,
-    out: Socket,
+    replies: Replies<BufReader<Wire>>,
 }
 
 impl Connection {
@@ -52,10 +55,17 @@ impl Connection {
         stream.set_nodelay(true).map_err(cannot)?;
         stream.set_read_timeout(Some(LOOK)).map_err(cannot)?;
         stream.set_write_timeout(Some(LOOK)).map_err(cannot)?;
-        let out = Socket { stream: stream.try_clone().map_err(cannot)?, cancel: cancel.clone(), until: None };
-        let from = Socket { stream, cancel, until: None };
-        let mut connection =
-            Connection { replies: Replies::new(BufReader::with_capacity(1 << 16, from)), out };
+        let mut socket = Socket { stream, cancel, until: None };
+        let wire = match &login.trust {
+            None => Wire::Plain(socket),
+            Some(trust) => {
+                socket.until = Some(Instant::now() + CONNECT);
+                let mut encrypted = tls::shake_hands(server, trust, socket)?;
+                encrypted.sock.until = None;
+                Wire::Encrypted(Box::new(encrypted))
+            }
+        };
+        let mut connection = Connection { replies: Replies::new(BufReader::with_capacity(1 << 16, wire)) };
         connection.hello(login)?;
         Ok(connection)
     }
@@ -66,7 +76,9 @@ impl Connection {
             words.extend([b"AUTH".to_vec(), user.as_bytes().to_vec(), password.as_bytes().to_vec()]);
         }
         let server = &login.address;
-        let broken = |error: io::Error| failed(format!("{server} does not answer as MusterDB does: {error}"));
+        let tls = if login.trust.is_none() { tls::PERHAPS } else { "" };
+        let broken =
+            |error: io::Error| failed(format!("{server} does not answer as MusterDB does: {error}{tls}"));
         self.say(&words).map_err(|_| failed(format!("{server} closed the connection")))?;
         let pairs = match self.replies.next().map_err(broken)? {
             Token::Map(pairs) => pairs,
@@ -84,7 +96,7 @@ impl Connection {
 
     /// What is read from here on must have come after so long.
     pub(super) fn until(&mut self, deadline: Instant) {
-        self.replies.source().get_mut().until = Some(deadline);
+        self.replies.source().get_mut().socket().until = Some(deadline);
     }
 
     /// Sends a request.
@@ -96,15 +108,56 @@ impl Connection {
             bytes.extend_from_slice(b"\r\n");
         }
         self.replies.forget();
-        self.out.write_all(&bytes).map_err(Broken::Connection)
+        let wire = self.replies.source().get_mut();
+        wire.write_all(&bytes).and_then(|()| wire.flush()).map_err(Broken::Connection)
     }
 
-    pub(super) fn replies(&mut self) -> &mut Replies<BufReader<Socket>> {
+    pub(super) fn replies(&mut self) -> &mut Replies<BufReader<Wire>> {
         &mut self.replies
     }
 }
 
-/// One side of the connection, which a cancellation ends.
+/// What bytes of requests and replies go through.
+pub(super) enum Wire {
+    Plain(Socket),
+    Encrypted(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+impl Wire {
+    fn socket(&mut self) -> &mut Socket {
+        match self {
+            Wire::Plain(socket) => socket,
+            Wire::Encrypted(stream) => &mut stream.sock,
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(socket) => socket.read(buffer),
+            Wire::Encrypted(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(socket) => socket.write(buffer),
+            Wire::Encrypted(stream) => stream.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(socket) => socket.flush(),
+            Wire::Encrypted(stream) => stream.flush(),
+        }
+    }
+}
+
+/// The connection's bytes, which a cancellation ends.
 pub(super) struct Socket {
     stream: TcpStream,
     cancel: Cancel,
