@@ -7,6 +7,7 @@
 //! cells: a tag u8 each, then its value: boolean u8 │ number i64 │ text u32 + bytes │ tags u16, texts
 //! ```
 
+use crate::control::value_bytes;
 use crate::schema::{ColumnId, DataType, TableId};
 use crate::value::Value;
 use crate::{Error, Result, code};
@@ -39,7 +40,19 @@ pub struct ColumnChange {
     pub values: Vec<Value>,
 }
 
+/// What a changed value takes in the forms that it goes through, beside its own: the patch, and the log's bytes.
+pub(super) const CHANGED_BYTES: usize = 24;
+
 impl Change {
+    /// The bytes that it holds, and those of what it goes through until it is committed.
+    pub(super) fn held(&self) -> usize {
+        let columns = self.columns.iter().map(|column| {
+            let each = size_of::<u32>() + size_of::<Value>() + CHANGED_BYTES;
+            column.ordinals.len() * each + column.values.iter().map(value_bytes).sum::<usize>()
+        });
+        self.deleted.len() * (size_of::<u32>() + CHANGED_BYTES) + columns.sum::<usize>()
+    }
+
     /// True where no row changes.
     pub fn is_empty(&self) -> bool {
         self.inserted == 0

@@ -53,6 +53,7 @@ impl Client {
         self.session.get_or_insert_with(|| {
             let mut session = service.database.session();
             session.forbid_files();
+            session.set_memory_limit(service.limits.statement_memory);
             session
         })
     }

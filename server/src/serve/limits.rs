@@ -16,6 +16,8 @@ pub(crate) struct Limits {
     pub(crate) statements: usize,
     /// How long a statement may take, waiting included.
     pub(crate) statement_time: Duration,
+    /// The bytes that a statement may hold.
+    pub(crate) statement_memory: u64,
     /// How long a request may take to arrive.
     pub(crate) request_time: Duration,
     /// Rows of an answer.
@@ -31,6 +33,7 @@ impl Default for Limits {
             pipeline: 1_024,
             statements: 2,
             statement_time: Duration::from_secs(60),
+            statement_memory: 1 << 30,
             request_time: Duration::from_secs(30),
             rows: 1_000_000,
         }
