@@ -171,12 +171,12 @@ fn evaluate_resolved<S: Sink>(
     if let Some((order, limit)) = sink.front()
         && let Some(front) = front::find(&plan, run.mask, chunks.clone(), order, limit, cancel)?
     {
-        let (mut partial, mut stats) = (sink.begin(), front.stats);
+        let (mut partial, mut stats, mut held) = (sink.begin(), front.stats, cancel.holder(S::HOLDS));
         stats.add(resolving);
         for (chunk, rows) in front.chunks() {
-            stats.bytes += sink.take(&reader, &mut partial, chunk, Found::Members(&rows))?;
+            stats.bytes += sink.take(&reader, &mut partial, chunk, Found::Members(&rows), &mut held)?;
         }
-        return Ok((sink.finish(&reader, partial, &mut cancel.holder(S::HOLDS))?, stats));
+        return Ok((sink.finish(&reader, partial, &mut held)?, stats));
     }
     let tasks = match plan.chunks_named() {
         Some(named) => named.into_iter().filter(|c| chunks.contains(c)).map(|c| c..c + 1).collect(),
@@ -289,8 +289,7 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
             let answer = worker.members(chunk, mask.as_deref())?;
             let found = answer.found(self.plan.table.chunk_rows(chunk));
             if found.cardinality() > 0 {
-                worker.stats.bytes += self.sink.take(self.reader, partial, chunk, found)?;
-                held.set(self.sink.held(partial))?;
+                worker.stats.bytes += self.sink.take(self.reader, partial, chunk, found, held)?;
             }
             worker.recycle(answer);
         }

@@ -40,15 +40,17 @@ pub struct ColumnChange {
     pub values: Vec<Value>,
 }
 
-/// What a changed value takes in the forms that it goes through, beside its own: the patch, and the log's bytes.
-pub(super) const CHANGED_BYTES: usize = 24;
+/// What a changed value takes in the forms that it goes through until it is committed, beside its own: a cell, the one before, the
+/// patch, the log's bytes. Measured of a million rows that are updated and deleted, where a text is there in so many forms.
+pub(super) const CHANGED_BYTES: usize = 96;
+pub(super) const FORMS: usize = 4;
 
 impl Change {
     /// The bytes that it holds, and those of what it goes through until it is committed.
     pub(super) fn held(&self) -> usize {
         let columns = self.columns.iter().map(|column| {
             let each = size_of::<u32>() + size_of::<Value>() + CHANGED_BYTES;
-            column.ordinals.len() * each + column.values.iter().map(value_bytes).sum::<usize>()
+            column.ordinals.len() * each + FORMS * column.values.iter().map(value_bytes).sum::<usize>()
         });
         self.deleted.len() * (size_of::<u32>() + CHANGED_BYTES) + columns.sum::<usize>()
     }

@@ -1,6 +1,6 @@
 //! From a mutation to the rows that it changes and the values that they get, or to the reason why not.
 
-use super::change::{CHANGED_BYTES, Change, ColumnChange};
+use super::change::{CHANGED_BYTES, Change, ColumnChange, FORMS};
 use crate::control::{Cancel, Held, row_bytes, value_bytes};
 use crate::database::Snapshot;
 use crate::exec::{self, Members, Scope, evaluate};
@@ -97,7 +97,7 @@ fn resolve_insert(
         }
         let fitted = row.iter().zip(&columns).map(|(value, column)| fit(&schema, column, value.clone()));
         let fitted = fitted.collect::<Result<Vec<_>>>()?;
-        held.add(size_of::<Vec<Value>>() + row_bytes(&fitted) + fitted.len() * CHANGED_BYTES)?;
+        held.add(size_of::<Vec<Value>>() + row_bytes(&fitted))?;
         rows.push(fitted);
     }
     let key = schema.key.and_then(|key| insert.columns.iter().position(|column| *column == key));
@@ -140,8 +140,8 @@ fn resolve_insert(
             }
         }
         let row = row.clone();
-        // These become the columns of the change, one by one.
-        held.add(size_of::<Vec<Value>>() + 2 * row_bytes(&row))?;
+        // The values become the columns of the change, one by one.
+        held.add(size_of::<Vec<Value>>() + row_bytes(&row) + size_of_val(row.as_slice()))?;
         fresh.push(row);
     }
     drop(seen);
@@ -313,7 +313,7 @@ impl<'s> Targets<'s> {
             held.add(ordinals.len() * (size_of::<u32>() + size_of::<Value>() + CHANGED_BYTES))?;
             let values = if let Some(constant) = compiled.constant() {
                 let value = fit(self.schema, column, constant.clone())?;
-                held.add(ordinals.len() * value_bytes(&value))?;
+                held.add(ordinals.len() * FORMS * value_bytes(&value))?;
                 vec![value; ordinals.len()]
             } else {
                 let excluded_place = |id: &ColumnId| {
@@ -344,7 +344,7 @@ impl<'s> Targets<'s> {
                         });
                     }
                     let value = fit(self.schema, column, compiled.eval(*ordinal, &inputs)?)?;
-                    held.add(value_bytes(&value))?;
+                    held.add(FORMS * value_bytes(&value))?;
                     values.push(value);
                 }
                 values

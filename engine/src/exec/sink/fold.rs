@@ -331,6 +331,7 @@ impl Sink for Fold {
         partial: &mut Result<FoldTable>,
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64> {
         let Ok(table) = partial else { return Ok(0) };
         let mut buffer = Vec::new();
@@ -347,6 +348,8 @@ impl Sink for Fold {
                     values,
                 )?;
             }
+            // A chunk of new groups is tens of megabytes.
+            held.set(table.held())?;
             let (keys, inputs) = columns.split_at(self.keys.len());
             for row in 0..batch.len() {
                 bytes.clear();
@@ -364,11 +367,8 @@ impl Sink for Fold {
                 }
             }
         }
+        held.set(table.held())?;
         Ok(8 * rows.len() as u64 * reader.readers.iter().map(|readers| readers.len() as u64).sum::<u64>())
-    }
-
-    fn held(&self, partial: &Result<FoldTable>) -> usize {
-        partial.as_ref().map_or(0, FoldTable::held)
     }
 
     fn merge(&self, into: &mut Result<FoldTable>, from: Result<FoldTable>) {

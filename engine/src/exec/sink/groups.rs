@@ -388,16 +388,17 @@ impl Sink for Groups {
         table: &mut GroupTable,
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64> {
-        let Some(split) = split(found, chunk, reader.columns())? else {
-            return self.take_unchanged(reader, table, chunk, found);
+        let bytes = match split(found, chunk, reader.columns())? {
+            None => self.take_unchanged(reader, table, chunk, found)?,
+            Some(split) => {
+                let bytes = self.take_unchanged(reader, table, chunk, split.found())?;
+                bytes + self.take_rows(reader, table, chunk, &split.changed)?
+            }
         };
-        let bytes = self.take_unchanged(reader, table, chunk, split.found())?;
-        Ok(bytes + self.take_rows(reader, table, chunk, &split.changed)?)
-    }
-
-    fn held(&self, table: &GroupTable) -> usize {
-        table.held()
+        held.set(table.held())?;
+        Ok(bytes)
     }
 
     fn merge(&self, into: &mut GroupTable, from: GroupTable) {

@@ -40,20 +40,17 @@ pub trait Sink: Sync {
     fn open<'a>(&self, table: &'a TableState) -> Result<Self::Reader<'a>>;
     /// Nothing yet.
     fn begin(&self) -> Self::Partial;
-    /// Takes a chunk's members; returns the bytes it read for them.
+    /// Takes a chunk's members; returns the bytes it read for them. `held` hears of what the result holds then.
     fn take(
         &self,
         reader: &Self::Reader<'_>,
         partial: &mut Self::Partial,
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64>;
     /// Takes a chunk's count.
     fn take_count(&self, _partial: &mut Self::Partial, _count: u32) {}
-    /// The bytes that a result holds: asked after each chunk, so it costs no more than a few additions.
-    fn held(&self, _partial: &Self::Partial) -> usize {
-        0
-    }
     /// Adds the result of other chunks.
     fn merge(&self, into: &mut Self::Partial, from: Self::Partial);
     /// Where only the first so many members in the order of a column matter, and those equal to the last of them: the order

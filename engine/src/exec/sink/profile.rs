@@ -338,6 +338,7 @@ impl Sink for Profile {
         partial: &mut Vec<Tally>,
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64> {
         let made;
         let words = match found {
@@ -350,7 +351,7 @@ impl Sink for Profile {
         };
         let mut bytes = 0;
         let mut chunk = Chunk { number: chunk, found, words, rows: Vec::new(), bytes: 0 };
-        for (column, tally) in reader.iter().zip(partial) {
+        for (column, tally) in reader.iter().zip(&mut *partial) {
             let Some(split) = split(found, chunk.number, std::iter::once(&column.reader))? else {
                 column.take(tally, &mut chunk)?;
                 continue;
@@ -361,11 +362,8 @@ impl Sink for Profile {
             column.take_changed(tally, number, &split.changed)?;
             bytes += unchanged.bytes;
         }
+        held.set(partial.iter().map(Tally::held).sum())?;
         Ok(bytes + chunk.bytes)
-    }
-
-    fn held(&self, partial: &Vec<Tally>) -> usize {
-        partial.iter().map(Tally::held).sum()
     }
 
     fn merge(&self, into: &mut Vec<Tally>, from: Vec<Tally>) {

@@ -25,7 +25,7 @@ impl Sink for Count {
         0
     }
 
-    fn take(&self, (): &(), partial: &mut u64, _: u32, found: Found<'_>) -> Result<u64> {
+    fn take(&self, (): &(), partial: &mut u64, _: u32, found: Found<'_>, _: &mut Held) -> Result<u64> {
         *partial += found.cardinality() as u64;
         Ok(0)
     }
@@ -69,6 +69,7 @@ impl Sink for Members {
         (partial, bytes): &mut (RoaringBitmap, usize),
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64> {
         let first = chunk << 16;
         *bytes += CONTAINER_BYTES + (2 * found.cardinality()).min(8 * BITSET_WORDS);
@@ -82,11 +83,8 @@ impl Sink for Members {
             }
             Found::Words(words, _) => *partial |= RoaringBitmap::from_lsb0_bytes(first, words.as_bytes()),
         }
+        held.set(*bytes)?;
         Ok(0)
-    }
-
-    fn held(&self, partial: &(RoaringBitmap, usize)) -> usize {
-        partial.1
     }
 
     fn merge(&self, into: &mut (RoaringBitmap, usize), from: (RoaringBitmap, usize)) {
@@ -120,16 +118,20 @@ impl Sink for First {
         Vec::new()
     }
 
-    fn take(&self, (): &(), partial: &mut Vec<u32>, chunk: u32, found: Found<'_>) -> Result<u64> {
+    fn take(
+        &self,
+        (): &(),
+        partial: &mut Vec<u32>,
+        chunk: u32,
+        found: Found<'_>,
+        held: &mut Held,
+    ) -> Result<u64> {
         let mut buffer = Vec::new();
         let rows = found.rows(&mut buffer);
         let wanted = rows.len().min(self.limit - partial.len());
         partial.extend(rows[..wanted].iter().map(|row| chunk << 16 | u32::from(*row)));
+        held.set(partial.capacity() * size_of::<u32>())?;
         Ok(0)
-    }
-
-    fn held(&self, partial: &Vec<u32>) -> usize {
-        partial.capacity() * size_of::<u32>()
     }
 
     fn merge(&self, into: &mut Vec<u32>, from: Vec<u32>) {

@@ -210,6 +210,7 @@ impl Sink for Top {
         partial: &mut Candidates,
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64> {
         let order = self.order.first();
         let worse = |key: &SortKey, threshold: &SortKey| {
@@ -250,15 +251,12 @@ impl Sink for Top {
         if partial.entries.len() > self.limit.saturating_mul(2).saturating_add(1_024) {
             self.prune(partial);
         }
+        held.set(partial.bytes + partial.entries.capacity() * size_of::<Entry>())?;
         Ok(bytes)
     }
 
     fn front(&self) -> Option<(OrderBy, usize)> {
         self.order.first().map(|order| (*order, self.limit))
-    }
-
-    fn held(&self, partial: &Candidates) -> usize {
-        partial.bytes + partial.entries.capacity() * size_of::<Entry>()
     }
 
     fn merge(&self, into: &mut Candidates, from: Candidates) {
