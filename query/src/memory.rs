@@ -64,6 +64,9 @@ mod tests {
             ["512MB", " 64 kB ", "1gib", "3B", "2TB"].map(bytes_of),
             [512 << 20, 64 << 10, 1 << 30, 3, 2 << 40].map(Some)
         );
-        assert_eq!(["", "MB", "0MB", "-1MB", "1.5GB", "512", "1 week", "17179869184TB"].map(bytes_of), [None; 8]);
+        assert_eq!(
+            ["", "MB", "0MB", "-1MB", "1.5GB", "512", "1 week", "17179869184TB"].map(bytes_of),
+            [None; 8]
+        );
     }
 }

@@ -2,7 +2,7 @@
 //! nothing then, and hurts none after it. And the limit is kept: each kind of statement alone in a process of its own, whose
 //! anonymous memory is watched.
 //!
-//! With more members, and the table of what each took: `MUSTER_MEMORY_MEMBERS=2000000 MUSTER_MEMORY_MIB=64 cargo test --release -p
+//! With more members, and the table of what each took: `MUSTER_MEMORY_MEMBERS=2000000 MUSTER_MEMORY_MIB=64 cargo test -p
 //! musterdb --test memory -- --nocapture`.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
@@ -168,9 +168,7 @@ fn one_statement() {
     });
     let said = match outcome {
         Ok(outcome) => format!("{} rows", outcome.rows().len()),
-        Err(error) if error.is_out_of_memory() => {
-            error.to_string().split(':').next().unwrap().to_owned()
-        }
+        Err(error) if error.is_out_of_memory() => error.to_string().split(':').next().unwrap().to_owned(),
         Err(error) => panic!("{error}"),
     };
     println!("\ntook {} | {said}", peak.load(Ordering::Relaxed).saturating_sub(base));

@@ -116,7 +116,8 @@ pub struct FoldTable {
 
 impl FoldTable {
     fn held(&self) -> usize {
-        let lists = self.keys.capacity() * size_of::<Vec<Value>>() + self.states.capacity() * size_of::<Vec<State>>();
+        let lists =
+            self.keys.capacity() * size_of::<Vec<Value>>() + self.states.capacity() * size_of::<Vec<State>>();
         self.bytes + self.groups.allocation_size() + lists
     }
 }
@@ -376,16 +377,13 @@ impl Sink for Fold {
         *into = self.merged(earlier, from);
     }
 
-    fn finish(
-        &self,
-        _: &FoldReader<'_>,
-        partial: Result<FoldTable>,
-        held: &mut Held,
-    ) -> Result<Vec<Group>> {
+    fn finish(&self, _: &FoldReader<'_>, partial: Result<FoldTable>, held: &mut Held) -> Result<Vec<Group>> {
         let mut table = partial?;
         // The groups take over the keys; what was made of them comes beside.
         held.set(table.held())?;
-        held.add(table.keys.len() * (size_of::<Group>() + allocation(self.aggregates.len() * size_of::<Value>())))?;
+        held.add(
+            table.keys.len() * (size_of::<Group>() + allocation(self.aggregates.len() * size_of::<Value>())),
+        )?;
         if self.keys.is_empty() && table.keys.is_empty() {
             table.group(&[], Vec::new, self.aggregates.len());
         }

@@ -413,12 +413,7 @@ impl Sink for Groups {
         into.pending.push(GroupTable { histogram: Vec::new(), dense: None, ..from });
     }
 
-    fn finish(
-        &self,
-        reader: &GroupReader<'_>,
-        mut table: GroupTable,
-        held: &mut Held,
-    ) -> Result<Vec<Group>> {
+    fn finish(&self, reader: &GroupReader<'_>, mut table: GroupTable, held: &mut Held) -> Result<Vec<Group>> {
         let mut pending = std::mem::take(&mut table.pending);
         while let Some(mut from) = pending.pop() {
             pending.append(&mut from.pending);

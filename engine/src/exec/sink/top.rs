@@ -265,12 +265,7 @@ impl Sink for Top {
         self.prune(into);
     }
 
-    fn finish(
-        &self,
-        _: &Vec<OrderReader<'_>>,
-        mut partial: Candidates,
-        held: &mut Held,
-    ) -> Result<Vec<u32>> {
+    fn finish(&self, _: &Vec<OrderReader<'_>>, mut partial: Candidates, held: &mut Held) -> Result<Vec<u32>> {
         self.prune(&mut partial);
         held.add(partial.entries.len() * size_of::<u32>())?;
         partial.entries.sort_unstable_by(|a, b| self.compare(a, b));

@@ -154,7 +154,8 @@ impl<'s, 'a> Chunk<'s, 'a> {
     fn window(&self, windowed: &Windowed, input: &Node, rows: &Batch<'a>) -> Result<Batch<'a>> {
         let Windowed { partition, order, outputs, .. } = windowed;
         let named = told_apart(input, rows);
-        let made = self.run().window(&named.to_rows(&input.columns, self.cancel)?, partition, order, outputs)?;
+        let made =
+            self.run().window(&named.to_rows(&input.columns, self.cancel)?, partition, order, outputs)?;
         Ok(Batch { lanes: lanes_of(&made), len: made.len(), segments: rows.segments.clone() })
     }
 }

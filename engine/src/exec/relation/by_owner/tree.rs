@@ -298,7 +298,11 @@ impl Builder<'_, '_, '_> {
             if bytes_of(&computed, rows.row(at), &mut bytes)?.is_none() {
                 has_null = true;
             } else {
-                held.add(if places.contains_key(&bytes) { 2 * size_of::<u32>() } else { KEY_BYTES + allocation(bytes.len()) })?;
+                held.add(if places.contains_key(&bytes) {
+                    2 * size_of::<u32>()
+                } else {
+                    KEY_BYTES + allocation(bytes.len())
+                })?;
                 places.entry_ref(bytes.as_slice()).or_default().push(at as u32);
             }
         }
