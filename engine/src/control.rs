@@ -1,26 +1,38 @@
-//! How long work is watched and stopped: a flag polled per chunk, and a callback that hears of progress.
+//! How work is watched and stopped: a flag polled per chunk, the memory that it may take, and a callback that hears of
+//! progress.
+
+mod memory;
+
+pub use memory::{Held, Kept, allocation, row_bytes, value_bytes};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Cancels from any thread (a signal handler, a time limit). Cloning shares the flag.
+/// Cancels from any thread (a signal handler, a time limit), and says how much memory a statement may take. Cloning shares
+/// both.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    cancelled: AtomicBool,
+    memory: memory::Budget,
+}
 
 impl Cancel {
     /// Asks the work to stop; it ends with [`crate::Error::Cancelled`] within a chunk's time.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// Makes the flag ready for the next statement.
     pub fn reset(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.cancelled.store(false, Ordering::Relaxed);
     }
 
     /// True once cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.cancelled.load(Ordering::Relaxed)
     }
 
     /// An error once cancelled.

@@ -13,6 +13,17 @@ pub enum Error {
     /// The statement was cancelled; nothing changed.
     #[error("cancelled")]
     Cancelled,
+    /// The statement would hold more memory than it may ([`crate::Cancel::limit_memory`]); nothing changed.
+    #[error(
+        "out of memory for {what}: a statement may take {} here; ask for less (LIMIT, fewer columns, a narrower WHERE), or SET memory_limit to more",
+        in_units(*limit)
+    )]
+    OutOfMemory {
+        /// What the memory was for.
+        what: &'static str,
+        /// The most bytes that it may hold.
+        limit: u64,
+    },
     /// A snapshot that kept too much of what the database has replaced, or for too long: see
     /// [`crate::database::SnapshotLimits`].
     #[error(
@@ -53,6 +64,13 @@ pub enum Error {
         /// What the writer said.
         reason: String,
     },
+}
+
+/// Bytes in the largest unit that they are a whole number of.
+fn in_units(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = units.into_iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    whole.map_or_else(|| format!("{bytes} bytes"), |(unit, shift)| format!("{} {unit}", bytes >> shift))
 }
 
 fn describe_place(place: &Option<Place>, column: &Option<String>, value: &Option<String>) -> String {

@@ -151,6 +151,11 @@ impl Error {
         matches!(self, Error::Engine(muster_engine::Error::Cancelled))
     }
 
+    /// True where the statement ended because it would have held more memory than it may.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Error::Engine(muster_engine::Error::OutOfMemory { .. }))
+    }
+
     /// The error with the line it stands on and carets under the part to blame; `sql` is the text that was executed. What
     /// stands after PASSWORD is masked, as by [`crate::secrets_masked`].
     ///

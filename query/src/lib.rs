@@ -107,6 +107,7 @@ mod error;
 mod grammar;
 mod interval;
 mod maintain;
+mod memory;
 mod naive;
 mod order;
 mod outcome;

@@ -33,6 +33,8 @@ pub struct Session {
     now_micros: Option<i64>,
     zone: Option<Zone>,
     pub(crate) cancel: Cancel,
+    /// The most that `SET memory_limit` can allow.
+    pub(crate) memory_ceiling: Option<u64>,
     pub(crate) progress: Option<Box<dyn FnMut(Progress) + Send>>,
     pub(crate) files_forbidden: bool,
     pub(crate) transaction: Option<transaction::Open>,
@@ -54,6 +56,7 @@ impl Session {
             now_micros: None,
             zone: None,
             cancel: Cancel::default(),
+            memory_ceiling: None,
             progress: None,
             files_forbidden: false,
             transaction: None,
@@ -100,6 +103,7 @@ impl Session {
     /// ```
     pub fn execute_with(&mut self, sql: &str, parameters: &[Param]) -> Result<Outcome> {
         self.needed = Role::Read;
+        let _kept = self.cancel.keeping();
         let outcome =
             self.cancel.check().map_err(Error::from).and_then(|()| match parse::parse(sql, parameters) {
                 Ok(Statement::Control(control)) => self.control(control),
@@ -111,6 +115,7 @@ impl Session {
     /// Applies a change that is described without SQL, in the session's transaction if it is in one. Returns when it is
     /// visible and durable (unless the session has `SET synchronous_commit = off`), or refuses the whole of it.
     pub fn write(&mut self, mutation: &Mutation) -> Result<Changed> {
+        let _kept = self.cancel.keeping();
         let changed = self.in_transaction(|session| {
             session.check_writable("a write")?;
             let now_micros = session.snapshot()?.now_micros();
@@ -145,6 +150,7 @@ impl Session {
 
     /// The members of a `SELECT columns FROM table WHERE …` as a bitmap of ordinals.
     pub fn audience(&mut self, sql: &str) -> Result<RoaringBitmap> {
+        let _kept = self.cancel.keeping();
         let members = self.in_transaction(|session| match parse::parse(sql, &[])? {
             Statement::Select(select) => {
                 let snapshot = session.snapshot()?;
@@ -266,6 +272,7 @@ impl Session {
                     }
                 };
             }
+            ("memory_limit", value) => self.limit_memory(value.as_deref(), setting.span)?,
             (_, None) => self.zone = None,
             (_, Some(name)) => {
                 let Some(zone) = time::zone_named(name) else {

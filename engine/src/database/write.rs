@@ -6,7 +6,7 @@
 
 use super::relay::Group;
 use super::{Database, State};
-use crate::control::Cancel;
+use crate::control::{Cancel, Held};
 use crate::mutation::{Changed, Mutation};
 use crate::schema::TableId;
 use crate::writer::Change;
@@ -195,11 +195,13 @@ impl Request {
 pub(super) struct Draft {
     state: State,
     groups: Vec<Vec<Change>>,
+    /// What the changes hold, of each statement or session that made some.
+    held: Vec<Held>,
 }
 
 impl Draft {
     pub(super) fn of(state: &State) -> Draft {
-        Draft { state: state.clone(), groups: Vec::new() }
+        Draft { state: state.clone(), groups: Vec::new(), held: Vec::new() }
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -222,10 +224,14 @@ impl Draft {
     /// Applies a mutation whole, or leaves the draft as it was.
     pub(super) fn write(&mut self, mutation: &Mutation, now_micros: i64, cancel: &Cancel) -> Result<Changed> {
         let snapshot = Snapshot::of(Arc::new(self.state.clone())).at(now_micros);
-        let (change, changed) = resolve(&snapshot, mutation, cancel)?;
+        let (change, changed, held) = resolve(&snapshot, mutation, cancel)?;
         drop(snapshot);
         if change.is_empty() {
             return Ok(changed);
+        }
+        match self.held.last_mut() {
+            Some(last) if last.is_of(cancel) => last.absorb(held)?,
+            _ => self.held.push(held),
         }
         let Some(table) = self.state.tables.get_mut(&change.table) else {
             return Err(Error::Invalid(format!("there is no table {}", change.table.0)));

@@ -6,7 +6,7 @@ use super::{
     Aggregate, Count, Fold, FoldAggregate, FoldFunction, Group, Groups, Scope, Sink, Stats,
     evaluate_resolved, key_bytes,
 };
-use crate::control::Cancel;
+use crate::control::{Cancel, Held, allocation, row_bytes};
 use crate::expr::Expr;
 use crate::predicate::{GroupAggregate, Predicate};
 use crate::schema::{ColumnId, DataType, TableId};
@@ -102,6 +102,8 @@ impl Grouping {
         {
             // The aggregates of one pass are in the order asked.
             let groups = self.pass(&rows, only, &mut stats)?;
+            let mut held = hold(&groups, cancel)?;
+            held.add(groups.len() * size_of::<Vec<Value>>())?;
             let whole = groups.into_iter().map(|mut group| {
                 group.key.append(&mut group.values);
                 group.key
@@ -110,13 +112,22 @@ impl Grouping {
         }
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut whole: Vec<Vec<Value>> = Vec::new();
+        let mut held = cancel.holder(Groups::HOLDS);
         for pass in &passes {
-            for group in self.pass(&rows, pass, &mut stats)? {
-                let place = *places.entry(bytes_of(&group.key)).or_insert_with(|| {
+            let groups = self.pass(&rows, pass, &mut stats)?;
+            let _held = hold(&groups, cancel)?;
+            for group in groups {
+                let bytes = bytes_of(&group.key);
+                let key_bytes = allocation(bytes.capacity());
+                let before = whole.len();
+                let place = *places.entry(bytes).or_insert_with(|| {
                     let nothing = self.aggregates.iter().map(GroupAggregate::of_nothing);
                     whole.push(group.key.iter().cloned().chain(nothing).collect());
                     whole.len() - 1
                 });
+                if place == before {
+                    held.add(KEYED_BYTES + key_bytes + row_bytes(&whole[place]))?;
+                }
                 for (at, value) in pass.aggregates.iter().zip(group.values) {
                     whole[place][self.keys.len() + at] = value;
                 }
@@ -198,10 +209,15 @@ impl Rows<'_> {
     ) -> Result<Vec<Group>> {
         let keys: Vec<ColumnId> = keys.iter().copied().chain([column]).collect();
         let groups = self.evaluate(&Groups { keys, aggregates: Vec::new() }, stats)?;
+        let mut held = hold(&groups, self.cancel)?;
         let mut counts: HashMap<Vec<u8>, (Vec<Value>, i64)> = HashMap::new();
         for mut group in groups {
             let value = group.key.pop();
-            let count = counts.entry(bytes_of(&group.key)).or_insert((group.key, 0));
+            let bytes = bytes_of(&group.key);
+            if !counts.contains_key(&bytes) {
+                held.add(KEYED_BYTES + allocation(bytes.capacity()))?;
+            }
+            let count = counts.entry(bytes).or_insert((group.key, 0));
             count.1 += i64::from(value.is_some_and(|value| value != Value::Null));
         }
         let groups = counts
@@ -209,6 +225,19 @@ impl Rows<'_> {
             .map(|(key, count)| Group { key, values: vec![Value::Integer(count); times] });
         Ok(groups.collect())
     }
+}
+
+/// What a key takes in a table that may be half empty, beside its bytes and its values.
+const KEYED_BYTES: usize = 2 * (size_of::<(Vec<u8>, (Vec<Value>, i64))>() + 1);
+
+/// A holder of groups that an evaluation handed over.
+fn hold(groups: &[Group], cancel: &Cancel) -> Result<Held> {
+    let mut held = cancel.holder(Groups::HOLDS);
+    held.add(size_of_val(groups))?;
+    for group in groups {
+        held.add(row_bytes(&group.key) + row_bytes(&group.values))?;
+    }
+    Ok(held)
 }
 
 fn bytes_of(values: &[Value]) -> Vec<u8> {

@@ -37,7 +37,7 @@ pub use sink::{
     PROFILE_VALUES_MAX, Profile, Sink, Top, key_bytes,
 };
 
-use crate::control::Cancel;
+use crate::control::{Cancel, Held};
 use crate::plan::{Node, Plan, Test};
 use crate::predicate::Predicate;
 use crate::schema::TableId;
@@ -120,9 +120,10 @@ impl Found<'_> {
 
 /// The members of `predicate` within `scope`, poured into `sink`.
 ///
-/// Cost: what the clauses touch, see docs/BENCHMARKS.md; memory is a few buffers of 8 KiB a thread and the sink's own.
+/// Cost: what the clauses touch, see docs/BENCHMARKS.md; memory is a few buffers of 8 KiB a thread and the sink's own, which counts
+/// into what `cancel` lets a statement take until the output is handed over.
 ///
-/// Errors: an unknown table or column, a literal that cannot be compared with its column, damaged bytes, cancellation.
+/// Errors: an unknown table or column, a literal that cannot be compared with its column, damaged bytes, cancellation, memory.
 pub fn evaluate<S: Sink>(
     snapshot: &Snapshot,
     table: TableId,
@@ -131,6 +132,7 @@ pub fn evaluate<S: Sink>(
     cancel: &Cancel,
     sink: &S,
 ) -> Result<(S::Output, Stats)> {
+    let _kept = cancel.keeping();
     let resolved = resolve(snapshot, table, predicate, cancel)?;
     evaluate_resolved(snapshot, table, resolved, scope, cancel, sink, 0)
 }
@@ -169,12 +171,12 @@ fn evaluate_resolved<S: Sink>(
     if let Some((order, limit)) = sink.front()
         && let Some(front) = front::find(&plan, run.mask, chunks.clone(), order, limit, cancel)?
     {
-        let (mut partial, mut stats) = (sink.begin(), front.stats);
+        let (mut partial, mut stats, mut held) = (sink.begin(), front.stats, cancel.holder(S::HOLDS));
         stats.add(resolving);
         for (chunk, rows) in front.chunks() {
-            stats.bytes += sink.take(&reader, &mut partial, chunk, Found::Members(&rows))?;
+            stats.bytes += sink.take(&reader, &mut partial, chunk, Found::Members(&rows), &mut held)?;
         }
-        return Ok((sink.finish(&reader, partial)?, stats));
+        return Ok((sink.finish(&reader, partial, &mut held)?, stats));
     }
     let tasks = match plan.chunks_named() {
         Some(named) => named.into_iter().filter(|c| chunks.contains(c)).map(|c| c..c + 1).collect(),
@@ -193,14 +195,15 @@ fn evaluate_resolved<S: Sink>(
         },
     )?;
     let mut states = states.into_iter();
-    let RunState { worker, mut partial } = states.next().unwrap_or_else(|| run.begin());
+    let RunState { worker, mut partial, mut held } = states.next().unwrap_or_else(|| run.begin());
     let mut stats = worker.stats;
     stats.add(resolving);
     for state in states {
         sink.merge(&mut partial, state.partial);
+        held.absorb(state.held)?;
         stats.add(state.worker.stats);
     }
-    Ok((sink.finish(&reader, partial)?, stats))
+    Ok((sink.finish(&reader, partial, &mut held)?, stats))
 }
 
 /// Tasks of neighbouring chunks.
@@ -249,15 +252,17 @@ struct Run<'r, 'a, S: Sink> {
 struct RunState<'r, 'a, S: Sink> {
     worker: Worker<'r, 'a>,
     partial: S::Partial,
+    held: Held,
 }
 
 impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
     fn begin(&self) -> RunState<'r, 'a, S> {
-        RunState { worker: Worker::new(self.plan), partial: self.sink.begin() }
+        let (worker, held) = (Worker::new(self.plan), self.cancel.holder(S::HOLDS));
+        RunState { worker, partial: self.sink.begin(), held }
     }
 
     fn task(&self, state: &mut RunState<'r, 'a, S>, chunks: Range<u32>) -> Result<()> {
-        let RunState { worker, partial } = state;
+        let RunState { worker, partial, held } = state;
         // The count of a single leaf comes from cardinalities and ranks.
         let makes_sets =
             !S::COUNTS || self.mask.is_some() || matches!(self.plan.root, Node::And(_) | Node::Or(_));
@@ -284,7 +289,7 @@ impl<'r, 'a, S: Sink> Run<'r, 'a, S> {
             let answer = worker.members(chunk, mask.as_deref())?;
             let found = answer.found(self.plan.table.chunk_rows(chunk));
             if found.cardinality() > 0 {
-                worker.stats.bytes += self.sink.take(self.reader, partial, chunk, found)?;
+                worker.stats.bytes += self.sink.take(self.reader, partial, chunk, found, held)?;
             }
             worker.recycle(answer);
         }

@@ -67,6 +67,7 @@ pub fn overlap(
             predicates.len()
         )));
     }
+    let _kept = cancel.keeping();
     let mut stats = Stats::default();
     let predicates = predicates.iter().map(|predicate| {
         let (predicate, resolving) = resolve(snapshot, table, predicate, cancel)?;
@@ -81,6 +82,8 @@ pub fn overlap(
     let whole = Overlap::of(plans.len());
     let chunk_nanos = plans.len() as f64 * SET_NANOS + whole.pairs.len() as f64 * PAIR_NANOS;
     let nanos = tasks.len() as f64 * f64::from(TASK_CHUNKS) * chunk_nanos;
+    let mut held = cancel.holder("the pairs of sets");
+    held.add(2 * whole.pairs.len() * (size_of::<u64>() + size_of::<Lanes>()))?;
     let begin = || Counter {
         workers: plans.iter().map(Worker::new).collect(),
         overlap: Overlap::of(plans.len()),

@@ -8,7 +8,7 @@ use super::relation::{narrowed, rows_at, takes_derived};
 use super::{Stats, key_bytes};
 use crate::audience::expand::{too_deep, unknown, with_leaves};
 use crate::audience::truth::certainly;
-use crate::control::Cancel;
+use crate::control::{Cancel, Held, allocation, value_bytes};
 use crate::expr::{Compiled, Expr};
 use crate::plan::{DEPTH_MAX, asks_owners, takes};
 use crate::predicate::{AudienceId, Derived, Literal, Predicate, Related, RelatedRows, Tie, Truth, slot_id};
@@ -22,6 +22,16 @@ use std::sync::Arc;
 
 /// The most values of a column that rows of other tables may speak of: beyond, a list of them is no way to ask.
 pub const RELATED_VALUES_MAX: usize = 1_000_000;
+
+/// What their memory is for, as [`Held`] says it.
+const HOLDS_GROUPS: &str = "the groups of another table";
+const HOLDS_VALUES: &str = "the values of another table";
+
+/// What a value of a list takes in the condition and in its plan, beside its text.
+const LISTED_BYTES: usize = size_of::<Literal>() + 2 * size_of::<(i64, i64)>();
+
+/// What a group takes in a table that may be half empty, beside its key and its values.
+const GROUP_BYTES: usize = 2 * (size_of::<(Vec<u8>, Vec<Value>)>() + 1);
 
 /// How often rows may be asked of rows in turn, by definitions of audiences too.
 pub const RELATED_DEPTH_MAX: usize = 16;
@@ -109,6 +119,7 @@ pub(crate) fn is_in_list(
 ) -> Result<bool> {
     let grouping = Grouping { keys: vec![Expr::Column(rows.by)], aggregates: rows.aggregates.clone() };
     let (groups, _) = grouping.evaluate_at(snapshot, rows.table, &rows.condition, cancel, tables + 1)?;
+    let _held = cancel.hold_rows(HOLDS_GROUPS, &groups)?;
     let truth = Compiled::new(truth, snapshot.now_micros())?;
     for group in groups {
         if truth_of(&truth, &group[1..])? == Truth::True {
@@ -184,35 +195,42 @@ impl<'a> Resolver<'a> {
     }
 
     /// The groups of some rows: whose they are, then the aggregates.
-    fn groups(&mut self, rows: &RelatedRows) -> Result<Vec<Vec<Value>>> {
+    fn groups(&mut self, rows: &RelatedRows) -> Result<(Vec<Vec<Value>>, Held)> {
         let (keys, aggregates) = (vec![Expr::Column(rows.by)], rows.aggregates.clone());
         let grouping = Grouping { keys, aggregates };
         let (snapshot, cancel) = (self.snapshot, self.cancel);
         let (groups, cost) =
             grouping.evaluate_at(snapshot, rows.table, &rows.condition, cancel, self.tables + 1)?;
         self.stats.add(cost);
-        Ok(groups)
+        let held = cancel.hold_rows(HOLDS_GROUPS, &groups)?;
+        Ok((groups, held))
     }
 
     /// The groups of several tables' rows side by side; who has none in one has the aggregates of nothing there.
-    fn joined(&mut self, many: &[RelatedRows], nothing: &[Value]) -> Result<Vec<Vec<Value>>> {
+    fn joined(&mut self, many: &[RelatedRows], nothing: &[Value]) -> Result<(Vec<Vec<Value>>, Held)> {
         let (mut joined, mut first) = (HashMap::new(), 1);
         let type_of = |rows: &RelatedRows| self.snapshot.column_type(rows.table, rows.by);
         // Equal numbers of different types have different bytes.
         if many.windows(2).any(|pair| type_of(&pair[0]) != type_of(&pair[1])) {
             return Err(Error::Invalid("rows of several tables are whose by columns of one type".into()));
         }
+        let mut held = self.cancel.holder(HOLDS_GROUPS);
+        let width = allocation((1 + nothing.len()) * size_of::<Value>());
         for rows in many {
-            for group in self.groups(rows)? {
+            let (groups, _held) = self.groups(rows)?;
+            for group in groups {
                 let mut bytes = Vec::new();
                 key_bytes(&group[0], &mut bytes);
+                if !joined.contains_key(&bytes) {
+                    held.add(GROUP_BYTES + allocation(bytes.capacity()) + width + value_bytes(&group[0]))?;
+                }
                 let none = || group[..1].iter().chain(nothing).cloned().collect();
                 let whole: &mut Vec<Value> = joined.entry(bytes).or_insert_with(none);
                 whole[first..first + group.len() - 1].clone_from_slice(&group[1..]);
             }
             first += rows.aggregates.len();
         }
-        Ok(joined.into_values().collect())
+        Ok((joined.into_values().collect(), held))
     }
 
     /// The values that rows have, or the members that they name.
@@ -224,11 +242,15 @@ impl<'a> Resolver<'a> {
             Tie::In { column, value } => {
                 let place = rows.place(value)?;
                 let (mut seen, mut literals, mut bytes) = (HashSet::new(), Vec::new(), Vec::new());
+                let (mut held, mut held_by_seen) =
+                    (self.cancel.holder(HOLDS_VALUES), self.cancel.holder(HOLDS_VALUES));
                 for at in 0..rows.len() {
                     let value = &rows.row(at)[place];
                     bytes.clear();
                     key_bytes(value, &mut bytes);
                     if !seen.contains(&bytes) {
+                        held_by_seen.add(2 * (size_of::<Vec<u8>>() + 1) + allocation(bytes.len()))?;
+                        held.add(LISTED_BYTES + value_bytes(value))?;
                         seen.insert(bytes.clone());
                         literals.push(Literal::Value(value.clone()));
                     }
@@ -236,11 +258,14 @@ impl<'a> Resolver<'a> {
                         return Err(too_many_values());
                     }
                 }
+                held.keep();
                 Ok(Predicate::In { column, literals })
             }
             Tie::Truth { ordinal, truth } => {
                 let (ordinal, truth) = (rows.place(ordinal)?, rows.place(truth)?);
                 let (mut trues, mut unknowns) = (RoaringBitmap::new(), RoaringBitmap::new());
+                let mut held = self.cancel.holder(HOLDS_VALUES);
+                held.add(rows.len() * size_of::<u16>())?;
                 for at in 0..rows.len() {
                     let row = rows.row(at);
                     let Value::Integer(member) = row[ordinal] else { continue };
@@ -251,6 +276,7 @@ impl<'a> Resolver<'a> {
                         _ => false,
                     };
                 }
+                held.keep();
                 let among = |members| Predicate::Members(Arc::new(members));
                 let known = among(trues);
                 let unknown = Predicate::Const(Truth::Unknown);
@@ -266,7 +292,7 @@ impl<'a> Resolver<'a> {
         let aggregates = || related.rows.iter().flat_map(|rows| &rows.aggregates);
         let nothing: Vec<Value> = aggregates().map(|aggregate| aggregate.of_nothing()).collect();
         let truth_of = |values: &[Value]| truth_of(&truth, values);
-        let groups = match related.rows.as_slice() {
+        let (groups, _held) = match related.rows.as_slice() {
             [rows] => self.groups(rows)?,
             many => self.joined(many, &nothing)?,
         };
@@ -274,6 +300,7 @@ impl<'a> Resolver<'a> {
         let of_nothing = if related.is_in { Truth::False } else { truth_of(&nothing)? };
         let (mut trues, mut falses, mut unknowns) = (Vec::new(), Vec::new(), Vec::new());
         let mut some_null = false;
+        let mut held = self.cancel.holder(HOLDS_VALUES);
         for mut group in groups {
             if group[0] == Value::Null {
                 // Nobody's rows; of IN they count if the truth of their group says so.
@@ -290,12 +317,14 @@ impl<'a> Resolver<'a> {
             // What is as of those without rows needs no list; of IN, who is in it is all.
             let listed = if related.is_in { truth == Truth::True } else { truth != of_nothing };
             if listed {
+                held.add(LISTED_BYTES + value_bytes(&key))?;
                 list.push(Literal::Value(key));
             }
             if list.len() > RELATED_VALUES_MAX {
                 return Err(too_many_values());
             }
         }
+        held.keep();
         if related.is_in {
             if some_null {
                 trues.push(Literal::Value(Value::Null));

@@ -7,6 +7,7 @@
 //! cells: a tag u8 each, then its value: boolean u8 │ number i64 │ text u32 + bytes │ tags u16, texts
 //! ```
 
+use crate::control::value_bytes;
 use crate::schema::{ColumnId, DataType, TableId};
 use crate::value::Value;
 use crate::{Error, Result, code};
@@ -39,7 +40,21 @@ pub struct ColumnChange {
     pub values: Vec<Value>,
 }
 
+/// What a changed value takes in the forms that it goes through until it is committed, beside its own: a cell, the one before, the
+/// patch, the log's bytes. Measured of a million rows that are updated and deleted, where a text is there in so many forms.
+pub(super) const CHANGED_BYTES: usize = 96;
+pub(super) const FORMS: usize = 4;
+
 impl Change {
+    /// The bytes that it holds, and those of what it goes through until it is committed.
+    pub(super) fn held(&self) -> usize {
+        let columns = self.columns.iter().map(|column| {
+            let each = size_of::<u32>() + size_of::<Value>() + CHANGED_BYTES;
+            column.ordinals.len() * each + FORMS * column.values.iter().map(value_bytes).sum::<usize>()
+        });
+        self.deleted.len() * (size_of::<u32>() + CHANGED_BYTES) + columns.sum::<usize>()
+    }
+
     /// True where no row changes.
     pub fn is_empty(&self) -> bool {
         self.inserted == 0

@@ -1,7 +1,7 @@
 //! From a mutation to the rows that it changes and the values that they get, or to the reason why not.
 
-use super::change::{Change, ColumnChange};
-use crate::control::Cancel;
+use super::change::{CHANGED_BYTES, Change, ColumnChange, FORMS};
+use crate::control::{Cancel, Held, row_bytes, value_bytes};
 use crate::database::Snapshot;
 use crate::exec::{self, Members, Scope, evaluate};
 use crate::expr::{Compiled, Function, apply as call};
@@ -18,37 +18,57 @@ use std::sync::Arc;
 /// Values that one statement may write: beyond, it is to be split. It bounds the memory that a statement takes.
 pub(crate) const VALUES_MAX: u64 = 50_000_000;
 
-/// What a mutation changes in a snapshot.
+/// What a mutation changes in a snapshot, and what the change holds.
 pub(crate) fn resolve(
     snapshot: &Snapshot,
     mutation: &Mutation,
     cancel: &Cancel,
-) -> Result<(Change, Changed)> {
-    match mutation {
-        Mutation::Insert(insert) => resolve_insert(snapshot, insert, cancel),
-        Mutation::Update(update) => resolve_update(snapshot, update, cancel),
-        Mutation::Delete(delete) => resolve_delete(snapshot, delete, cancel),
-    }
+) -> Result<(Change, Changed, Held)> {
+    let mut held = cancel.holder("the changes");
+    let (change, changed) = match mutation {
+        Mutation::Insert(insert) => resolve_insert(snapshot, insert, cancel, &mut held)?,
+        Mutation::Update(update) => resolve_update(snapshot, update, cancel, &mut held)?,
+        Mutation::Delete(delete) => resolve_delete(snapshot, delete, cancel, &mut held)?,
+    };
+    // What it was made of is gone.
+    held.set(change.held())?;
+    Ok((change, changed, held))
 }
 
-fn resolve_delete(snapshot: &Snapshot, delete: &Delete, cancel: &Cancel) -> Result<(Change, Changed)> {
+fn resolve_delete(
+    snapshot: &Snapshot,
+    delete: &Delete,
+    cancel: &Cancel,
+    held: &mut Held,
+) -> Result<(Change, Changed)> {
     let deleted: Vec<u32> = members(snapshot, delete.table, &delete.predicate, cancel)?.iter().collect();
     too_many(deleted.len() as u64)?;
+    held.add(deleted.len() * (size_of::<u32>() + CHANGED_BYTES))?;
     let changed = Changed { deleted: deleted.len() as u64, ..Changed::default() };
     Ok((Change { deleted, ..nothing(snapshot, delete.table)? }, changed))
 }
 
-fn resolve_update(snapshot: &Snapshot, update: &Update, cancel: &Cancel) -> Result<(Change, Changed)> {
+fn resolve_update(
+    snapshot: &Snapshot,
+    update: &Update,
+    cancel: &Cancel,
+    held: &mut Held,
+) -> Result<(Change, Changed)> {
     let schema = Arc::clone(snapshot.schema(update.table)?);
     let targets = Targets::new(&schema, &update.assignments, snapshot.now_micros())?;
     let ordinals: Vec<u32> = members(snapshot, update.table, &update.predicate, cancel)?.iter().collect();
     too_many(ordinals.len() as u64 * update.assignments.len() as u64)?;
     let changed = Changed { updated: ordinals.len() as u64, ..Changed::default() };
-    let columns = targets.columns_of(snapshot, update.table, ordinals, None, cancel)?;
+    let columns = targets.columns_of(snapshot, update.table, ordinals, None, (cancel, held))?;
     Ok((Change { columns, ..nothing(snapshot, update.table)? }, changed))
 }
 
-fn resolve_insert(snapshot: &Snapshot, insert: &Insert, cancel: &Cancel) -> Result<(Change, Changed)> {
+fn resolve_insert(
+    snapshot: &Snapshot,
+    insert: &Insert,
+    cancel: &Cancel,
+    held: &mut Held,
+) -> Result<(Change, Changed)> {
     let schema = Arc::clone(snapshot.schema(insert.table)?);
     too_many(insert.rows.len() as u64 * schema.columns.len() as u64)?;
     let columns = insert.columns.iter().map(|id| column_of(&schema, *id)).collect::<Result<Vec<_>>>()?;
@@ -76,7 +96,9 @@ fn resolve_insert(snapshot: &Snapshot, insert: &Insert, cancel: &Cancel) -> Resu
             )));
         }
         let fitted = row.iter().zip(&columns).map(|(value, column)| fit(&schema, column, value.clone()));
-        rows.push(fitted.collect::<Result<_>>()?);
+        let fitted = fitted.collect::<Result<Vec<_>>>()?;
+        held.add(size_of::<Vec<Value>>() + row_bytes(&fitted))?;
+        rows.push(fitted);
     }
     let key = schema.key.and_then(|key| insert.columns.iter().position(|column| *column == key));
     let there = match key {
@@ -117,7 +139,10 @@ fn resolve_insert(snapshot: &Snapshot, insert: &Insert, cancel: &Cancel) -> Resu
                 }
             }
         }
-        fresh.push(row.clone());
+        let row = row.clone();
+        // The values become the columns of the change, one by one.
+        held.add(size_of::<Vec<Value>>() + row_bytes(&row) + size_of_val(row.as_slice()))?;
+        fresh.push(row);
     }
     drop(seen);
     let inserted = fresh.len() as u32;
@@ -142,7 +167,7 @@ fn resolve_insert(snapshot: &Snapshot, insert: &Insert, cancel: &Cancel) -> Resu
         both.sort_unstable();
         let (ordinals, numbers): (Vec<u32>, Vec<usize>) = both.into_iter().unzip();
         let excluded = Excluded { columns: &insert.columns, rows: &rows, numbers: &numbers };
-        for update in targets.columns_of(snapshot, insert.table, ordinals, Some(&excluded), cancel)? {
+        for update in targets.columns_of(snapshot, insert.table, ordinals, Some(&excluded), (cancel, held))? {
             match changes.iter_mut().find(|change| change.column == update.column) {
                 // The ordinals of new rows are above those of all others.
                 Some(change) => {
@@ -279,13 +304,17 @@ impl<'s> Targets<'s> {
         table: TableId,
         ordinals: Vec<u32>,
         excluded: Option<&Excluded<'_>>,
-        cancel: &Cancel,
+        (cancel, held): (&Cancel, &mut Held),
     ) -> Result<Vec<ColumnChange>> {
         let state = snapshot.table(table)?;
+        held.add(ordinals.len() * size_of::<u32>())?;
         let mut changes = Vec::with_capacity(self.columns.len());
         for (column, compiled) in &self.columns {
+            held.add(ordinals.len() * (size_of::<u32>() + size_of::<Value>() + CHANGED_BYTES))?;
             let values = if let Some(constant) = compiled.constant() {
-                vec![fit(self.schema, column, constant.clone())?; ordinals.len()]
+                let value = fit(self.schema, column, constant.clone())?;
+                held.add(ordinals.len() * FORMS * value_bytes(&value))?;
+                vec![value; ordinals.len()]
             } else {
                 let excluded_place = |id: &ColumnId| {
                     let excluded = excluded?;
@@ -314,7 +343,9 @@ impl<'s> Targets<'s> {
                             _ => Value::Null,
                         });
                     }
-                    values.push(fit(self.schema, column, compiled.eval(*ordinal, &inputs)?)?);
+                    let value = fit(self.schema, column, compiled.eval(*ordinal, &inputs)?)?;
+                    held.add(FORMS * value_bytes(&value))?;
+                    values.push(value);
                 }
                 values
             };

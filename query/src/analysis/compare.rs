@@ -4,7 +4,9 @@ use super::grammar::{Overlap, Profile};
 use crate::bind::{Context, Names, Source};
 use crate::error::{Error, QueryErrorKind, Result};
 use crate::outcome::{Outcome, OutcomeColumn};
+use crate::select::HOLDS_ROWS;
 use crate::statement::{ColumnName, Condition, Name, TermKind};
+use muster_engine::control::{Held, allocation, row_bytes, value_bytes};
 use muster_engine::exec::{self, Scope, Stats, evaluate};
 use muster_engine::schema::{ColumnId, DataType, TableId};
 use muster_engine::value::Value;
@@ -17,6 +19,7 @@ struct Counted {
     /// Per column.
     counts: Vec<Vec<(Value, u64)>>,
     stats: Stats,
+    _held: Held,
 }
 
 /// Answers PROFILE: per column the values of the members, the commonest first, each with its share among them, its share in
@@ -45,16 +48,25 @@ pub(crate) fn profile(profile: Profile, context: &Context<'_>) -> Result<Outcome
         let (size, _) = evaluate(context.snapshot, table, predicate, &scope, context.cancel, &exec::Count)?;
         let sink = exec::Profile { columns: ids.clone() };
         let (counts, stats) = evaluate(context.snapshot, table, predicate, &scope, context.cancel, &sink)?;
-        Ok(Counted { size, counts, stats })
+        let mut held = context.cancel.holder("the values of a profile");
+        for (value, _) in counts.iter().flatten() {
+            held.add(size_of::<(Value, u64)>() + value_bytes(value))?;
+        }
+        Ok(Counted { size, counts, stats, _held: held })
     };
-    let Counted { size: members, counts, mut stats } = counted(&predicate)?;
-    let Counted { size: everyone, counts: base, stats: cost } = counted(&Predicate::everyone())?;
+    let Counted { size: members, counts, mut stats, _held } = counted(&predicate)?;
+    let Counted { size: everyone, counts: base, stats: cost, _held: _base_held } =
+        counted(&Predicate::everyone())?;
+    let mut held = context.cancel.holder(HOLDS_ROWS);
     stats.chunks += cost.chunks;
     stats.bytes += cost.bytes;
     let mut rows = Vec::new();
     for (((name, _), counts), base) in columns.iter().zip(counts).zip(base) {
         let base: HashMap<Vec<u8>, u64> =
             base.iter().map(|(value, count)| (bytes_of(value), *count)).collect();
+        let mut held_by_base = context.cancel.holder(HOLDS_ROWS);
+        held_by_base.add(base.capacity() * (size_of::<(Vec<u8>, u64)>() + 1))?;
+        held_by_base.add(base.keys().map(|bytes| allocation(bytes.capacity())).sum())?;
         let mut counts = counts;
         // Stable: values of one count stay in their order.
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -62,7 +74,7 @@ pub(crate) fn profile(profile: Profile, context: &Context<'_>) -> Result<Outcome
             let in_base = base.get(&bytes_of(&value)).copied().unwrap_or(count);
             let (share, base_share) = (ratio(count, members), ratio(in_base, everyone));
             let lift = if base_share > 0.0 { shown(share / base_share) } else { Value::Null };
-            rows.push(vec![
+            let row = vec![
                 Value::Text(name.clone()),
                 if value == Value::Null { Value::Null } else { Value::Text(value.to_string()) },
                 integer(count),
@@ -70,7 +82,9 @@ pub(crate) fn profile(profile: Profile, context: &Context<'_>) -> Result<Outcome
                 integer(in_base),
                 shown(base_share),
                 lift,
-            ]);
+            ];
+            held.add(size_of::<Vec<Value>>() + row_bytes(&row))?;
+            rows.push(row);
         }
     }
     let columns = [
@@ -127,24 +141,24 @@ pub(crate) fn overlap(overlap: Overlap, sql: &str, context: &Context<'_>) -> Res
     };
     let (names, predicates): (Vec<String>, Vec<Predicate>) = sets.into_iter().unzip();
     let (found, stats) = exec::overlap(context.snapshot, table, &predicates, context.cancel)?;
+    let mut held = context.cancel.holder(HOLDS_ROWS);
     let mut rows = Vec::with_capacity(names.len() * names.len().saturating_sub(1) / 2);
     for (b, b_name) in names.iter().enumerate() {
         for (a, a_name) in names.iter().enumerate().take(b) {
             let both = found.pair(a, b);
             let union = found.sizes[a] + found.sizes[b] - both;
             let jaccard = if union > 0 { shown(ratio(both, union)) } else { Value::Null };
-            rows.push((
-                a,
-                b,
-                vec![
-                    Value::Text(a_name.clone()),
-                    Value::Text(b_name.clone()),
-                    integer(found.sizes[a]),
-                    integer(found.sizes[b]),
-                    integer(both),
-                    jaccard,
-                ],
-            ));
+            let row = vec![
+                Value::Text(a_name.clone()),
+                Value::Text(b_name.clone()),
+                integer(found.sizes[a]),
+                integer(found.sizes[b]),
+                integer(both),
+                jaccard,
+            ];
+            // Once more when they are in order.
+            held.add(size_of::<(usize, usize, Vec<Value>)>() + size_of::<Vec<Value>>() + row_bytes(&row))?;
+            rows.push((a, b, row));
         }
     }
     rows.sort_by_key(|(a, b, _)| (*a, *b));

@@ -108,7 +108,8 @@ pub(crate) fn overlap(cursor: &mut Cursor) -> Result<Statement> {
 }
 
 /// What SET sets.
-const SETTINGS: [&str; 4] = ["now", "timezone", "idle_in_transaction_timeout", "synchronous_commit"];
+const SETTINGS: [&str; 5] =
+    ["now", "timezone", "idle_in_transaction_timeout", "synchronous_commit", "memory_limit"];
 
 /// Reads SET.
 pub(crate) fn set(cursor: &mut Cursor) -> Result<Statement> {

@@ -1,8 +1,9 @@
 //! Groups: aggregates by keys, HAVING, order and window.
 
-use super::{Ask, Direction, window};
+use super::{Ask, Direction, HOLDS_ROWS, window};
 use crate::error::Result;
 use crate::order::{order_directed, order_values};
+use muster_engine::control::{allocation, row_bytes};
 use muster_engine::exec::{Grouping, Stats, key_bytes};
 use muster_engine::expr::{Compiled, Expr};
 use muster_engine::predicate::{GroupAggregate, slot_id};
@@ -32,11 +33,14 @@ impl Groups {
     ) -> Result<(Vec<Vec<Value>>, Stats)> {
         let grouping = Grouping { keys: self.keys.clone(), aggregates: self.aggregates.clone() };
         let (groups, stats) = grouping.evaluate(ask.snapshot, ask.table, ask.predicate, ask.cancel)?;
+        let _groups_held = ask.cancel.hold_rows("the groups", &groups)?;
+        let mut held = ask.cancel.holder(HOLDS_ROWS);
         let now = ask.snapshot.now_micros();
         let prepare = |expr: &Expr| -> Result<Compiled> { Ok(Compiled::new(expr, now)?) };
         let having = self.having.as_ref().map(prepare).transpose()?;
         let outputs = self.outputs.iter().map(prepare).collect::<Result<Vec<_>>>()?;
         let order = self.order.iter().map(|(expr, _)| prepare(expr)).collect::<Result<Vec<_>>>()?;
+        held.add(groups.len() * size_of::<Shown>())?;
         let mut shown: Vec<Shown> = Vec::with_capacity(groups.len());
         let mut known = HashSet::new();
         for group in groups {
@@ -46,10 +50,16 @@ impl Groups {
                 continue;
             }
             let row = outputs.iter().map(|one| value_of(one, &group)).collect::<Result<Vec<_>>>()?;
-            if self.distinct && !known.insert(bytes_of(&row)) {
-                continue;
+            if self.distinct {
+                let bytes = bytes_of(&row);
+                let bytes_held = 2 * (size_of::<Vec<u8>>() + 1) + allocation(bytes.capacity());
+                if !known.insert(bytes) {
+                    continue;
+                }
+                held.add(bytes_held)?;
             }
             let order = order.iter().map(|one| value_of(one, &group)).collect::<Result<Vec<_>>>()?;
+            held.add(row_bytes(&row) + row_bytes(&order))?;
             shown.push(Shown { order, key: group, row });
         }
         let keys = self.keys.len();

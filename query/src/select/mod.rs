@@ -21,6 +21,7 @@ use crate::statement::Select;
 use bound::Bound;
 pub(crate) use bound::{aggregate_type, has_aggregate, name_of};
 use muster_engine::catalog::ViewId;
+use muster_engine::control::row_bytes;
 use muster_engine::exec::{Count, Members, Scope, Sink, Stats, evaluate, resolve};
 use muster_engine::expr::Expr;
 use muster_engine::predicate::{RelatedRows, slot_id};
@@ -32,6 +33,9 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+
+/// What their memory is for, as [`muster_engine::control::Held`] says it.
+pub(crate) const HOLDS_ROWS: &str = "the rows of the answer";
 
 /// A SELECT with its names resolved.
 pub(crate) struct Plan {
@@ -164,7 +168,9 @@ impl Plan {
             Shape::Groups(groups) => groups.run(&ask, offset, limit)?,
             Shape::Rows(rows) => {
                 let mut shown = Vec::new();
+                let mut held = cancel.holder(HOLDS_ROWS);
                 let stats = rows.run(&ask, offset, limit, &mut |mut some| {
+                    held.add(some.iter().map(|row| size_of::<Vec<Value>>() + row_bytes(row)).sum())?;
                     shown.append(&mut some);
                     Ok(())
                 })?;
@@ -298,7 +304,13 @@ impl Plan {
         let mut source = self.source.clone();
         let members = match self.set() {
             Some((_, predicate)) => predicate.clone(),
-            None => Predicate::Members(Arc::new(self.members(context.snapshot, context.cancel)?)),
+            None => {
+                let members = self.members(context.snapshot, context.cancel)?;
+                let mut held = context.cancel.holder("the members of a SELECT within FROM");
+                held.add(members.serialized_size())?;
+                held.keep();
+                Predicate::Members(Arc::new(members))
+            }
         };
         source.visible = visible;
         source.members = Some(members);

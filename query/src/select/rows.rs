@@ -1,15 +1,17 @@
 //! Rows of members: which, in which order, and the values they show.
 
-use super::{Ask, Direction, window};
+use super::{Ask, Direction, HOLDS_ROWS, window};
 use crate::error::Result;
 use crate::order::order_directed;
 use muster_engine::ColumnId;
+use muster_engine::control::row_bytes;
 use muster_engine::exec::{First, Members, OrderBy, Stats, Top, project};
 use muster_engine::expr::{Compiled, Expr};
 use muster_engine::value::Value;
 
-/// Members whose columns are read between two looks at the cancel flag.
+/// Members whose columns are read between two looks at the cancel flag, and the values of these.
 const PROJECTED_AT_ONCE: usize = 65_536;
+const VALUES_AT_ONCE: usize = 1 << 18;
 
 /// SELECT without groups.
 pub(crate) struct Rows {
@@ -69,12 +71,19 @@ impl Rows {
     /// ORDER BY of computed values: all members, sorted here. Ties go by ordinal.
     fn sorted(&self, ask: &Ask<'_>, needed: usize) -> Result<(Vec<u32>, Stats)> {
         let (members, stats) = ask.evaluate(&Members)?;
+        let mut held = ask.cancel.holder("what the rows are ordered by");
+        held.add(members.len() as usize * size_of::<u32>())?;
         let ordinals: Vec<u32> = members.iter().collect();
+        drop(members);
         let exprs: Vec<Expr> = self.order.iter().map(|(expr, _)| expr.clone()).collect();
         let mut keyed = Vec::with_capacity(ordinals.len());
         let mut values = Values::new(ask, &exprs)?;
-        for some in ordinals.chunks(PROJECTED_AT_ONCE) {
-            keyed.extend(values.of(ask, some)?.into_iter().zip(some.iter().copied()));
+        held.add(ordinals.len() * size_of::<(Vec<Value>, u32)>())?;
+        for some in ordinals.chunks(values.at_once()) {
+            ask.cancel.check()?;
+            let portion = values.of(ask, some)?;
+            held.add(portion.iter().map(row_bytes).sum())?;
+            keyed.extend(portion.into_iter().zip(some.iter().copied()));
         }
         let compare = |a: &(Vec<Value>, u32), b: &(Vec<Value>, u32)| {
             let each = a.0.iter().zip(&b.0).zip(&self.order);
@@ -98,11 +107,15 @@ impl Rows {
         hear: &mut dyn FnMut(Vec<Vec<Value>>) -> Result<()>,
     ) -> Result<Stats> {
         let (ordinals, stats) = self.ordinals(ask, offset, limit)?;
+        let mut held = ask.cancel.holder(HOLDS_ROWS);
+        held.add(ordinals.capacity() * size_of::<u32>())?;
         let mut values = Values::new(ask, &self.outputs)?;
-        for some in ordinals.chunks(PROJECTED_AT_ONCE) {
+        for some in ordinals.chunks(values.at_once()) {
             ask.cancel.check()?;
             ask.snapshot.check()?;
-            hear(values.of(ask, some)?)?;
+            let portion = values.of(ask, some)?;
+            let _held = ask.cancel.hold_rows(HOLDS_ROWS, &portion)?;
+            hear(portion)?;
         }
         Ok(stats)
     }
@@ -136,6 +149,11 @@ impl Values {
             compiled.push((one, inputs));
         }
         Ok(Values { columns, compiled: Some(compiled) })
+    }
+
+    /// How many members are read at once.
+    fn at_once(&self) -> usize {
+        (VALUES_AT_ONCE / self.columns.len().max(1)).clamp(1_024, PROJECTED_AT_ONCE)
     }
 
     fn of(&mut self, ask: &Ask<'_>, ordinals: &[u32]) -> Result<Vec<Vec<Value>>> {

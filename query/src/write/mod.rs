@@ -12,12 +12,16 @@ use crate::session::Session;
 use crate::statement::{Condition, Name, Term};
 use grammar::{Change, Conflict, Rows, Set, What};
 use muster_engine::catalog::Relation;
+use muster_engine::control::{Held, row_bytes};
 use muster_engine::expr::Expr;
 use muster_engine::mutation::{Assignment, Changed, Delete, Insert, Mutation, OnConflict, Update};
 use muster_engine::schema::{Column, TableSchema};
 use muster_engine::value::Value;
 use muster_engine::{Predicate, Snapshot};
 use std::sync::Arc;
+
+/// What their memory is for, as [`Held`] says it.
+const HOLDS: &str = "the rows to insert";
 
 /// The most rows of an INSERT … SELECT: they are held in memory, and in one record of the log.
 const SELECTED_MAX: usize = 1_000_000;
@@ -31,12 +35,14 @@ impl Session {
             // What it reads is what it finds when it writes: nobody writes in between.
             let mut transaction = self.engine.begin(&self.cancel)?;
             let snapshot = self.at_its_time(transaction.snapshot());
-            let mutation = mutation(change, &self.context(&snapshot))?;
+            let mut held = self.cancel.holder(HOLDS);
+            let mutation = mutation(change, &self.context(&snapshot), &mut held)?;
             let changed = transaction.write(&mutation, snapshot.now_micros(), &self.cancel)?;
             transaction.commit(self.durability)?;
             changed
         } else {
-            let mutation = mutation(change, &self.context(snapshot))?;
+            let mut held = self.cancel.holder(HOLDS);
+            let mutation = mutation(change, &self.context(snapshot), &mut held)?;
             self.apply(&mutation, snapshot.now_micros())?
         };
         let Changed { inserted, updated, deleted } = changed;
@@ -50,7 +56,7 @@ impl Session {
 }
 
 /// Resolves the names of a statement.
-fn mutation(change: Change, context: &Context<'_>) -> Result<Mutation> {
+fn mutation(change: Change, context: &Context<'_>, held: &mut Held) -> Result<Mutation> {
     let schema = target(context.snapshot, &change.table)?;
     let mut source = Source::of_table(Arc::clone(&schema));
     if let Some(alias) = change.alias {
@@ -72,12 +78,12 @@ fn mutation(change: Change, context: &Context<'_>) -> Result<Mutation> {
             let (columns, rows) = match rows {
                 Rows::Values(rows) => {
                     let columns = given(rows.first().map_or(0, |(row, _)| row.len()));
-                    (columns, of_values(&names, columns, &rows)?)
+                    (columns, of_values(&names, columns, &rows, held)?)
                 }
                 Rows::Select(select, span) => {
                     let plan = select::plan(*select, context)?;
                     let columns = given(plan.columns().len());
-                    (columns, of_select(&names, columns, plan, span)?)
+                    (columns, of_select(&names, columns, plan, span, held)?)
                 }
             };
             let conflict = on_conflict(&names, conflict)?;
@@ -133,6 +139,7 @@ fn of_values(
     names: &Names<'_>,
     columns: &[&Column],
     rows: &[(Vec<Option<Term>>, Span)],
+    held: &mut Held,
 ) -> Result<Vec<Vec<Value>>> {
     let mut bound = Vec::with_capacity(rows.len());
     for (row, span) in rows {
@@ -141,7 +148,10 @@ fn of_values(
             Some(term) => names.constant_for(term, column),
             None => Ok(Value::Null),
         });
-        bound.push(values.collect::<Result<Vec<_>>>()?);
+        let values = values.collect::<Result<Vec<_>>>()?;
+        // The writer takes a copy.
+        held.add(2 * (size_of::<Vec<Value>>() + row_bytes(&values)))?;
+        bound.push(values);
         if bound.len() % 4_096 == 0 {
             names.context.cancel.check()?;
         }
@@ -149,7 +159,13 @@ fn of_values(
     Ok(bound)
 }
 
-fn of_select(names: &Names<'_>, columns: &[&Column], plan: Plan, span: Span) -> Result<Vec<Vec<Value>>> {
+fn of_select(
+    names: &Names<'_>,
+    columns: &[&Column],
+    plan: Plan,
+    span: Span,
+    held: &mut Held,
+) -> Result<Vec<Vec<Value>>> {
     let context = &names.context;
     check_width(columns, plan.columns().len(), "the SELECT", span)?;
     let types: Vec<_> = plan.columns().iter().map(|column| column.data_type).collect();
@@ -170,7 +186,9 @@ fn of_select(names: &Names<'_>, columns: &[&Column], plan: Plan, span: Span) -> 
                 value if *data_type == column.data_type || value == Value::Null => Ok(value),
                 value => names.value_for(Typed::new(Expr::value(value), *data_type, span), column),
             });
-            bound.push(values.collect::<Result<Vec<_>>>()?);
+            let values = values.collect::<Result<Vec<_>>>()?;
+            held.add(size_of::<Vec<Value>>() + row_bytes(&values))?;
+            bound.push(values);
         }
         Ok(())
     })?;

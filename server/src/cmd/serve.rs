@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// Seconds that a statement may take
     #[arg(long, default_value_t = Limits::default().statement_time.as_secs(), env = "MUSTER_STATEMENT_SECONDS", value_name = "N")]
     statement_seconds: u64,
+    /// Mebibytes that a statement may take for its rows, groups and lists
+    #[arg(long, default_value_t = Limits::default().statement_memory >> 20, env = "MUSTER_STATEMENT_MEMORY", value_name = "MIB")]
+    statement_memory: u64,
     /// Rows of an answer
     #[arg(long, default_value_t = Limits::default().rows, env = "MUSTER_MAX_ROWS", value_name = "N")]
     max_rows: usize,
@@ -76,6 +79,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         clients: arguments.max_clients,
         statements: arguments.max_statements,
         statement_time: Duration::from_secs(arguments.statement_seconds),
+        statement_memory: arguments.statement_memory.saturating_mul(1 << 20),
         rows: arguments.max_rows,
         ..Limits::default()
     };

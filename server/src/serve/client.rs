@@ -83,6 +83,7 @@ impl Client {
         let session = self.session.get_or_insert_with(|| {
             let mut session = service.database.session();
             session.forbid_files();
+            session.set_memory_limit(service.limits.statement_memory);
             session
         });
         session.set_role(role);

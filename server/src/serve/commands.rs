@@ -101,6 +101,7 @@ impl Refusal {
         let code = match error {
             musterdb::Error::Query { kind, .. } => code_of(*kind),
             error if error.is_cancelled() => return Refusal::cancelled(),
+            error if error.is_out_of_memory() => "OOM",
             _ => "ERR",
         };
         Refusal::Error { code, message: format!("{error}{place}") }
@@ -125,6 +126,9 @@ impl From<muster_engine::Error> for Refusal {
     fn from(error: muster_engine::Error) -> Refusal {
         match error {
             muster_engine::Error::Cancelled => Refusal::cancelled(),
+            error @ muster_engine::Error::OutOfMemory { .. } => {
+                Refusal::Error { code: "OOM", message: error.to_string() }
+            }
             error => Refusal::new(error),
         }
     }

@@ -17,6 +17,8 @@ pub(crate) struct Limits {
     pub(crate) statements: usize,
     /// How long a statement may take, waiting included.
     pub(crate) statement_time: Duration,
+    /// The bytes that a statement may hold.
+    pub(crate) statement_memory: u64,
     /// How long a request may take to arrive.
     pub(crate) request_time: Duration,
     /// How long a client may take to say who it is, where users are asked.
@@ -46,6 +48,7 @@ impl Default for Limits {
             pipeline: 1_024,
             statements: 2,
             statement_time: Duration::from_secs(60),
+            statement_memory: 1 << 30,
             request_time: Duration::from_secs(30),
             login_time: Duration::from_secs(30),
             reply_time: Duration::from_secs(300),

@@ -2,6 +2,7 @@
 
 use super::funnel::{Stepped, consecutive, funnel, window_funnel};
 use super::{Computed, RowSet, Run, bytes_of, is_true, sequence};
+use crate::control::{allocation, value_bytes};
 use crate::eval::{compare, kind_of};
 use crate::exec::sink::Folding;
 use crate::expr::Expr;
@@ -101,27 +102,31 @@ impl Aggregate {
         }
     }
 
-    pub(super) fn take(&self, state: &mut State, row: &[Value]) -> Result<()> {
+    /// Takes a row; returns the bytes that are held for it from now on.
+    pub(super) fn take(&self, state: &mut State, row: &[Value]) -> Result<usize> {
         if let Some(filter) = &self.filter
             && !is_true(&filter.of(row)?)
         {
-            return Ok(());
+            return Ok(0);
         }
         if let State::Distinct(known) = state {
             let mut bytes = Vec::new();
-            if bytes_of(&self.arguments, row, &mut bytes)?.is_some() && !known.contains(&bytes) {
-                known.insert(bytes);
+            if bytes_of(&self.arguments, row, &mut bytes)?.is_none() || known.contains(&bytes) {
+                return Ok(0);
             }
-            return Ok(());
+            let held = 2 * (size_of::<Vec<u8>>() + 1) + allocation(bytes.capacity());
+            known.insert(bytes);
+            return Ok(held);
         }
+        let mut held = 0;
         let mut values = self.arguments.iter().map(|argument| argument.of(row));
         match (state, values.next().transpose()?) {
             (State::Fold(folding), None) => folding.take_row(),
-            (State::Fold(folding), Some(value)) => folding.take(value)?,
+            (State::Fold(folding), Some(value)) => held = folding.take(value)?,
             (State::Best(best), Some(shown)) => {
                 let by = values.next().transpose()?.unwrap_or(Value::Null);
                 if shown == Value::Null || by == Value::Null {
-                    return Ok(());
+                    return Ok(0);
                 }
                 let wanted =
                     if self.function == RowFunction::ArgMin { Ordering::Less } else { Ordering::Greater };
@@ -134,20 +139,27 @@ impl Aggregate {
                 }
             }
             (State::Numbers(_) | State::Values(_), Some(Value::Null)) => {}
-            (State::Values(known), Some(value)) => known.push(value),
-            (State::Numbers(numbers), Some(value)) => numbers.push(double_of(&value)?),
+            (State::Values(known), Some(value)) => {
+                held = size_of::<Value>() + value_bytes(&value);
+                known.push(value);
+            }
+            (State::Numbers(numbers), Some(value)) => {
+                held = size_of::<f64>();
+                numbers.push(double_of(&value)?);
+            }
             (State::Steps(steps), Some(time)) => {
                 let mut mask = 0;
                 for (step, truth) in values.enumerate() {
                     mask |= u32::from(is_true(&truth?)) << step;
                 }
                 if let (Some(time), true) = (micros_of(&time)?, mask != 0 || minds_others(self.function)) {
+                    held = size_of::<Stepped>();
                     steps.push((time, mask));
                 }
             }
             (State::Distinct(_), Some(_)) | (_, None) => {}
         }
-        Ok(())
+        Ok(held)
     }
 
     pub(super) fn value(&self, state: State) -> Result<Value> {

@@ -11,7 +11,7 @@ impl Run<'_> {
         columns: &[ColumnId],
         inputs: &[(Vec<ColumnId>, Relation)],
     ) -> Result<RowSet> {
-        let mut made = RowSet::new(columns.to_vec());
+        let mut made = RowSet::new(columns.to_vec(), self.cancel);
         for (ids, input) in inputs {
             if ids.len() != columns.len() {
                 return Err(Error::Invalid(format!(

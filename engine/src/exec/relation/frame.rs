@@ -107,7 +107,7 @@ impl Run<'_> {
                     self.look(taken)?;
                     match argument {
                         None => folding.take_row(),
-                        Some(argument) => folding.take(argument.of(rows.row(*other))?)?,
+                        Some(argument) => _ = folding.take(argument.of(rows.row(*other))?)?,
                     }
                 }
                 value = folding.so_far()?;

@@ -3,11 +3,15 @@
 use super::aggregate::{Aggregate, State};
 use super::{RowSet, Run, bytes_of};
 use crate::Result;
+use crate::control::{allocation, row_bytes};
 use crate::expr::Expr;
 use crate::predicate::RowAggregate;
 use crate::schema::ColumnId;
 use crate::value::Value;
 use hashbrown::HashMap;
+
+/// What a group takes in a table that may be half empty, beside the bytes of its key.
+const GROUP_BYTES: usize = 2 * (size_of::<(Vec<u8>, usize)>() + 1);
 
 impl Run<'_> {
     pub(super) fn group(
@@ -24,6 +28,10 @@ impl Run<'_> {
         let aggregates: Vec<Aggregate> = aggregates.iter().map(one).collect::<Result<_>>()?;
         let begin = || aggregates.iter().map(Aggregate::begin).collect::<Vec<State>>();
 
+        let mut held = self.cancel.holder("groups of rows");
+        let of_group = size_of::<(Vec<Value>, Vec<State>)>()
+            + GROUP_BYTES
+            + allocation(aggregates.len() * size_of::<State>());
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut groups: Vec<(Vec<Value>, Vec<State>)> = Vec::new();
         if keys.is_empty() {
@@ -40,7 +48,8 @@ impl Run<'_> {
                 match places.get(&bytes) {
                     Some(place) => *place,
                     None => {
-                        let key = keys.iter().map(|key| key.of(row)).collect::<Result<_>>()?;
+                        let key = keys.iter().map(|key| key.of(row)).collect::<Result<Vec<_>>>()?;
+                        held.add(of_group + allocation(bytes.len()) + row_bytes(&key))?;
                         groups.push((key, begin()));
                         places.insert(bytes.clone(), groups.len() - 1);
                         groups.len() - 1
@@ -48,10 +57,10 @@ impl Run<'_> {
                 }
             };
             for (state, aggregate) in groups[place].1.iter_mut().zip(&aggregates) {
-                aggregate.take(state, row)?;
+                held.add(aggregate.take(state, row)?)?;
             }
         }
-        let mut made = RowSet::new(columns);
+        let mut made = RowSet::new(columns, self.cancel);
         for (at, (mut whole, states)) in groups.into_iter().enumerate() {
             self.look(at)?;
             for (state, aggregate) in states.into_iter().zip(&aggregates) {

@@ -1,11 +1,18 @@
 //! Rows of two sides that belong together: the right side by the bytes of its keys, then each left row in turn.
 
 use super::{Computed, RowSet, Run, bytes_of, is_true};
+use crate::control::{Held, allocation};
 use crate::predicate::{Join, JoinKind};
 use crate::schema::ColumnId;
 use crate::value::Value;
 use crate::{Error, Result};
 use hashbrown::HashMap;
+
+/// What their memory is for, as [`Held`] says it.
+pub(super) const HOLDS_KEYS: &str = "the keys of a join";
+
+/// What a key takes in a table that may be half empty, beside its bytes and its places.
+pub(super) const KEY_BYTES: usize = 2 * (size_of::<(Vec<u8>, Vec<usize>)>() + 1);
 
 /// The right side of a join.
 struct Right<'a> {
@@ -14,6 +21,7 @@ struct Right<'a> {
     places: Option<HashMap<Vec<u8>, Vec<usize>>>,
     /// True where a key of some row is NULL.
     has_null: bool,
+    _held: Held,
 }
 
 /// What IN compares, where other keys or a condition say with whom.
@@ -21,6 +29,7 @@ struct Compared {
     left: Computed,
     /// The bytes of each right row's value; `None` where it is NULL.
     rights: Vec<Option<Vec<u8>>>,
+    _held: Held,
 }
 
 /// What IN has seen for a row.
@@ -48,11 +57,12 @@ impl Run<'_> {
         }
         let mut compared = None;
         if matches!(join.kind, JoinKind::In(_)) && (lefts.len() > 1 || condition.is_some()) {
-            let rights = self.values(right, &rights.remove(0))?;
-            compared = Some(Compared { left: lefts.remove(0), rights });
+            let mut held = self.cancel.holder(HOLDS_KEYS);
+            let rights = self.values(right, &rights.remove(0), &mut held)?;
+            compared = Some(Compared { left: lefts.remove(0), rights, _held: held });
         }
         let columns = mark.map_or(both, |mark| left.columns.iter().copied().chain([mark]).collect());
-        let mut joined = RowSet::new(columns);
+        let mut joined = RowSet::new(columns, self.cancel);
         let side = self.right(right, &rights)?;
         let mut looked = 0;
         let mut bytes = Vec::new();
@@ -125,20 +135,22 @@ impl Run<'_> {
     }
 
     /// The bytes of a value of each row.
-    fn values(&self, rows: &RowSet, value: &Computed) -> Result<Vec<Option<Vec<u8>>>> {
+    fn values(&self, rows: &RowSet, value: &Computed, held: &mut Held) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = Vec::with_capacity(rows.len());
         for at in 0..rows.len() {
             self.look(at)?;
             let mut bytes = Vec::new();
             let known = bytes_of(std::slice::from_ref(value), rows.row(at), &mut bytes)?;
+            held.add(size_of::<Option<Vec<u8>>>() + allocation(bytes.capacity()))?;
             values.push(known.map(|()| bytes));
         }
         Ok(values)
     }
 
     fn right<'r>(&self, rows: &'r RowSet, keys: &[Computed]) -> Result<Right<'r>> {
+        let mut held = self.cancel.holder(HOLDS_KEYS);
         if keys.is_empty() {
-            return Ok(Right { rows, places: None, has_null: false });
+            return Ok(Right { rows, places: None, has_null: false, _held: held });
         }
         let (mut places, mut has_null) = (HashMap::<Vec<u8>, Vec<usize>>::new(), false);
         let mut bytes = Vec::new();
@@ -149,13 +161,17 @@ impl Run<'_> {
                 continue;
             }
             match places.get_mut(&bytes) {
-                Some(known) => known.push(at),
+                Some(known) => {
+                    held.add(2 * size_of::<usize>())?;
+                    known.push(at);
+                }
                 None => {
+                    held.add(KEY_BYTES + allocation(bytes.len()) + allocation(size_of::<usize>()))?;
                     places.insert(bytes.clone(), vec![at]);
                 }
             }
         }
-        Ok(Right { rows, places: Some(places), has_null })
+        Ok(Right { rows, places: Some(places), has_null, _held: held })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Rows that are made of rows: a [`Relation`] evaluated bottom up, each node whole before the next.
 //!
 //! This is the general way, through values in memory, for what no index has a form for; it is for questions about a member's
-//! rows, not for scans of everything. [`ROWS_VALUES_MAX`] bounds what a node holds, and every loop over rows hears of a
-//! cancellation. What is damaged in a stored definition (a column that a row has not, a function with too few arguments) is
+//! rows, not for scans of everything. [`ROWS_VALUES_MAX`] bounds what a node holds, all of it counts into the memory of the
+//! statement, and every loop over rows hears of a cancellation. What is damaged in a stored definition (a column that a row has not, a function with too few arguments) is
 //! an error.
 
 mod aggregate;
@@ -23,7 +23,7 @@ pub(super) use narrow::narrowed;
 
 use super::related::resolve_at;
 use super::{Members, Scope, Stats, evaluate_resolved, key_bytes, project};
-use crate::control::Cancel;
+use crate::control::{Cancel, Held, row_bytes, value_bytes};
 use crate::eval::compare;
 use crate::expr::{Compiled, Expr};
 use crate::predicate::{ROWS_DEPTH_MAX, Relation, Scan, SortKey};
@@ -62,18 +62,22 @@ pub(super) fn rows_at(
     Ok((rows, run.stats))
 }
 
+/// What their memory is for, as [`Held`] says it.
+const HOLDS: &str = "rows made of rows";
+
 /// Rows of named values.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RowSet {
     columns: Vec<ColumnId>,
     len: usize,
     /// Row by row.
     values: Vec<Value>,
+    held: Held,
 }
 
 impl RowSet {
-    fn new(columns: Vec<ColumnId>) -> RowSet {
-        RowSet { columns, len: 0, values: Vec::new() }
+    fn new(columns: Vec<ColumnId>, cancel: &Cancel) -> RowSet {
+        RowSet { columns, len: 0, values: Vec::new(), held: cancel.holder(HOLDS) }
     }
 
     /// The number of rows.
@@ -102,7 +106,9 @@ impl RowSet {
 
     /// Appends a row.
     fn push(&mut self, row: impl IntoIterator<Item = Value>) -> Result<()> {
-        self.values.extend(row);
+        let mut bytes = self.columns.len() * size_of::<Value>();
+        self.values.extend(row.into_iter().inspect(|value| bytes += value_bytes(value)));
+        self.held.add(bytes)?;
         self.len += 1;
         debug_assert_eq!(self.values.len(), self.len * self.columns.len());
         if self.values.len() > ROWS_VALUES_MAX { Err(too_many()) } else { Ok(()) }
@@ -111,6 +117,7 @@ impl RowSet {
     /// Appends rows of the same columns.
     fn append(&mut self, other: RowSet) -> Result<()> {
         self.len += other.len;
+        self.held.absorb(other.held)?;
         self.values.extend(other.values);
         if self.values.len() > ROWS_VALUES_MAX { Err(too_many()) } else { Ok(()) }
     }
@@ -311,10 +318,12 @@ impl<'a> Run<'a> {
             self.tables + 1,
         )?;
         self.stats.add(cost);
-        let mut rows = RowSet::new(columns.iter().map(|(_, id)| *id).collect());
+        let mut rows = RowSet::new(columns.iter().map(|(_, id)| *id).collect(), self.cancel);
         let stored: Vec<ColumnId> =
             columns.iter().map(|(column, _)| *column).filter(|column| *column != ColumnId::LIVE).collect();
         let ordinals: Vec<u32> = members.iter().collect();
+        let mut held = self.cancel.holder(HOLDS);
+        held.add(ordinals.len() * size_of::<u32>())?;
         for some in ordinals.chunks(PROJECTED_AT_ONCE) {
             self.cancel.check()?;
             self.snapshot.check()?;
@@ -333,7 +342,7 @@ impl<'a> Run<'a> {
 
     fn filter(&self, rows: RowSet, condition: &Expr) -> Result<RowSet> {
         let condition = self.computed(condition, &rows)?;
-        let mut kept = RowSet::new(rows.columns.clone());
+        let mut kept = RowSet::new(rows.columns.clone(), self.cancel);
         for at in 0..rows.len {
             self.look(at)?;
             if is_true(&condition.of(rows.row(at))?) {
@@ -347,7 +356,7 @@ impl<'a> Run<'a> {
         let columns: Vec<ColumnId> = outputs.iter().map(|(id, _)| *id).collect();
         let exprs: Vec<Expr> = outputs.iter().map(|(_, expr)| expr.clone()).collect();
         let computed = self.all_computed(&exprs, rows)?;
-        let mut made = RowSet::new(columns);
+        let mut made = RowSet::new(columns, self.cancel);
         for at in 0..rows.len {
             self.look(at)?;
             let row: Vec<Value> = computed.iter().map(|one| one.of(rows.row(at))).collect::<Result<_>>()?;
@@ -359,13 +368,16 @@ impl<'a> Run<'a> {
     fn sort(&self, rows: RowSet, order: &[SortKey], offset: u64, limit: Option<u64>) -> Result<RowSet> {
         let order = self.order(order, &rows)?;
         let mut keyed = Vec::with_capacity(rows.len);
+        let mut held = self.cancel.holder("what rows are ordered by");
         for at in 0..rows.len {
             self.look(at)?;
-            keyed.push((order.values(rows.row(at))?, at));
+            let values = order.values(rows.row(at))?;
+            held.add(size_of::<(Vec<Value>, usize)>() + row_bytes(&values))?;
+            keyed.push((values, at));
         }
         keyed.sort_by(|a, b| order.compare(&a.0, &b.0));
         let size = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
-        let mut sorted = RowSet::new(rows.columns.clone());
+        let mut sorted = RowSet::new(rows.columns.clone(), self.cancel);
         for (_, at) in keyed.into_iter().skip(size(offset)).take(limit.map_or(usize::MAX, size)) {
             sorted.push(rows.row(at).iter().cloned())?;
         }

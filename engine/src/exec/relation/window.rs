@@ -2,6 +2,7 @@
 
 use super::frame::Framed;
 use super::{Computed, Order, RowSet, Run, bytes_of};
+use crate::control::{Held, allocation, row_bytes, value_bytes};
 use crate::expr::Expr;
 use crate::predicate::{SortKey, WindowCall, WindowFunction};
 use crate::schema::ColumnId;
@@ -9,6 +10,9 @@ use crate::value::Value;
 use crate::{Error, Result};
 use hashbrown::HashMap;
 use std::cmp::Ordering;
+
+/// What a partition takes in a list and in a table that may be half empty, beside its key and its rows.
+const PARTITION_BYTES: usize = 2 * (size_of::<(Vec<u8>, usize)>() + 1 + size_of::<Neighbours>());
 
 /// Neighbours in order: what they are ordered by, and where they stand.
 pub(super) type Neighbours = Vec<(Vec<Value>, usize)>;
@@ -22,20 +26,23 @@ impl Run<'_> {
         outputs: &[(ColumnId, WindowCall)],
     ) -> Result<RowSet> {
         let (partition, order) = (self.all_computed(partition, rows)?, self.order(order, rows)?);
-        let neighbours = self.neighbours(rows, &partition, &order)?;
+        let mut held = self.cancel.holder("the neighbours of rows");
+        let neighbours = self.neighbours(rows, &partition, &order, &mut held)?;
         let mut answers: Vec<Vec<Value>> = Vec::with_capacity(outputs.len());
         for (_, call) in outputs {
             let arguments = self.all_computed(&call.arguments, rows)?;
             let framed = call.frame.as_ref().map(|frame| self.framed(frame, rows)).transpose()?;
+            held.add(rows.len() * size_of::<Value>())?;
             let mut answer = vec![Value::Null; rows.len()];
             for (at, some) in neighbours.iter().enumerate() {
                 self.look(at)?;
                 self.answer(call.function, &arguments, framed.as_ref(), rows, &order, some, &mut answer)?;
             }
+            held.add(answer.iter().map(value_bytes).sum())?;
             answers.push(answer);
         }
         let columns = rows.columns.iter().copied().chain(outputs.iter().map(|(id, _)| *id));
-        let mut made = RowSet::new(columns.collect());
+        let mut made = RowSet::new(columns.collect(), self.cancel);
         for at in 0..rows.len() {
             self.look(at)?;
             let more = answers.iter_mut().map(|answer| std::mem::replace(&mut answer[at], Value::Null));
@@ -44,7 +51,13 @@ impl Run<'_> {
         Ok(made)
     }
 
-    fn neighbours(&self, rows: &RowSet, partition: &[Computed], order: &Order) -> Result<Vec<Neighbours>> {
+    fn neighbours(
+        &self,
+        rows: &RowSet,
+        partition: &[Computed],
+        order: &Order,
+        held: &mut Held,
+    ) -> Result<Vec<Neighbours>> {
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut neighbours: Vec<Neighbours> = Vec::new();
         let mut bytes = Vec::new();
@@ -54,12 +67,15 @@ impl Run<'_> {
             let place = match places.get(&bytes) {
                 Some(place) => *place,
                 None => {
+                    held.add(PARTITION_BYTES + allocation(bytes.len()))?;
                     neighbours.push(Vec::new());
                     places.insert(bytes.clone(), neighbours.len() - 1);
                     neighbours.len() - 1
                 }
             };
-            neighbours[place].push((order.values(rows.row(at))?, at));
+            let values = order.values(rows.row(at))?;
+            held.add(size_of::<(Vec<Value>, usize)>() + row_bytes(&values))?;
+            neighbours[place].push((values, at));
         }
         for some in &mut neighbours {
             self.cancel.check()?;

@@ -4,6 +4,7 @@
 //! so that the result does not depend on how chunks were shared among threads but in its last bit, if at all.
 
 use super::Aggregate;
+use crate::control::allocation;
 use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
 use crate::schema::{ColumnId, DataType};
@@ -102,12 +103,14 @@ pub struct Accumulator {
     /// Rows (or values that are not NULL) of each group.
     counts: Vec<u64>,
     states: States,
+    /// What the texts among the states hold.
+    text_bytes: usize,
 }
 
 impl Accumulator {
     /// An aggregate of no groups.
     pub fn new(aggregate: Aggregate) -> Accumulator {
-        Accumulator { aggregate, counts: Vec::new(), states: States::Unknown }
+        Accumulator { aggregate, counts: Vec::new(), states: States::Unknown, text_bytes: 0 }
     }
 
     /// Makes room for groups.
@@ -120,6 +123,18 @@ impl Accumulator {
             States::Code(codes) => codes.resize(groups, 0),
             States::Text(texts) => texts.resize(groups, Box::default()),
         }
+    }
+
+    /// The bytes that it holds.
+    pub fn held(&self) -> usize {
+        let states = match &self.states {
+            States::Count | States::Unknown => 0,
+            States::Sum(sums) => sums.capacity() * size_of::<i128>(),
+            States::DoubleSum(sums) => sums.capacity() * size_of::<DoubleSum>(),
+            States::Code(codes) => codes.capacity() * size_of::<i64>(),
+            States::Text(texts) => texts.capacity() * size_of::<Box<[u8]>>() + self.text_bytes,
+        };
+        self.counts.capacity() * size_of::<u64>() + states
     }
 
     /// Adds to `count(*)` of a group.
@@ -206,6 +221,8 @@ impl Accumulator {
                     _ => return Ok(()),
                 };
                 if first || (if is_max { text > &*best[group] } else { text < &*best[group] }) {
+                    self.text_bytes += allocation(text.len());
+                    self.text_bytes -= allocation(best[group].len());
                     best[group] = text.into();
                 }
             }
@@ -255,6 +272,8 @@ impl Accumulator {
                 };
                 let (best, count) = (&mut texts[*group as usize], &mut counts[*group as usize]);
                 if *count == 0 || (if is_max { text > &**best } else { text < &**best }) {
+                    self.text_bytes += allocation(text.len());
+                    self.text_bytes -= allocation(best.len());
                     *best = text.into();
                 }
                 *count += 1;
@@ -318,6 +337,8 @@ impl Accumulator {
                 (States::Text(best), States::Text(more)) => {
                     let better = if is_max { more[from] > best[group] } else { more[from] < best[group] };
                     if first || better {
+                        self.text_bytes += allocation(more[from].len());
+                        self.text_bytes -= allocation(best[group].len());
                         best[group] = more[from].clone();
                     }
                 }

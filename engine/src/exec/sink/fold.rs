@@ -6,6 +6,7 @@
 use super::accumulate::DoubleSum;
 use super::groups::Group;
 use super::{Found, Sink};
+use crate::control::{Held, allocation, row_bytes, value_bytes};
 use crate::eval::compare;
 use crate::exec::compute::{self, Inputs};
 use crate::expr::{Compiled, Expr};
@@ -14,6 +15,9 @@ use crate::value::Value;
 use crate::{Error, Result, code};
 use hashbrown::{HashMap, HashSet};
 use std::cmp::Ordering;
+
+/// What a distinct value takes in a list and in a set that may be half empty, beside its bytes.
+const DISTINCT_BYTES: usize = 2 * size_of::<Value>() + 2 * (size_of::<Box<[u8]>>() + 1);
 
 /// Rows whose values are held at once.
 const BATCH_ROWS: usize = 4_096;
@@ -82,7 +86,7 @@ impl Fold {
             let group = table.group(&bytes, || key, self.aggregates.len());
             let pairs = table.states[group].iter_mut().zip(states).zip(&self.aggregates);
             for ((state, more), aggregate) in pairs {
-                state.merge(aggregate, more)?;
+                table.bytes += state.merge(aggregate, more)?;
             }
         }
         Ok(table)
@@ -106,6 +110,16 @@ pub struct FoldTable {
     groups: HashMap<Box<[u8]>, usize, foldhash::fast::FixedState>,
     keys: Vec<Vec<Value>>,
     states: Vec<Vec<State>>,
+    /// What the keys and the distinct values of the groups hold.
+    bytes: usize,
+}
+
+impl FoldTable {
+    fn held(&self) -> usize {
+        let lists =
+            self.keys.capacity() * size_of::<Vec<Value>>() + self.states.capacity() * size_of::<Vec<State>>();
+        self.bytes + self.groups.allocation_size() + lists
+    }
 }
 
 /// One aggregate of one group.
@@ -163,16 +177,20 @@ impl Sum {
 }
 
 impl State {
-    fn take(&mut self, aggregate: &Prepared, value: Value) -> Result<()> {
+    /// Takes a value; returns the bytes that are held for it from now on.
+    fn take(&mut self, aggregate: &Prepared, value: Value) -> Result<usize> {
         if aggregate.distinct {
             let mut bytes = Vec::new();
             key_bytes(&value, &mut bytes);
+            let mut held = allocation(bytes.len()) + DISTINCT_BYTES + value_bytes(&value);
             if self.seen.insert(bytes.into()) {
                 self.distinct.push(value);
+            } else {
+                held = 0;
             }
-            return Ok(());
+            return Ok(held);
         }
-        self.fold(aggregate.function, value)
+        self.fold(aggregate.function, value).map(|()| 0)
     }
 
     fn fold(&mut self, function: FoldFunction, value: Value) -> Result<()> {
@@ -197,9 +215,12 @@ impl State {
         Ok(())
     }
 
-    fn merge(&mut self, aggregate: &Prepared, other: State) -> Result<()> {
+    /// Takes what another was made of; returns the bytes that are held for it from now on.
+    fn merge(&mut self, aggregate: &Prepared, other: State) -> Result<usize> {
+        drop(other.seen);
+        let mut held = 0;
         for value in other.distinct {
-            self.take(aggregate, value)?;
+            held += self.take(aggregate, value)?;
         }
         self.count += other.count;
         self.sum.add(other.sum)?;
@@ -208,7 +229,7 @@ impl State {
                 if aggregate.function == FoldFunction::Min { Ordering::Less } else { Ordering::Greater };
             self.keep(best, wanted)?;
         }
-        Ok(())
+        Ok(held)
     }
 
     fn value(mut self, aggregate: &Prepared) -> Result<Value> {
@@ -280,7 +301,10 @@ impl FoldTable {
         }
         let group = self.keys.len();
         self.groups.insert(bytes.into(), group);
-        self.keys.push(key());
+        let key = key();
+        let states = allocation(aggregates * size_of::<State>());
+        self.bytes += allocation(bytes.len()) + row_bytes(&key) + states;
+        self.keys.push(key);
         self.states.push(vec![State::default(); aggregates]);
         group
     }
@@ -290,6 +314,7 @@ impl Sink for Fold {
     type Reader<'a> = FoldReader<'a>;
     type Partial = Result<FoldTable>;
     type Output = Vec<Group>;
+    const HOLDS: &'static str = "the groups and their distinct values";
 
     fn open<'a>(&self, table: &'a TableState) -> Result<FoldReader<'a>> {
         let of_one =
@@ -307,6 +332,7 @@ impl Sink for Fold {
         partial: &mut Result<FoldTable>,
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64> {
         let Ok(table) = partial else { return Ok(0) };
         let mut buffer = Vec::new();
@@ -323,6 +349,8 @@ impl Sink for Fold {
                     values,
                 )?;
             }
+            // A chunk of new groups is tens of megabytes.
+            held.set(table.held())?;
             let (keys, inputs) = columns.split_at(self.keys.len());
             for row in 0..batch.len() {
                 bytes.clear();
@@ -335,11 +363,12 @@ impl Sink for Fold {
                     match argument.map(|argument| &argument[row]) {
                         None => state.count += 1,
                         Some(Value::Null) => {}
-                        Some(value) => state.take(aggregate, value.clone())?,
+                        Some(value) => table.bytes += state.take(aggregate, value.clone())?,
                     }
                 }
             }
         }
+        held.set(table.held())?;
         Ok(8 * rows.len() as u64 * reader.readers.iter().map(|readers| readers.len() as u64).sum::<u64>())
     }
 
@@ -348,8 +377,13 @@ impl Sink for Fold {
         *into = self.merged(earlier, from);
     }
 
-    fn finish(&self, _: &FoldReader<'_>, partial: Result<FoldTable>) -> Result<Vec<Group>> {
+    fn finish(&self, _: &FoldReader<'_>, partial: Result<FoldTable>, held: &mut Held) -> Result<Vec<Group>> {
         let mut table = partial?;
+        // The groups take over the keys; what was made of them comes beside.
+        held.set(table.held())?;
+        held.add(
+            table.keys.len() * (size_of::<Group>() + allocation(self.aggregates.len() * size_of::<Value>())),
+        )?;
         if self.keys.is_empty() && table.keys.is_empty() {
             table.group(&[], Vec::new, self.aggregates.len());
         }
@@ -378,13 +412,13 @@ impl Folding {
         self.state.count += 1;
     }
 
-    /// Takes a value; NULLs are passed over.
-    pub(crate) fn take(&mut self, value: Value) -> Result<()> {
-        if value == Value::Null { Ok(()) } else { self.state.take(&self.aggregate, value) }
+    /// Takes a value; NULLs are passed over. Returns the bytes that are held for it from now on.
+    pub(crate) fn take(&mut self, value: Value) -> Result<usize> {
+        if value == Value::Null { Ok(0) } else { self.state.take(&self.aggregate, value) }
     }
 
-    /// Takes what another was made of.
-    pub(crate) fn merge(&mut self, other: Folding) -> Result<()> {
+    /// Takes what another was made of; returns the bytes that are held for it from now on.
+    pub(crate) fn merge(&mut self, other: Folding) -> Result<usize> {
         self.state.merge(&self.aggregate, other.state)
     }
 

@@ -8,6 +8,7 @@ use super::accumulate::{Accumulator, AggregateReader};
 use super::dense::{Cells, DenseTable};
 use super::histogram::count_residuals;
 use super::{Found, Sink};
+use crate::control::{Held, allocation, row_bytes};
 use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
 use crate::exec::overlay::split;
@@ -85,6 +86,8 @@ struct Ids {
     /// Texts that are in no dictionary; their ids follow the dictionary's.
     texts: Vec<Box<[u8]>>,
     text_ids: HashMap<Box<[u8]>, u32, foldhash::fast::FixedState>,
+    /// What the texts hold, which are there twice.
+    text_bytes: usize,
     /// Group of (group before, id): an array of `stride` columns while small, else a hash table.
     array: Vec<u32>,
     table: HashMap<(u32, u32), u32, foldhash::fast::FixedState>,
@@ -223,10 +226,18 @@ impl Ids {
         if let Some(id) = self.text_ids.get(text) {
             return *id;
         }
+        self.text_bytes += 2 * allocation(text.len());
         self.texts.push(text.into());
         let id = (codes + self.texts.len()) as u32;
         self.text_ids.insert(text.into(), id);
         id
+    }
+
+    fn held(&self) -> usize {
+        let numbers = self.numbers.capacity() * size_of::<i64>() + self.number_ids.allocation_size();
+        let texts = self.texts.capacity() * size_of::<Box<[u8]>>() + self.text_ids.allocation_size();
+        let groups = self.array.capacity() * size_of::<u32>() + self.table.allocation_size();
+        numbers + texts + self.text_bytes + groups
     }
 
     /// The group of (group before, id), made if it is new.
@@ -252,6 +263,15 @@ impl Ids {
 impl GroupTable {
     fn groups(&self) -> usize {
         self.levels.last().map_or(1, Vec::len)
+    }
+
+    /// The bytes that it holds. Cells of few values are not counted.
+    fn held(&self) -> usize {
+        let ids: usize = self.ids.iter().map(Ids::held).sum();
+        let levels: usize = self.levels.iter().map(|level| level.capacity() * size_of::<(u32, u32)>()).sum();
+        let accumulators: usize = self.accumulators.iter().map(Accumulator::held).sum();
+        let pending: usize = self.pending.iter().map(GroupTable::held).sum();
+        ids + levels + accumulators + self.histogram.capacity() * size_of::<u64>() + pending
     }
 
     /// Puts the histogram's counts into groups.
@@ -327,6 +347,7 @@ impl Sink for Groups {
     type Reader<'a> = GroupReader<'a>;
     type Partial = GroupTable;
     type Output = Vec<Group>;
+    const HOLDS: &'static str = "the groups";
 
     fn open<'a>(&self, table: &'a TableState) -> Result<GroupReader<'a>> {
         let key = |column: &ColumnId| {
@@ -367,12 +388,17 @@ impl Sink for Groups {
         table: &mut GroupTable,
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64> {
-        let Some(split) = split(found, chunk, reader.columns())? else {
-            return self.take_unchanged(reader, table, chunk, found);
+        let bytes = match split(found, chunk, reader.columns())? {
+            None => self.take_unchanged(reader, table, chunk, found)?,
+            Some(split) => {
+                let bytes = self.take_unchanged(reader, table, chunk, split.found())?;
+                bytes + self.take_rows(reader, table, chunk, &split.changed)?
+            }
         };
-        let bytes = self.take_unchanged(reader, table, chunk, split.found())?;
-        Ok(bytes + self.take_rows(reader, table, chunk, &split.changed)?)
+        held.set(table.held())?;
+        Ok(bytes)
     }
 
     fn merge(&self, into: &mut GroupTable, from: GroupTable) {
@@ -387,15 +413,19 @@ impl Sink for Groups {
         into.pending.push(GroupTable { histogram: Vec::new(), dense: None, ..from });
     }
 
-    fn finish(&self, reader: &GroupReader<'_>, mut table: GroupTable) -> Result<Vec<Group>> {
+    fn finish(&self, reader: &GroupReader<'_>, mut table: GroupTable, held: &mut Held) -> Result<Vec<Group>> {
         let mut pending = std::mem::take(&mut table.pending);
         while let Some(mut from) = pending.pop() {
             pending.append(&mut from.pending);
             absorb(reader, &mut table, &from);
+            drop(from);
+            held.set(table.held() + pending.iter().map(GroupTable::held).sum::<usize>())?;
         }
         table.settle(reader);
         let groups = table.groups();
         table.accumulators.iter_mut().for_each(|accumulator| accumulator.grow(groups));
+        held.set(table.held())?;
+        held.add(groups * size_of::<Group>())?;
         (0..groups as u32)
             .map(|group| {
                 let mut key = Vec::with_capacity(reader.keys.len());
@@ -409,7 +439,9 @@ impl Sink for Groups {
                 let value = |(accumulator, aggregate): (&Accumulator, &AggregateReader<'_>)| {
                     accumulator.value(group, aggregate)
                 };
-                let values = table.accumulators.iter().zip(&reader.aggregates).map(value).collect();
+                let values: Vec<Value> =
+                    table.accumulators.iter().zip(&reader.aggregates).map(value).collect();
+                held.add(row_bytes(&key) + row_bytes(&values))?;
                 Ok(Group { key, values })
             })
             .collect()

@@ -18,6 +18,7 @@ pub use top::{OrderBy, Top};
 
 use super::Found;
 use crate::Result;
+use crate::control::Held;
 use crate::table::TableState;
 
 /// Takes members chunk by chunk. A thread takes its chunks ascending; partial results of different chunks merge in any order.
@@ -32,18 +33,21 @@ pub trait Sink: Sync {
     const COUNTS: bool = false;
     /// True where chunks must come in order, on one thread.
     const SEQUENTIAL: bool = false;
+    /// What its memory is for, as [`crate::control::Held`] says it.
+    const HOLDS: &'static str = "the members of a condition";
 
     /// Opens the columns it needs.
     fn open<'a>(&self, table: &'a TableState) -> Result<Self::Reader<'a>>;
     /// Nothing yet.
     fn begin(&self) -> Self::Partial;
-    /// Takes a chunk's members; returns the bytes it read for them.
+    /// Takes a chunk's members; returns the bytes it read for them. `held` hears of what the result holds then.
     fn take(
         &self,
         reader: &Self::Reader<'_>,
         partial: &mut Self::Partial,
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64>;
     /// Takes a chunk's count.
     fn take_count(&self, _partial: &mut Self::Partial, _count: u32) {}
@@ -58,6 +62,11 @@ pub trait Sink: Sync {
     fn is_full(&self, _partial: &Self::Partial) -> bool {
         false
     }
-    /// The result of all chunks.
-    fn finish(&self, reader: &Self::Reader<'_>, partial: Self::Partial) -> Result<Self::Output>;
+    /// The result of all chunks. `held` has what the partial results hold, and hears of what is made of them.
+    fn finish(
+        &self,
+        reader: &Self::Reader<'_>,
+        partial: Self::Partial,
+        held: &mut Held,
+    ) -> Result<Self::Output>;
 }

@@ -6,6 +6,7 @@
 
 use super::histogram::count_residuals;
 use super::{Found, Sink};
+use crate::control::{Held, allocation};
 use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
 use crate::exec::clause::words_of;
@@ -57,8 +58,17 @@ pub struct Tally {
     numbers: Counts<i64>,
     /// Texts of chunks that are stored without the dictionary.
     texts: Counts<Box<[u8]>>,
+    /// What these hold.
+    text_bytes: usize,
     /// A buffer: by residual.
     residuals: Vec<u64>,
+}
+
+impl Tally {
+    fn held(&self) -> usize {
+        let codes = (self.codes.capacity() + self.residuals.capacity()) * size_of::<u64>();
+        codes + self.numbers.allocation_size() + self.texts.allocation_size() + self.text_bytes
+    }
 }
 
 /// A chunk's members, in the forms that counting wants.
@@ -124,7 +134,10 @@ impl ProfileReader<'_> {
                         let text = strings.get(usize::from(*row));
                         match tally.texts.get_mut(text) {
                             Some(count) => *count += 1,
-                            None => _ = tally.texts.insert(text.into(), 1),
+                            None => {
+                                tally.text_bytes += allocation(text.len());
+                                tally.texts.insert(text.into(), 1);
+                            }
                         }
                     }
                     chunk.bytes += 64 * chunk.rows.len() as u64;
@@ -154,7 +167,10 @@ impl ProfileReader<'_> {
                 CellRef::Truth(truth) => count(usize::from(truth)),
                 CellRef::Code(code) if is_text => count(code as usize),
                 CellRef::Code(code) => *tally.numbers.entry(code).or_insert(0) += 1,
-                CellRef::Text(text) => *tally.texts.entry(text.into()).or_insert(0) += 1,
+                CellRef::Text(text) => {
+                    tally.text_bytes += allocation(text.len());
+                    *tally.texts.entry(text.into()).or_insert(0) += 1;
+                }
                 CellRef::Tags(codes) => codes.iter().for_each(|code| count(*code as usize)),
             }
         }
@@ -296,6 +312,7 @@ impl Sink for Profile {
     type Reader<'a> = Vec<ProfileReader<'a>>;
     type Partial = Vec<Tally>;
     type Output = Vec<Vec<(Value, u64)>>;
+    const HOLDS: &'static str = "the values of a profile";
 
     fn open<'a>(&self, table: &'a TableState) -> Result<Vec<ProfileReader<'a>>> {
         let open = |column: &ColumnId| {
@@ -321,6 +338,7 @@ impl Sink for Profile {
         partial: &mut Vec<Tally>,
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64> {
         let made;
         let words = match found {
@@ -333,7 +351,7 @@ impl Sink for Profile {
         };
         let mut bytes = 0;
         let mut chunk = Chunk { number: chunk, found, words, rows: Vec::new(), bytes: 0 };
-        for (column, tally) in reader.iter().zip(partial) {
+        for (column, tally) in reader.iter().zip(&mut *partial) {
             let Some(split) = split(found, chunk.number, std::iter::once(&column.reader))? else {
                 column.take(tally, &mut chunk)?;
                 continue;
@@ -344,11 +362,13 @@ impl Sink for Profile {
             column.take_changed(tally, number, &split.changed)?;
             bytes += unchanged.bytes;
         }
+        held.set(partial.iter().map(Tally::held).sum())?;
         Ok(bytes + chunk.bytes)
     }
 
     fn merge(&self, into: &mut Vec<Tally>, from: Vec<Tally>) {
         for (tally, more) in into.iter_mut().zip(from) {
+            tally.text_bytes += more.text_bytes;
             tally.nulls += more.nulls;
             tally.codes.resize(tally.codes.len().max(more.codes.len()), 0);
             tally.codes.iter_mut().zip(&more.codes).for_each(|(count, more)| *count += more);
@@ -361,7 +381,12 @@ impl Sink for Profile {
         }
     }
 
-    fn finish(&self, reader: &Vec<ProfileReader<'_>>, partial: Vec<Tally>) -> Result<Self::Output> {
+    fn finish(
+        &self,
+        reader: &Vec<ProfileReader<'_>>,
+        partial: Vec<Tally>,
+        _: &mut Held,
+    ) -> Result<Self::Output> {
         reader.iter().zip(partial).map(|(column, tally)| column.finish(tally)).collect()
     }
 }

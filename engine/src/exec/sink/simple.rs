@@ -2,7 +2,9 @@
 
 use super::{Found, Sink};
 use crate::Result;
+use crate::control::Held;
 use crate::table::TableState;
+use muster_storage::format::BITSET_WORDS;
 use roaring::RoaringBitmap;
 use zerocopy::IntoBytes;
 
@@ -23,7 +25,7 @@ impl Sink for Count {
         0
     }
 
-    fn take(&self, (): &(), partial: &mut u64, _: u32, found: Found<'_>) -> Result<u64> {
+    fn take(&self, (): &(), partial: &mut u64, _: u32, found: Found<'_>, _: &mut Held) -> Result<u64> {
         *partial += found.cardinality() as u64;
         Ok(0)
     }
@@ -36,29 +38,41 @@ impl Sink for Count {
         *into += from;
     }
 
-    fn finish(&self, (): &(), partial: u64) -> Result<u64> {
+    fn finish(&self, (): &(), partial: u64, _: &mut Held) -> Result<u64> {
         Ok(partial)
     }
 }
+
+/// A container of a Roaring bitmap beside its members.
+const CONTAINER_BYTES: usize = 48;
 
 /// The members as a Roaring bitmap of ordinals.
 pub struct Members;
 
 impl Sink for Members {
     type Reader<'a> = ();
-    type Partial = RoaringBitmap;
+    /// The members, and the bytes of their containers.
+    type Partial = (RoaringBitmap, usize);
     type Output = RoaringBitmap;
 
     fn open(&self, _: &TableState) -> Result<()> {
         Ok(())
     }
 
-    fn begin(&self) -> RoaringBitmap {
-        RoaringBitmap::new()
+    fn begin(&self) -> (RoaringBitmap, usize) {
+        (RoaringBitmap::new(), 0)
     }
 
-    fn take(&self, (): &(), partial: &mut RoaringBitmap, chunk: u32, found: Found<'_>) -> Result<u64> {
+    fn take(
+        &self,
+        (): &(),
+        (partial, bytes): &mut (RoaringBitmap, usize),
+        chunk: u32,
+        found: Found<'_>,
+        held: &mut Held,
+    ) -> Result<u64> {
         let first = chunk << 16;
+        *bytes += CONTAINER_BYTES + (2 * found.cardinality()).min(8 * BITSET_WORDS);
         match found {
             Found::Everyone(rows) => {
                 partial.insert_range(first..=first + (rows as u32 - 1));
@@ -69,15 +83,17 @@ impl Sink for Members {
             }
             Found::Words(words, _) => *partial |= RoaringBitmap::from_lsb0_bytes(first, words.as_bytes()),
         }
+        held.set(*bytes)?;
         Ok(0)
     }
 
-    fn merge(&self, into: &mut RoaringBitmap, from: RoaringBitmap) {
-        *into |= from;
+    fn merge(&self, into: &mut (RoaringBitmap, usize), from: (RoaringBitmap, usize)) {
+        into.0 |= from.0;
+        into.1 += from.1;
     }
 
-    fn finish(&self, (): &(), partial: RoaringBitmap) -> Result<RoaringBitmap> {
-        Ok(partial)
+    fn finish(&self, (): &(), partial: (RoaringBitmap, usize), _: &mut Held) -> Result<RoaringBitmap> {
+        Ok(partial.0)
     }
 }
 
@@ -92,6 +108,7 @@ impl Sink for First {
     type Partial = Vec<u32>;
     type Output = Vec<u32>;
     const SEQUENTIAL: bool = true;
+    const HOLDS: &'static str = "the ordinals of the rows";
 
     fn open(&self, _: &TableState) -> Result<()> {
         Ok(())
@@ -101,11 +118,19 @@ impl Sink for First {
         Vec::new()
     }
 
-    fn take(&self, (): &(), partial: &mut Vec<u32>, chunk: u32, found: Found<'_>) -> Result<u64> {
+    fn take(
+        &self,
+        (): &(),
+        partial: &mut Vec<u32>,
+        chunk: u32,
+        found: Found<'_>,
+        held: &mut Held,
+    ) -> Result<u64> {
         let mut buffer = Vec::new();
         let rows = found.rows(&mut buffer);
         let wanted = rows.len().min(self.limit - partial.len());
         partial.extend(rows[..wanted].iter().map(|row| chunk << 16 | u32::from(*row)));
+        held.set(partial.capacity() * size_of::<u32>())?;
         Ok(0)
     }
 
@@ -118,7 +143,7 @@ impl Sink for First {
         partial.len() >= self.limit
     }
 
-    fn finish(&self, (): &(), partial: Vec<u32>) -> Result<Vec<u32>> {
+    fn finish(&self, (): &(), partial: Vec<u32>, _: &mut Held) -> Result<Vec<u32>> {
         Ok(partial)
     }
 }

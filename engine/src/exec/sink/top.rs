@@ -1,6 +1,7 @@
 //! ORDER BY … LIMIT: the first members in an order of columns.
 
 use super::{Found, Sink};
+use crate::control::{Held, allocation};
 use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
 use crate::schema::{ColumnId, DataType};
@@ -65,6 +66,15 @@ pub struct Entry {
 pub struct Candidates {
     entries: Vec<Entry>,
     threshold: Option<SortKey>,
+    /// What the keys of the entries hold.
+    bytes: usize,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        let text = |key: &SortKey| if let SortKey::Text(text) = key { allocation(text.len()) } else { 0 };
+        allocation(self.keys.capacity() * size_of::<SortKey>()) + self.keys.iter().map(text).sum::<usize>()
+    }
 }
 
 /// One ORDER BY column, open.
@@ -160,6 +170,7 @@ impl Top {
             let last = self.limit.max(1) - 1;
             candidates.entries.select_nth_unstable_by(last, |a, b| self.compare(a, b));
             candidates.entries.truncate(self.limit);
+            candidates.bytes = candidates.entries.iter().map(Entry::bytes).sum();
             candidates.threshold = candidates.entries.get(last).and_then(|entry| entry.keys.first()).cloned();
         }
     }
@@ -169,6 +180,7 @@ impl Sink for Top {
     type Reader<'a> = Vec<OrderReader<'a>>;
     type Partial = Candidates;
     type Output = Vec<u32>;
+    const HOLDS: &'static str = "what the rows are ordered by";
 
     fn open<'a>(&self, table: &'a TableState) -> Result<Vec<OrderReader<'a>>> {
         let open = |order: &OrderBy| {
@@ -198,6 +210,7 @@ impl Sink for Top {
         partial: &mut Candidates,
         chunk: u32,
         found: Found<'_>,
+        held: &mut Held,
     ) -> Result<u64> {
         let order = self.order.first();
         let worse = |key: &SortKey, threshold: &SortKey| {
@@ -229,12 +242,16 @@ impl Sink for Top {
         }
         let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
         for row in rows {
-            let keys = columns.iter_mut().filter_map(Iterator::next).collect();
-            partial.entries.push(Entry { keys, ordinal: chunk << 16 | u32::from(row) });
+            let mut keys = Vec::with_capacity(columns.len());
+            keys.extend(columns.iter_mut().filter_map(Iterator::next));
+            let entry = Entry { keys, ordinal: chunk << 16 | u32::from(row) };
+            partial.bytes += entry.bytes();
+            partial.entries.push(entry);
         }
         if partial.entries.len() > self.limit.saturating_mul(2).saturating_add(1_024) {
             self.prune(partial);
         }
+        held.set(partial.bytes + partial.entries.capacity() * size_of::<Entry>())?;
         Ok(bytes)
     }
 
@@ -244,11 +261,13 @@ impl Sink for Top {
 
     fn merge(&self, into: &mut Candidates, from: Candidates) {
         into.entries.extend(from.entries);
+        into.bytes += from.bytes;
         self.prune(into);
     }
 
-    fn finish(&self, _: &Vec<OrderReader<'_>>, mut partial: Candidates) -> Result<Vec<u32>> {
+    fn finish(&self, _: &Vec<OrderReader<'_>>, mut partial: Candidates, held: &mut Held) -> Result<Vec<u32>> {
         self.prune(&mut partial);
+        held.add(partial.entries.len() * size_of::<u32>())?;
         partial.entries.sort_unstable_by(|a, b| self.compare(a, b));
         Ok(partial.entries.into_iter().map(|entry| entry.ordinal).take(self.limit).collect())
     }

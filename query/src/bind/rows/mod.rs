@@ -34,7 +34,9 @@ mod within;
 use super::{Context, Names, Source};
 use crate::error::{Error, QueryErrorKind, Result, Span};
 use crate::outcome::OutcomeColumn;
+use crate::select::HOLDS_ROWS;
 use crate::statement::{ColumnName, Condition, Select};
+use muster_engine::control::row_bytes;
 use muster_engine::exec::{Stats, rows_of};
 use muster_engine::expr::Expr;
 use muster_engine::predicate::{Derived, Predicate, Relation, Scan, Tie};
@@ -160,8 +162,14 @@ impl Made {
         let (made, stats) = rows_of(snapshot, &self.relation, cancel)?;
         let places = self.ids.iter().map(|id| made.place(*id));
         let places: Vec<usize> = places.collect::<std::result::Result<_, _>>()?;
-        let row = |at: usize| places.iter().map(|place| made.row(at)[*place].clone()).collect();
-        Ok(((0..made.len()).map(row).collect(), stats))
+        let mut held = cancel.holder(HOLDS_ROWS);
+        let mut rows = Vec::new();
+        for at in 0..made.len() {
+            let row: Vec<Value> = places.iter().map(|place| made.row(at)[*place].clone()).collect();
+            held.add(size_of::<Vec<Value>>() + row_bytes(&row))?;
+            rows.push(row);
+        }
+        Ok((rows, stats))
     }
 
     /// `column IN (SELECT …)` of these rows.

@@ -179,7 +179,8 @@ A new user may read unless a role is given.",
         what: "the session's clock, zone, patience, durability",
         syntax: "\
 SET now | timezone | idle_in_transaction_timeout = 'value' | DEFAULT
-SET synchronous_commit = on | off",
+SET synchronous_commit = on | off
+SET memory_limit = '512MB' | DEFAULT",
     },
     Statement {
         name: "SHOW",

@@ -2,6 +2,7 @@
 
 use super::super::RowSet;
 use crate::Result;
+use crate::control::{Cancel, Held};
 use crate::exec::compute::{Lane, NONE};
 use crate::exec::key_bytes;
 use crate::schema::ColumnId;
@@ -113,8 +114,8 @@ impl<'a> Batch<'a> {
     }
 
     /// The values row by row.
-    pub(super) fn to_rows(&self, columns: &[ColumnId]) -> Result<RowSet> {
-        let mut rows = RowSet::new(columns.to_vec());
+    pub(super) fn to_rows(&self, columns: &[ColumnId], cancel: &Cancel) -> Result<RowSet> {
+        let mut rows = RowSet::new(columns.to_vec(), cancel);
         for at in 0..self.len {
             rows.push(self.lanes.iter().map(|lane| lane.value(at)))?;
         }
@@ -131,6 +132,12 @@ pub(super) fn selected<'a>(lanes: &[Arc<Lane<'a>>], rows: &[u32], wanted: &[bool
 }
 
 impl RowSet {
+    /// What it holds, for who takes its values.
+    pub(super) fn release(&mut self) -> Held {
+        let none = self.held.another();
+        std::mem::replace(&mut self.held, none)
+    }
+
     /// The values of each column.
     pub(super) fn lanes(&self) -> Vec<Lane<'static>> {
         let column = |place: usize| (0..self.len()).map(|at| self.row(at)[place].clone()).collect();

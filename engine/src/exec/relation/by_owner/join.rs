@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, selected};
 use super::tree::{Formula, Whole};
-use crate::control::Cancel;
+use crate::control::{Cancel, Held};
 use crate::exec::compute::{Lane, NONE};
 use crate::exec::key_bytes;
 use crate::predicate::JoinKind;
@@ -32,7 +32,11 @@ struct Pairs<'l, 'a> {
     /// So many are known to satisfy the condition.
     judged: usize,
     cancel: &'l Cancel,
+    held: Held,
 }
+
+/// What a value takes in a lane: a number, or a place of a text.
+const LANE_VALUE_BYTES: usize = 16;
 
 /// Rows of one owner on both sides, for which other keys are equal too.
 pub(super) fn joined<'a>(
@@ -160,7 +164,8 @@ impl<'l, 'a> Pairs<'l, 'a> {
         (kind, condition): (JoinKind, Option<&'l Formula>),
         cancel: &'l Cancel,
     ) -> Pairs<'l, 'a> {
-        Pairs { left, right, condition, kind, lefts: Vec::new(), rights: Vec::new(), judged: 0, cancel }
+        let (lefts, rights, held) = (Vec::new(), Vec::new(), cancel.holder("the pairs of a join"));
+        Pairs { left, right, condition, kind, lefts, rights, judged: 0, cancel, held }
     }
 
     /// The places on the right that were added are of a row on the left.
@@ -200,6 +205,7 @@ impl<'l, 'a> Pairs<'l, 'a> {
             }
         }
         self.judged = self.lefts.len();
+        self.held.set((self.lefts.capacity() + self.rights.capacity()) * size_of::<u32>())?;
         if self.judged <= ROWS_VALUES_MAX {
             return Ok(());
         }
@@ -217,7 +223,7 @@ fn finish<'a>(
     wanted: &[bool],
 ) -> Result<Batch<'a>> {
     pairs.judge()?;
-    let Pairs { right, kind, mut lefts, mut rights, .. } = pairs;
+    let Pairs { right, kind, mut lefts, mut rights, mut held, .. } = pairs;
     if kind == JoinKind::Single && lefts.windows(2).any(|two| two[0] == two[1]) {
         return Err(super::super::join::several());
     }
@@ -256,6 +262,7 @@ fn finish<'a>(
         // A right row without a pair is seen by whole relations only.
         JoinKind::Inner | JoinKind::Full => {}
     }
+    held.add(lefts.len() * wanted.iter().filter(|wanted| **wanted).count() * LANE_VALUE_BYTES)?;
     let mut lanes = selected(&left.lanes, &lefts, wanted);
     lanes.extend(selected(right, &rights, &wanted[left.lanes.len()..]));
     Ok(Batch { lanes, len: lefts.len(), segments: Rc::new(left.segments_of(&lefts)) })

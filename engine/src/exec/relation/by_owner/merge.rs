@@ -5,6 +5,7 @@ use super::batch::Batch;
 use super::codes::{Codes, Key};
 use super::tree::{Aggregating, Formula, Node};
 use crate::Result;
+use crate::control::{Cancel, allocation, row_bytes};
 use crate::exec::compute::{Kind, Lane};
 use crate::exec::sink::Folding;
 use crate::exec::{FoldFunction, key_bytes};
@@ -37,6 +38,8 @@ pub(super) struct Groups {
     packed: HashMap<Packed, u32, FixedState>,
     bytes: HashMap<Vec<u8>, u32, FixedState>,
     keys: Vec<Vec<Value>>,
+    /// What the keys and the distinct values hold.
+    value_bytes: usize,
     /// Where the first row of each came from: groups come in this order.
     firsts: Vec<u64>,
     /// What is made, aggregate by aggregate.
@@ -164,7 +167,7 @@ impl Merging {
                     folded.resize_with(count, || Folding::new(function, making.distinct));
                     for (row, group) in groups.of.iter().enumerate().filter(|(row, _)| taken(*row)) {
                         let value = argument.as_ref().map_or(Value::Null, |argument| argument.value(row));
-                        folded[*group as usize].take(value)?;
+                        groups.value_bytes += folded[*group as usize].take(value)?;
                     }
                 }
             }
@@ -174,7 +177,8 @@ impl Merging {
     }
 
     /// The groups of all parts, in the order of their first rows.
-    pub(super) fn finish(&self, parts: Vec<Groups>) -> Result<RowSet> {
+    pub(super) fn finish(&self, parts: Vec<Groups>, cancel: &Cancel) -> Result<RowSet> {
+        let mut held = cancel.holder("groups of rows");
         let mut all: HashMap<Vec<u8>, Whole, FixedState> = HashMap::default();
         for part in parts {
             let mut columns: Vec<_> = part.totals.into_iter().map(Totals::into_iter).collect();
@@ -184,13 +188,15 @@ impl Merging {
                 let totals: Vec<Total> = columns.iter_mut().filter_map(Iterator::next).collect();
                 match all.entry(bytes) {
                     Entry::Vacant(place) => {
+                        let of_key = WHOLE_BYTES + allocation(place.key().capacity());
+                        held.add(of_key + allocation(totals.capacity() * size_of::<Total>()))?;
                         place.insert(Whole { first, key, totals });
                     }
                     Entry::Occupied(mut known) => {
                         let known = known.get_mut();
                         known.first = known.first.min(first);
                         for (known, more) in known.totals.iter_mut().zip(totals) {
-                            known.merge(more)?;
+                            held.add(known.merge(more)?)?;
                         }
                     }
                 }
@@ -207,7 +213,7 @@ impl Merging {
         }
         let mut groups: Vec<Whole> = all.into_values().collect();
         groups.sort_by_key(|group| group.first);
-        let mut rows = RowSet::new(self.columns.clone());
+        let mut rows = RowSet::new(self.columns.clone(), cancel);
         for group in groups {
             let totals = group.totals.into_iter().map(Total::value).collect::<Result<Vec<_>>>()?;
             rows.push(group.key.into_iter().chain(totals))?;
@@ -221,6 +227,9 @@ fn counts(making: &Aggregating) -> bool {
     making.function == RowFunction::Fold(FoldFunction::Count)
         && (!making.distinct || making.arguments.is_empty() || making.of_owner)
 }
+
+/// What a group takes in a table that may be half empty, beside what its key and its totals hold.
+const WHOLE_BYTES: usize = 2 * (size_of::<(Vec<u8>, Whole)>() + 1);
 
 /// A group with all that was made of it.
 struct Whole {
@@ -246,13 +255,14 @@ impl Totals {
 }
 
 impl Total {
-    fn merge(&mut self, other: Total) -> Result<()> {
+    /// Takes what another was made of; returns the bytes that are held for it from now on.
+    fn merge(&mut self, other: Total) -> Result<usize> {
         match (self, other) {
             (Total::Count(count), Total::Count(more)) => *count += more,
-            (Total::Folded(folded), Total::Folded(more)) => folded.merge(*more)?,
+            (Total::Folded(folded), Total::Folded(more)) => return folded.merge(*more),
             _ => {}
         }
-        Ok(())
+        Ok(0)
     }
 
     fn value(self) -> Result<Value> {
@@ -264,6 +274,18 @@ impl Total {
 }
 
 impl Groups {
+    /// The bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        let tables = self.packed.allocation_size() + self.bytes.allocation_size();
+        let keys = self.keys.capacity() * size_of::<Vec<Value>>() + self.firsts.capacity() * size_of::<u64>();
+        let totals = self.totals.iter().map(|totals| match totals {
+            Totals::Counts(counts) => counts.capacity() * size_of::<i64>(),
+            Totals::Owners(counts, last) => (counts.capacity() + last.capacity()) * size_of::<u64>(),
+            Totals::Folded(folded) => folded.capacity() * size_of::<Folding>(),
+        });
+        tables + keys + self.value_bytes + totals.sum::<usize>()
+    }
+
     /// Finds the group of each row.
     fn find(&mut self, keys: &[&Lane<'_>], rows: usize) {
         let mut of = std::mem::take(&mut self.of);
@@ -287,6 +309,7 @@ impl Groups {
                     let known = self.bytes.get(&bytes).copied();
                     known.unwrap_or_else(|| {
                         let group = self.add(keys, row);
+                        self.value_bytes += allocation(bytes.len());
                         self.bytes.insert(bytes.clone(), group);
                         group
                     })
@@ -314,7 +337,9 @@ impl Groups {
     }
 
     fn add(&mut self, keys: &[&Lane<'_>], row: usize) -> u32 {
-        self.keys.push(keys.iter().map(|key| key.value(row)).collect());
+        let key: Vec<Value> = keys.iter().map(|key| key.value(row)).collect();
+        self.value_bytes += row_bytes(&key);
+        self.keys.push(key);
         self.firsts.push(u64::from(self.chunk) << 32 | (self.rows + row as u64));
         (self.keys.len() - 1) as u32
     }

@@ -31,7 +31,7 @@ mod tree;
 mod window;
 
 use super::{ROWS_VALUES_MAX, RowSet, Run};
-use crate::control::Cancel;
+use crate::control::{Cancel, Held};
 use crate::exec::chunk::Worker;
 use crate::exec::share::share;
 use crate::exec::{check_depth, trues_of};
@@ -62,6 +62,9 @@ const ROWS_AT_ONCE: u64 = 4_096;
 
 /// The fewest owners that are taken at once.
 const OWNERS_AT_ONCE_MIN: u64 = 64;
+
+/// What their memory is for, as [`Held`] says it.
+const HOLDS: &str = "the rows of members";
 
 /// What a row is expected to take.
 const ROW_NANOS: f64 = 20.0;
@@ -123,6 +126,7 @@ impl<'a> Tree<'a> {
         mut hear: impl FnMut(&Batch<'a>) -> Result<()>,
     ) -> Result<()> {
         self.cancel.check()?;
+        let mut held = self.cancel.holder(HOLDS);
         let mut asked = only.copied();
         if let Some(live) = &self.live {
             let lives = trues_of(live, owners)?;
@@ -142,6 +146,7 @@ impl<'a> Tree<'a> {
             return Ok(());
         }
         let chunk = Chunk::open(self, workers, owners, asked.as_ref())?;
+        held.add(chunk.held())?;
         let at_once = ROWS_AT_ONCE * CHUNK_MEMBERS as u64 / chunk.rows_found().max(1);
         let at_once = at_once.clamp(OWNERS_AT_ONCE_MIN, CHUNK_MEMBERS as u64).next_power_of_two() as u32;
         for first in (0..CHUNK_MEMBERS as u32).step_by(at_once as usize) {
@@ -180,14 +185,15 @@ impl<'a> Tree<'a> {
     }
 
     /// The rows that are nobody's, those of equal names together.
-    fn nobodys(&self, relation: &Relation) -> Result<Option<Batch<'static>>> {
+    fn nobodys(&self, relation: &Relation) -> Result<Option<(Batch<'static>, Held)>> {
         let nobodys = Nobodys::find(self.snapshot, self.owners, relation, &self.cancel)?;
         let Some(nobodys) = nobodys else { return Ok(None) };
         let mut run = Run::new(self.snapshot, &self.cancel, self.tables);
         run.nobodys = Some(nobodys);
-        let rows = run.rows(relation)?;
+        let mut rows = run.rows(relation)?;
         let place = self.root.names.first().map(|(id, _)| rows.place(*id)).transpose()?;
-        Ok(Some(rows.by_value(place)))
+        let batch = rows.by_value(place);
+        Ok(Some((batch, rows.release())))
     }
 }
 
@@ -237,7 +243,7 @@ impl<'a> Run<'a> {
         if let Some((cut, cuts)) = cut_early(self.snapshot, owners, relation)? {
             match self.merged(owners, relation, (&cut, &cuts)) {
                 Ok(groups) => return Ok(Some(groups)),
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error @ (Error::Cancelled | Error::OutOfMemory { .. })) => return Err(error),
                 // A time that cannot be cut may be one that no step would have asked.
                 Err(_) => {}
             }
@@ -258,35 +264,54 @@ impl<'a> Run<'a> {
         let mut tree = Tree::new(self.snapshot, self, owners, rows, Some((input, cuts)))?;
         let merging = Merging::new(keys, aggregates, &tree.root, now)?;
         tree.root.want(merging.needs(&tree.root));
-        let mut groups =
-            tree.each(|| merging.begin(), |groups, chunk, rows| merging.take(groups, chunk, rows))?;
+        let (mut groups, mut held) = (Vec::new(), self.cancel.holder(HOLDS));
+        let begin = || (merging.begin(), tree.cancel.holder(HOLDS));
+        let parts = tree.each(begin, |(groups, held), chunk, rows| {
+            merging.take(groups, chunk, rows)?;
+            held.set(groups.held())
+        })?;
+        for (part, held_by_it) in parts {
+            groups.push(part);
+            held.absorb(held_by_it)?;
+        }
         let late = cut_late(steps, cuts);
         let (input, keys, aggregates) = grouping(&late)?;
-        if let Some(rows) = tree.nobodys(input)? {
+        if let Some((rows, _held)) = tree.nobodys(input)? {
             let merging = Merging::new(keys, aggregates, &tree.root, now)?;
             let mut more = merging.begin();
             merging.take(&mut more, NOBODYS, &rows)?;
+            held.add(more.held())?;
             groups.push(more);
         }
-        merging.finish(groups)
+        merging.finish(groups, self.cancel)
     }
 
     fn gathered(&mut self, tree: &Tree<'a>, relation: &Relation) -> Result<RowSet> {
         let (values, columns) = (AtomicUsize::new(0), &tree.root.columns);
-        let mut parts = tree.each(Vec::new, |parts: &mut Vec<(u32, RowSet)>, chunk, rows| {
+        let begin = || (Vec::new(), tree.cancel.holder(HOLDS));
+        let parts = tree.each(begin, |(parts, held): &mut (Vec<(u32, RowSet)>, Held), chunk, rows| {
             let more = rows.len * columns.len();
             if values.fetch_add(more, Ordering::Relaxed) + more > ROWS_VALUES_MAX {
                 return Err(super::too_many());
             }
-            parts.push((chunk, rows.to_rows(columns)?));
+            let mut rows = rows.to_rows(columns, &tree.cancel)?;
+
+            held.absorb(rows.release())?;
+            held.add(size_of::<(u32, RowSet)>())?;
+            parts.push((chunk, rows));
             Ok(())
         })?;
-        let mut parts: Vec<(u32, RowSet)> = parts.drain(..).flatten().collect();
-        parts.sort_by_key(|(chunk, _)| *chunk);
-        if let Some(rows) = tree.nobodys(relation)? {
-            parts.push((u32::MAX, rows.to_rows(columns)?));
+        let mut all = RowSet::new(columns.clone(), self.cancel);
+        let mut whole: Vec<(u32, RowSet)> = Vec::new();
+        for (parts, held) in parts {
+            whole.extend(parts);
+            all.held.absorb(held)?;
         }
-        let mut all = RowSet::new(columns.clone());
+        let mut parts = whole;
+        parts.sort_by_key(|(chunk, _)| *chunk);
+        if let Some((rows, _held)) = tree.nobodys(relation)? {
+            parts.push((u32::MAX, rows.to_rows(columns, self.cancel)?));
+        }
         for (_, part) in parts {
             all.append(part)?;
         }
@@ -352,7 +377,7 @@ impl<'a> ByOwner<'a> {
         let says = match derived.tie {
             Tie::In { value, .. } => {
                 // Whoever is not in a list for certain: everybody else, unless some row is nobody's.
-                if !wanted && let Some(rows) = tree.nobodys(&derived.rows)? {
+                if !wanted && let Some((rows, _held)) = tree.nobodys(&derived.rows)? {
                     let place = super::place(&tree.root.columns, value)?;
                     if (0..rows.len).any(|row| rows.lanes[place].value(row) == Value::Null) {
                         return Ok(None);

@@ -139,6 +139,16 @@ impl<'s, 'a> Opened<'s, 'a> {
         self.runs.iter().map(|run| run.halves.len() as u64).sum()
     }
 
+    /// The bytes that the rows found hold; those that are found in their order are read in place.
+    pub(super) fn held(&self) -> usize {
+        let of_run = |run: &Run<'_>| {
+            let halves = if let Cow::Owned(halves) = &run.halves { halves.capacity() } else { 0 };
+            let rows = if let RunRows::Listed(rows) = &run.rows { rows.capacity() } else { 0 };
+            (halves + rows) * size_of::<u16>()
+        };
+        self.runs.iter().map(of_run).sum()
+    }
+
     /// The rows of some owners, of `only` those where not all are asked: the values at these places, where they are `wanted`.
     pub(super) fn rows(
         &self,

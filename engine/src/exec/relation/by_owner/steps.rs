@@ -48,6 +48,11 @@ impl<'s, 'a> Chunk<'s, 'a> {
         self.opened.iter().map(Opened::rows_found).max().unwrap_or(0)
     }
 
+    /// The bytes that the rows found hold.
+    pub(super) fn held(&self) -> usize {
+        self.opened.iter().map(Opened::held).sum()
+    }
+
     /// The rows of a node that belong to some owners, of `only` those where not all are asked.
     pub(super) fn rows(&self, node: &Node, span: &Range<u32>, only: Option<&Words>) -> Result<Batch<'a>> {
         match &node.step {
@@ -134,7 +139,7 @@ impl<'s, 'a> Chunk<'s, 'a> {
         let columns: Vec<ColumnId> = input.columns.iter().copied().chain([OWNER]).collect();
         let keys = std::iter::once((OWNER, Expr::Column(OWNER))).chain(grouped.keys.iter().cloned());
         let keys: Vec<(ColumnId, Expr)> = keys.collect();
-        let made = self.run().group(&named.to_rows(&columns)?, &keys, &grouped.aggregates)?;
+        let made = self.run().group(&named.to_rows(&columns, self.cancel)?, &keys, &grouped.aggregates)?;
         let (mut segments, mut at) = (Vec::with_capacity(rows.segments.len()), 0);
         for (half, _) in rows.owners() {
             while at < made.len() && made.row(at)[0] == Value::Integer(i64::from(half)) {
@@ -149,7 +154,8 @@ impl<'s, 'a> Chunk<'s, 'a> {
     fn window(&self, windowed: &Windowed, input: &Node, rows: &Batch<'a>) -> Result<Batch<'a>> {
         let Windowed { partition, order, outputs, .. } = windowed;
         let named = told_apart(input, rows);
-        let made = self.run().window(&named.to_rows(&input.columns)?, partition, order, outputs)?;
+        let made =
+            self.run().window(&named.to_rows(&input.columns, self.cancel)?, partition, order, outputs)?;
         Ok(Batch { lanes: lanes_of(&made), len: made.len(), segments: rows.segments.clone() })
     }
 }

@@ -3,11 +3,13 @@
 //! Of the names ([`super::shape`]) those of owners themselves are the same in all rows of one: they are not compared. What has
 //! nothing to do with owners (products, a calendar) is made once, whole, and joined with the rows of each.
 
+use super::super::join::{HOLDS_KEYS, KEY_BYTES};
 use super::super::{RowSet, Run, bytes_of, place};
 use super::cut::CutTime;
 use super::opened::Place;
 use super::shape::{Names, Owners, Shape, name_of, same_owner, shape};
 use super::source::Source;
+use crate::control::{Held, allocation};
 use crate::exec::compute::Lane;
 use crate::expr::{Compiled, Expr, Function};
 use crate::predicate::{Join, JoinKind, Relation, RowAggregate, RowFunction, SortKey, WindowCall};
@@ -162,6 +164,7 @@ pub(super) struct Whole {
     pub(super) rows: usize,
     /// True where a key of some row is NULL.
     pub(super) has_null: bool,
+    _held: Held,
 }
 
 /// Prepares a relation of which [`shape`] says that it is split.
@@ -284,21 +287,28 @@ impl Builder<'_, '_, '_> {
 
     /// The rows of the right side of a join, by their keys.
     fn whole(&mut self, join: &Join) -> Result<Whole> {
-        let rows: RowSet = self.run.rows(&join.right)?;
+        let mut rows: RowSet = self.run.rows(&join.right)?;
         let keys: Vec<Expr> = join.keys.iter().map(|(_, right)| right.clone()).collect();
         let computed = self.run.all_computed(&keys, &rows)?;
         let (mut places, mut has_null) = (HashMap::<Vec<u8>, Vec<u32>>::new(), false);
         let mut bytes = Vec::new();
+        let mut held = self.run.cancel.holder(HOLDS_KEYS);
         for at in 0..rows.len() {
             self.run.look(at)?;
             if bytes_of(&computed, rows.row(at), &mut bytes)?.is_none() {
                 has_null = true;
             } else {
+                held.add(if places.contains_key(&bytes) {
+                    2 * size_of::<u32>()
+                } else {
+                    KEY_BYTES + allocation(bytes.len())
+                })?;
                 places.entry_ref(bytes.as_slice()).or_default().push(at as u32);
             }
         }
         let lanes = rows.lanes().into_iter().map(Arc::new).collect();
-        Ok(Whole { lanes, rows: rows.len(), places, has_null })
+        held.absorb(rows.release())?;
+        Ok(Whole { lanes, rows: rows.len(), places, has_null, _held: held })
     }
 }
 
