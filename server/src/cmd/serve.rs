@@ -1,12 +1,14 @@
 //! `muster serve`: the database for other services, over RESP.
 
+mod observing;
+
 use crate::failure::{Failure, Result};
-use crate::serve::{Audit, Limits, serve};
+use crate::serve::{Limits, ended, serve, started};
 use musterdb::Database;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Serve a database to other programs, over the protocol of Redis
 #[derive(clap::Args)]
@@ -34,9 +36,8 @@ pub(crate) struct Arguments {
     /// Rows of an answer
     #[arg(long, default_value_t = Limits::default().rows, env = "MUSTER_MAX_ROWS", value_name = "N")]
     max_rows: usize,
-    /// Where to write down who changed what, a line of JSON each
-    #[arg(long, env = "MUSTER_AUDIT_LOG", value_name = "FILE")]
-    audit_log: Option<PathBuf>,
+    #[command(flatten)]
+    observing: observing::ObservingArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
@@ -50,6 +51,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     if arguments.max_statements == 0 || arguments.max_clients == 0 {
         return Err(Failure::new("--max-statements and --max-clients are at least 1"));
     }
+    arguments.observing.begin_log()?;
+    let began = Instant::now();
     let database = match arguments.read_only {
         true => Database::open_read_only(&arguments.directory)?,
         false => Database::open(&arguments.directory)?,
@@ -61,12 +64,17 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         rows: arguments.max_rows,
         ..Limits::default()
     };
-    let audit = arguments.audit_log.as_deref().map(Audit::open).transpose()?;
-    serve(database, arguments.listen, limits, audit, |address| {
+    let observing = arguments.observing.observing()?;
+    serve(database, arguments.listen, limits, observing, |address, metrics| {
+        started(&arguments.directory, address, metrics, arguments.read_only);
+        if let Some(metrics) = metrics {
+            writeln!(out, "figures on http://{metrics}/metrics")?;
+        }
         writeln!(out, "ready on {address} (RESP2 and RESP3): redis-cli -p {} COMMAND LIST", address.port())?;
         out.flush()?;
         Ok(())
     })?;
+    ended(began.elapsed());
     writeln!(out, "closed")?;
     Ok(())
 }

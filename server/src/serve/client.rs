@@ -4,6 +4,8 @@ use super::Service;
 use super::access::{Access, Credentials};
 use super::audit::Entries;
 use super::commands::{self, Answered, Command, Run, Subscriptions};
+use super::journal::Ran;
+use super::metrics::{Class, Late, Noted};
 use crate::resp::{Decoder, ProtocolError, Reply, Request};
 use musterdb::{Cancel, Role, Session};
 use serde_json::json;
@@ -45,6 +47,7 @@ pub(super) struct Client {
     is_another: bool,
     pub(super) name: String,
     pub(super) library: (String, String),
+    pub(super) noted: Noted,
     /// Its thread of statements, from the first one on.
     session: Option<Session>,
     pub(super) prepared: HashMap<String, String>,
@@ -64,6 +67,7 @@ impl Client {
             is_another: false,
             name,
             library,
+            noted: Noted::new(),
             session: None,
             prepared,
             subscriptions,
@@ -113,21 +117,25 @@ impl Drop for Guest {
 pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: SocketAddr) {
     let _guest = Guest(Arc::clone(&service));
     if service.clients.fetch_add(1, Ordering::Acquire) >= service.limits.clients {
-        service.refused.fetch_add(1, Ordering::Relaxed);
+        service.metrics.refused.one();
+        service.journal.refused(peer);
         let _ = socket.write_all(b"-ERR max number of clients reached\r\n").await;
         return;
     }
     // Replies are small and waited for.
     let _ = socket.set_nodelay(true);
     let id = service.next_client.fetch_add(1, Ordering::Relaxed);
+    service.journal.connected(peer, id);
     let conversation = Conversation {
         decoder: Decoder::default(),
         is_stranger: false,
+        began: Instant::now(),
         state: Some(State { client: Client::new(id, peer), reply: Reply::new() }),
-        service,
+        service: Arc::clone(&service),
     };
     // A client that is gone is no failure of the server.
     let _ = conversation.go_on(&mut socket).await;
+    service.journal.disconnected(peer, id);
 }
 
 /// What goes to the thread that may wait, and comes back.
@@ -141,6 +149,8 @@ struct Conversation {
     decoder: Decoder,
     /// True where it has to be said first who the client is.
     is_stranger: bool,
+    /// When the requests that are answered at the moment were begun with.
+    began: Instant,
     state: Option<State>,
 }
 
@@ -148,13 +158,16 @@ impl Conversation {
     async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(mut self, socket: &mut S) -> std::io::Result<()> {
         let (mut ending, came) = (self.service.ending.clone(), tokio::time::Instant::now());
         loop {
+            self.began = Instant::now();
             let answered = self.answer(socket).await;
+            self.add_noted();
             let Some(state) = &mut self.state else { return Ok(()) };
             if let Err(ProtocolError(error)) = &answered {
-                self.service.errors.fetch_add(1, Ordering::Relaxed);
+                self.service.metrics.protocol_errors.one();
+                self.service.journal.protocol_error(state.client.peer, error);
                 state.reply.error("ERR", error);
             }
-            state.send(socket).await?;
+            state.send(&self.service, socket).await?;
             if answered.is_err() || state.client.leaves {
                 return leave(socket).await;
             }
@@ -164,15 +177,17 @@ impl Conversation {
             }
             self.decoder.rest();
             let limits = &self.service.limits;
-            let (until, error) = match (self.decoder.is_midway(), self.is_stranger) {
+            let (until, late, error) = match (self.decoder.is_midway(), self.is_stranger) {
                 (true, _) => (
                     Some(tokio::time::Instant::now() + limits.request_time),
+                    Late::Request,
                     format!("a request did not arrive whole within {} s", limits.request_time.as_secs()),
                 ),
                 (false, true) => {
-                    (Some(came + limits.login_time), "nobody said who this client is".to_owned())
+                    let error = "nobody said who this client is".to_owned();
+                    (Some(came + limits.login_time), Late::Login, error)
                 }
-                (false, false) => (None, String::new()),
+                (false, false) => (None, Late::Login, String::new()),
             };
             let waiting = async {
                 match until {
@@ -187,6 +202,8 @@ impl Conversation {
                     biased;
                     read = read(socket, buffer) => break read?,
                     () = &mut waiting => {
+                        self.service.metrics.late(late).one();
+                        self.service.journal.late_request(state.client.peer, &error);
                         socket.write_all(format!("-ERR {error}\r\n").as_bytes()).await?;
                         return leave(socket).await;
                     }
@@ -202,13 +219,14 @@ impl Conversation {
                             Some(commit) => state.client.subscriptions.tell(&commit, &mut state.reply),
                             None => state.client.subscriptions.tell_all(snapshot.lsn(), &mut state.reply),
                         }
-                        state.send(socket).await?;
+                        state.send(&self.service, socket).await?;
                     }
                 }
             };
             if read == 0 {
                 return Ok(());
             }
+            self.service.metrics.bytes_received.add(read as u64);
         }
     }
 
@@ -285,7 +303,6 @@ impl Conversation {
             Ok(false) => None,
             Err(error) => Some(error),
         };
-        self.service.errors.fetch_add(1, Ordering::Relaxed);
         if let Some(audit) = &self.service.audit {
             let mut entries = Entries::default();
             entries.add(&state.client, "login refused", json!({ "name": user }));
@@ -294,15 +311,20 @@ impl Conversation {
         match error {
             Some(error) => state.reply.error("ERR", &error),
             None => {
+                self.service.metrics.login_failures.one();
+                self.service.journal.login_refused(state.client.peer);
                 state.reply.error("WRONGPASS", "invalid username-password pair or user is disabled.");
             }
         }
+        state.client.noted.at_once(commands::find_of(self.decoder.last()), state.reply.error.take());
         false
     }
 
     /// Answers requests on a thread that may wait, when there is a permit for the statements among them.
     async fn wait<S: AsyncRead + Unpin>(&mut self, requests: VecDeque<Asked>, socket: &mut S) {
+        self.add_noted();
         let (service, Some(mut state)) = (Arc::clone(&self.service), self.state.take()) else { return };
+        let (waits, peer) = (Instant::now(), state.client.peer);
         let deadline = tokio::time::Instant::now() + service.limits.statement_time;
         let is_statement =
             |(_, command): &Asked| command.is_some_and(|command| !matches!(command.run, Run::Write(..)));
@@ -311,12 +333,22 @@ impl Conversation {
             false => None,
             true => {
                 let permits = Arc::clone(&service.statements);
-                match tokio::time::timeout_at(deadline, permits.acquire_owned()).await {
+                let waiting = service.metrics.waiting.hold();
+                let permit = tokio::time::timeout_at(deadline, permits.acquire_owned()).await;
+                drop(waiting);
+                service.metrics.permit_wait.observe(waits.elapsed(), 1);
+                match permit {
                     Ok(permit) => permit.ok(),
                     Err(_) => {
                         let text =
                             "too many statements run at the moment, and this one's time is over; ask again";
-                        requests.iter().for_each(|_| state.reply.error("BUSY", text));
+                        for (_, command) in &requests {
+                            state.reply.error("BUSY", text);
+                            state.client.noted.answered(*command, state.reply.error.take());
+                        }
+                        service.metrics.add(&mut state.client.noted);
+                        service.metrics.late(Late::Permit).add(requests.len() as u64);
+                        service.journal.no_permit(peer);
                         self.state = Some(state);
                         return;
                     }
@@ -325,12 +357,14 @@ impl Conversation {
         };
         let cancel = state.client.session(&service, Role::Read).cancel_handle();
         cancel.reset();
+        let waited = if waits_for_statement { waits.elapsed() } else { Duration::ZERO };
         let mut waiting = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            rest(&service, &mut state, requests, deadline.into_std());
+            rest(&service, &mut state, requests, deadline.into_std(), waited);
             state
         });
-        let buffer = &mut self.decoder.buffer;
+        let (service, buffer) = (&self.service, &mut self.decoder.buffer);
+        let before = buffer.len();
         // Writes that have arrived are made, whether their client stays or not.
         let gone = async {
             match waits_for_statement {
@@ -339,9 +373,28 @@ impl Conversation {
             }
         };
         self.state = tokio::select! {
-            state = until(deadline, &cancel, &mut waiting) => state,
-            () = gone => abandoned(&cancel, &mut waiting).await,
+            state = until(service, peer, deadline, &cancel, &mut waiting) => state,
+            () = gone => {
+                service.metrics.abandoned.one();
+                service.journal.abandoned(peer);
+                abandoned(&cancel, &mut waiting).await
+            }
         };
+        service.metrics.bytes_received.add((self.decoder.buffer.len() - before) as u64);
+        if self.state.is_none() {
+            service.metrics.panics.one();
+        }
+        self.began = Instant::now();
+    }
+
+    /// Adds what was noted of requests that were answered here to what all share.
+    fn add_noted(&mut self) {
+        let Some(State { client: Client { noted, .. }, .. }) = &mut self.state else { return };
+        if noted.at_once > 0 {
+            let durations = self.service.metrics.durations(Class::Lookup);
+            durations.observe(self.began.elapsed(), std::mem::take(&mut noted.at_once));
+            self.service.metrics.add(noted);
+        }
     }
 }
 
@@ -350,6 +403,8 @@ type Asked = (Request, Option<&'static Command>);
 
 /// Waits for a thread's work, which is cancelled when its time is over.
 async fn until(
+    service: &Service,
+    peer: SocketAddr,
     deadline: tokio::time::Instant,
     cancel: &Cancel,
     work: &mut tokio::task::JoinHandle<State>,
@@ -358,6 +413,8 @@ async fn until(
         Ok(done) => done.ok(),
         Err(_) => {
             cancel.cancel();
+            service.metrics.late(Late::Statement).one();
+            service.journal.late_statement(peer);
             let state = work.await.ok();
             cancel.reset();
             state
@@ -413,7 +470,13 @@ async fn abandoned(cancel: &Cancel, work: &mut tokio::task::JoinHandle<State>) -
 
 /// Answers requests on a thread that may wait. Writes that follow each other are one group. All together they have the time of one
 /// statement: what is not begun by then is refused.
-fn rest(service: &Service, state: &mut State, mut requests: VecDeque<Asked>, deadline: Instant) {
+fn rest(
+    service: &Service,
+    state: &mut State,
+    mut requests: VecDeque<Asked>,
+    deadline: Instant,
+    mut waited: Duration,
+) {
     while let Some((request, command)) = requests.pop_front() {
         if state.client.leaves {
             return;
@@ -422,10 +485,20 @@ fn rest(service: &Service, state: &mut State, mut requests: VecDeque<Asked>, dea
         if Instant::now() >= deadline && !costs_nothing {
             let text = "the requests before it took too long; it was not begun";
             state.reply.error("TIMEOUT", text);
+            state.client.noted.answered(command, state.reply.error.take());
+            service.metrics.late(Late::Behind).one();
+            service.metrics.add(&mut state.client.noted);
             continue;
         }
+        let began = Instant::now();
         let Some(Command { run: Run::Write(..), .. }) = command else {
             commands::waiting(service, state.parts(), request.words(), command);
+            let (took, waited) = (began.elapsed(), std::mem::take(&mut waited));
+            state.ran(
+                service,
+                Class::Statement,
+                &Ran { request: &request, command, requests: 1, took, waited },
+            );
             continue;
         };
         let mut group = vec![(request, command)];
@@ -433,18 +506,27 @@ fn rest(service: &Service, state: &mut State, mut requests: VecDeque<Asked>, dea
             group.extend(requests.pop_front());
         }
         commands::write(service, state.parts(), &group);
+        let (took, waited) = (began.elapsed(), std::mem::take(&mut waited));
+        let (request, command) = &group[0];
+        let ran = Ran { request, command: *command, requests: group.len(), took, waited };
+        state.ran(service, Class::Write, &ran);
     }
 }
 
 impl State {
     /// Sends what was replied.
-    async fn send<S: AsyncWrite + Unpin>(&mut self, socket: &mut S) -> std::io::Result<()> {
+    async fn send<S: AsyncWrite + Unpin>(
+        &mut self,
+        service: &Service,
+        socket: &mut S,
+    ) -> std::io::Result<()> {
         let bytes = &mut self.reply.bytes;
         if bytes.is_empty() {
             return Ok(());
         }
         socket.write_all(bytes).await?;
         socket.flush().await?;
+        service.metrics.bytes_sent.add(bytes.len() as u64);
         bytes.clear();
         if bytes.capacity() > BUFFER_BYTES {
             *bytes = bytes::BytesMut::new();
@@ -455,10 +537,17 @@ impl State {
     fn parts(&mut self) -> (&mut Client, &mut Reply) {
         (&mut self.client, &mut self.reply)
     }
+
+    /// Tells and counts what was run.
+    fn ran(&mut self, service: &Service, class: Class, ran: &Ran<'_>) {
+        service.journal.ran(&service.metrics, &self.client, ran);
+        service.metrics.durations(class).observe(ran.took, ran.requests as u64);
+        service.metrics.add(&mut self.client.noted);
+    }
 }
 
 /// Ends a connection so that its last reply arrives.
-async fn leave<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) -> std::io::Result<()> {
+pub(super) async fn leave<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) -> std::io::Result<()> {
     socket.shutdown().await?;
     let mut rest = socket.take(DRAIN_BYTES as u64);
     let drained = async {
