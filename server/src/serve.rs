@@ -13,16 +13,23 @@ mod audiences;
 mod audit;
 mod client;
 mod commands;
+mod exposition;
+mod http;
+mod journal;
 mod limits;
+mod metrics;
 mod tls;
 
 pub(crate) use audit::Audit;
+pub(crate) use journal::{ended, panicked, started};
 pub(crate) use limits::Limits;
 pub(crate) use tls::Tls;
 
 use crate::failure::{Failure, Result};
 use access::Access;
 use audiences::Audiences;
+use journal::Journal;
+use metrics::Metrics;
 use muster_engine::database::Commit;
 use musterdb::Database;
 use std::net::SocketAddr;
@@ -44,6 +51,16 @@ const WRITERS: usize = 64;
 /// Commits that are kept for clients that listen and read slowly; one that misses some hears of the last.
 const COMMITS: usize = 1_024;
 
+/// What is seen of a server from outside.
+pub(crate) struct Observing {
+    /// Where figures are asked for.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// From which time on statements are told of.
+    pub(crate) slow: Option<Duration>,
+    /// Where it is written down who changed what.
+    pub(crate) audit: Option<Audit>,
+}
+
 /// What all clients share.
 pub(crate) struct Service {
     database: Database,
@@ -60,23 +77,35 @@ pub(crate) struct Service {
     address: SocketAddr,
     clients: AtomicUsize,
     next_client: AtomicU64,
-    connections: AtomicU64,
-    commands: AtomicU64,
-    errors: AtomicU64,
-    refused: AtomicU64,
+    metrics: Metrics,
+    journal: Journal,
     audiences: Audiences,
     /// What those hear who listen to commits.
     commits: broadcast::Sender<Arc<Commit>>,
 }
 
-/// Serves a database until the process is told to end, by SIGTERM or Ctrl-C. `ready` hears of the address when clients are taken.
+impl Service {
+    /// Why no requests are to be sent here any more.
+    fn unready(&self) -> Option<&'static str> {
+        match *self.ending.borrow() {
+            true => Some("the server ends"),
+            false if self.database.engine().is_poisoned() => {
+                Some("the disk failed a write: nothing is written until the server is started again")
+            }
+            false => None,
+        }
+    }
+}
+
+/// Serves a database until the process is told to end, by SIGTERM or Ctrl-C. `ready` hears of the addresses, of clients
+/// and of figures, when clients are taken.
 pub(crate) fn serve(
     database: Database,
     listen: SocketAddr,
     limits: Limits,
-    audit: Option<Audit>,
+    observing: Observing,
     tls: Option<Tls>,
-    ready: impl FnOnce(SocketAddr) -> Result<()>,
+    ready: impl FnOnce(SocketAddr, Option<SocketAddr>) -> Result<()>,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -84,7 +113,7 @@ pub(crate) fn serve(
         .max_blocking_threads(limits.statements + WRITERS)
         .build()
         .map_err(|error| Failure::new(format!("cannot start the server's threads: {error}")))?;
-    let served = runtime.block_on(listen_on(database, listen, limits, audit, tls.map(Arc::new), ready));
+    let served = runtime.block_on(listen_on(database, listen, limits, observing, tls.map(Arc::new), ready));
     // Whoever is still at work after the farewell is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
@@ -94,17 +123,19 @@ async fn listen_on(
     database: Database,
     listen: SocketAddr,
     limits: Limits,
-    audit: Option<Audit>,
+    observing: Observing,
     tls: Option<Arc<Tls>>,
-    ready: impl FnOnce(SocketAddr) -> Result<()>,
+    ready: impl FnOnce(SocketAddr, Option<SocketAddr>) -> Result<()>,
 ) -> Result<()> {
-    let cannot = |error: std::io::Error| Failure::new(format!("cannot listen on {listen}: {error}"));
-    let listener = TcpListener::bind(listen).await.map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
+    let (listener, address) = bound(listen).await?;
     #[cfg(unix)]
     if let Some(tls) = &tls {
         tls::read_again_when_told(tls)?;
     }
+    let watched = match observing.metrics {
+        Some(metrics) => Some(bound(metrics).await?),
+        None => None,
+    };
     let (end, ending) = watch::channel(false);
     let commits = broadcast::Sender::new(COMMITS);
     let tell = commits.clone();
@@ -115,23 +146,24 @@ async fn listen_on(
         statements: Arc::new(Semaphore::new(limits.statements)),
         limits,
         access: Arc::new(Access::new()),
-        audit,
+        audit: observing.audit,
         tls,
         ending,
         started: Instant::now(),
         address,
         clients: AtomicUsize::new(0),
         next_client: AtomicU64::new(1),
-        connections: AtomicU64::new(0),
-        commands: AtomicU64::new(0),
-        errors: AtomicU64::new(0),
-        refused: AtomicU64::new(0),
+        metrics: Metrics::new(),
+        journal: Journal::new(observing.slow),
         audiences: Audiences::default(),
         commits,
     });
     let told = told_to_end()?;
     tokio::pin!(told);
-    ready(address)?;
+    ready(address, watched.as_ref().map(|(_, metrics)| *metrics))?;
+    if let Some((metrics, _)) = watched {
+        tokio::spawn(http::listen(metrics, Arc::clone(&service)));
+    }
     loop {
         let accepted = tokio::select! {
             () = &mut told => break,
@@ -139,20 +171,36 @@ async fn listen_on(
         };
         match accepted {
             Ok((socket, peer)) => {
-                service.connections.fetch_add(1, Ordering::Relaxed);
+                service.metrics.connections.one();
                 let service = Arc::clone(&service);
                 tokio::spawn(client::serve(service, socket, peer));
             }
-            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+            Err(error) => {
+                service.metrics.accept_failures.one();
+                service.journal.accept_failed(&error);
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
         }
     }
     drop(listener);
     let _ = end.send(true);
+    service.journal.ending(service.clients.load(Ordering::Acquire));
     let farewell = Instant::now();
     while service.clients.load(Ordering::Acquire) > 0 && farewell.elapsed() < FAREWELL {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    match service.clients.load(Ordering::Acquire) {
+        0 => {}
+        clients => service.journal.left_behind(clients),
+    }
     Ok(())
+}
+
+async fn bound(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let cannot = |error: std::io::Error| Failure::new(format!("cannot listen on {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok((listener, address))
 }
 
 #[cfg(unix)]

@@ -181,6 +181,14 @@ fn a_database_without_users_asks_nobody() {
     let found = lines(&replies);
     assert!(found[0].starts_with("-ERR AUTH called without any user in this database"), "{replies}");
     assert_eq!(found[1..], [":2", "+CREATE USER", NOAUTH, "+OK", ":2"]);
+    // Who drops the last one opens the database to nobody.
+    let replies = server.told(&pipeline(&[
+        &["AUTH", "boss", "password of boss"],
+        &["SQL", "DROP USER boss"],
+        &["COUNT", "vips"],
+    ]));
+    assert_eq!(lines(&replies), ["+OK", "+DROP USER", NOAUTH]);
+    assert_eq!(server.told(&request(&["COUNT", "vips"])), format!("{NOAUTH}\r\n"));
 }
 
 #[test]

@@ -133,6 +133,11 @@ impl Store {
         self.mode
     }
 
+    /// True once a commit failed in a way that leaves it in doubt; see [`Self::commit`].
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
     /// An id for a new part, given out to nobody else.
     ///
     /// It is a part of the database from the commit that names it. If the process ends before, the file is removed when
@@ -286,7 +291,7 @@ impl Store {
     fn writable(&self) -> Result<()> {
         match self.mode {
             OpenMode::ReadOnly => Err(Error::ReadOnly),
-            OpenMode::ReadWrite if self.poisoned.load(Ordering::Acquire) => Err(Error::Poisoned),
+            OpenMode::ReadWrite if self.is_poisoned() => Err(Error::Poisoned),
             OpenMode::ReadWrite => Ok(()),
         }
     }

@@ -22,6 +22,7 @@ use muster_storage::manifest::{PartId, PartRef, PartRole, part_file_name};
 use muster_storage::part::{FinishedPart, PartWriter, SectionStats};
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 /// Where the patches of a range are more than this share of its base, the range is to be written anew: until then the
 /// changes that are read and written again take less than the base would.
@@ -65,6 +66,13 @@ impl Database {
     /// Cost: the bytes of the changes, and of those ranges that are written anew.
     pub fn checkpoint(&self, cancel: &Cancel) -> Result<Checkpointed> {
         let _one = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = Instant::now();
+        let outcome = self.make_checkpoint(cancel);
+        self.checkpoints.note(began, &outcome);
+        outcome
+    }
+
+    fn make_checkpoint(&self, cancel: &Cancel) -> Result<Checkpointed> {
         let frozen = self.freeze(cancel)?;
         let logged = frozen.logged;
         if frozen.tables.values().all(|table| table.layers.is_empty()) {

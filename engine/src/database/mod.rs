@@ -14,6 +14,7 @@ mod columns;
 mod commits;
 mod define;
 mod drop;
+mod figures;
 mod fold;
 mod horizon;
 mod keeper;
@@ -30,6 +31,7 @@ pub use checkpoint::Checkpointed;
 pub use columns::Dependents;
 pub use commits::{Commit, Listening};
 pub use define::{AudienceSpec, ViewSpec};
+pub use figures::Figures;
 pub use horizon::SnapshotLimits;
 pub use keeper::RELAXED_WINDOW;
 pub use pressure::{CHANGES_BYTES_MAX, CHECKPOINT_BYTES};
@@ -38,6 +40,7 @@ pub use users::UserChange;
 pub use write::{Durability, Transaction};
 
 use append::Append;
+use figures::Checkpoints;
 use horizon::Horizon;
 use keeper::Keeper;
 use pressure::Pressure;
@@ -79,6 +82,7 @@ pub struct Database {
     queue: Queue,
     /// Held by the one checkpoint that is under way.
     checkpoint: Mutex<()>,
+    checkpoints: Checkpoints,
     pressure: Arc<Pressure>,
     keeper: Arc<Keeper>,
     relay: Relay,
@@ -141,6 +145,7 @@ impl Database {
             writer: Arc::new(WriterSeat::new(Writer { log })),
             queue: Queue::default(),
             checkpoint: Mutex::new(()),
+            checkpoints: Checkpoints::default(),
             pressure: Arc::default(),
             keeper: Arc::default(),
             relay: Relay::default(),

@@ -59,6 +59,12 @@ impl Pressure {
         self.changed.notify_all();
     }
 
+    /// Bytes of memory, and of the log, that are in no parts yet.
+    pub(super) fn to_be_checkpointed(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.bytes, state.logged.saturating_sub(state.checkpointed))
+    }
+
     /// Waits until there is room for more changes.
     pub(super) fn wait_for_room(&self, cancel: &Cancel) -> Result<()> {
         let mut state = self.state();

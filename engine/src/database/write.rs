@@ -123,6 +123,11 @@ impl WriterSeat {
         }
     }
 
+    /// True once a sync of the log failed. Whoever has the writer at the moment has one that was well.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.seat().as_ref().and_then(|writer| writer.log.as_ref()).is_some_and(WalWriter::is_poisoned)
+    }
+
     fn give_back(&self, writer: Option<Writer>) {
         if writer.is_some() {
             *self.seat() = writer;

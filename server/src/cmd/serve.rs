@@ -5,13 +5,15 @@
 mod reach;
 pub(crate) mod settings;
 
+mod observing;
+
 use crate::failure::{Failure, Result};
-use crate::serve::{Audit, Limits, Tls, serve};
+use crate::serve::{Limits, Tls, ended, serve, started};
 use musterdb::Database;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Serve a database to other programs, over the protocol of Redis
 #[derive(clap::Args)]
@@ -54,15 +56,16 @@ pub(crate) struct Arguments {
     /// Rows of an answer
     #[arg(long, default_value_t = Limits::default().rows, env = "MUSTER_MAX_ROWS", value_name = "N")]
     max_rows: usize,
-    /// Where to write down who changed what, a line of JSON each
-    #[arg(long, env = "MUSTER_AUDIT_LOG", value_name = "FILE")]
-    audit_log: Option<PathBuf>,
+    #[command(flatten)]
+    observing: observing::ObservingArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     if arguments.max_statements == 0 || arguments.max_clients == 0 {
         return Err(Failure::new("--max-statements and --max-clients are at least 1"));
     }
+    arguments.observing.begin_log()?;
+    let began = Instant::now();
     let tls = tls(arguments)?;
     let database = match arguments.read_only {
         true => Database::open_read_only(&arguments.directory)?,
@@ -83,8 +86,12 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         rows: arguments.max_rows,
         ..Limits::default()
     };
-    let audit = arguments.audit_log.as_deref().map(Audit::open).transpose()?;
-    serve(database, arguments.listen, limits, audit, tls, |address| {
+    let observing = arguments.observing.observing()?;
+    serve(database, arguments.listen, limits, observing, tls, |address, metrics| {
+        started(&arguments.directory, address, metrics, arguments.read_only);
+        if let Some(metrics) = metrics {
+            writeln!(out, "figures on http://{metrics}/metrics")?;
+        }
         let port = address.port();
         writeln!(
             out,
@@ -93,6 +100,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         out.flush()?;
         Ok(())
     })?;
+    ended(began.elapsed());
     writeln!(out, "closed")?;
     Ok(())
 }

@@ -24,11 +24,13 @@ pub(crate) enum Protocol {
 pub(crate) struct Reply {
     pub(crate) bytes: BytesMut,
     pub(crate) protocol: Protocol,
+    /// The last error that was replied; who counts errors takes it.
+    pub(crate) error: Option<String>,
 }
 
 impl Reply {
     pub(crate) fn new() -> Reply {
-        Reply { bytes: BytesMut::new(), protocol: Protocol::Resp2 }
+        Reply { bytes: BytesMut::new(), protocol: Protocol::Resp2, error: None }
     }
 
     fn is_3(&self) -> bool {
@@ -51,6 +53,7 @@ impl Reply {
         let more = if end < message.len() { "…" } else { "" };
         let text = format!("{code} {}{more}", &message[..end]).replace(['\r', '\n'], " ");
         self.put_2(&resp2::types::BorrowedFrame::Error(&text));
+        self.error = Some(text);
     }
 
     pub(crate) fn integer(&mut self, number: i64) {

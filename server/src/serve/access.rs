@@ -6,7 +6,8 @@
 //!                                                      └ wrong ─ a pause ─ -WRONGPASS
 //! ```
 //!
-//! A database without users asks nobody: whoever reaches the server is its admin. With users nothing is answered to a stranger.
+//! A database without users asks nobody: whoever reaches the server is its admin. With users nothing is answered to a stranger, until the
+//! server ends, whoever is dropped.
 //! The role of a user counts as it is at each request, not as it was when the user came.
 
 use super::client::Client;
@@ -17,6 +18,7 @@ use muster_engine::catalog::UserRecord;
 use musterdb::{Database, Role};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -50,6 +52,8 @@ pub(super) struct Access {
     /// Passwords that were right, under the secret, and the stored hash that they fitted: a pool of connections pays for one.
     known: Mutex<HashMap<String, ([u8; 32], String)>>,
     hashes: Semaphore,
+    /// True from the first user on: who drops the last one opens the database to nobody.
+    asks: AtomicBool,
     /// Wrong passwords in a row by address. Who holds an address' lock has its turn.
     wrong: Mutex<HashMap<IpAddr, Arc<tokio::sync::Mutex<u32>>>>,
 }
@@ -57,13 +61,22 @@ pub(super) struct Access {
 impl Access {
     pub(super) fn new() -> Access {
         let (known, wrong) = (Mutex::default(), Mutex::default());
-        Access { secret: rand::random(), known, hashes: Semaphore::new(HASHES), wrong }
+        Access {
+            secret: rand::random(),
+            known,
+            hashes: Semaphore::new(HASHES),
+            asks: AtomicBool::new(false),
+            wrong,
+        }
     }
 
     /// What a client may do at a moment; `None` for a stranger, who has to say first who it is.
-    pub(super) fn role(client: &Client, snapshot: &Snapshot) -> Option<Role> {
+    pub(super) fn role(&self, client: &Client, snapshot: &Snapshot) -> Option<Role> {
         if snapshot.users().is_empty() {
-            return Some(Role::Admin);
+            return (!self.asks.load(Ordering::Relaxed)).then_some(Role::Admin);
+        }
+        if !self.asks.load(Ordering::Relaxed) {
+            self.asks.store(true, Ordering::Relaxed);
         }
         let user = client.user()?;
         snapshot.users().iter().find(|record| record.name == user).map(|record| record.role)

@@ -4,6 +4,7 @@
 //! log is read by others than the database is. Of a statement the text is, without passwords and parameters.
 
 use super::client::Client;
+use super::journal;
 use crate::failure::{Failure, Result};
 use crate::resp::Words;
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ impl Audit {
     pub(super) fn write(&self, lines: &str) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = file.write_all(lines.as_bytes()) {
-            eprintln!("error: cannot write the audit log {}: {error}", self.path.display());
+            journal::audit_failed(&self.path, &error);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! One client: bytes in, replies out, in the order of the requests.
 
-use super::access::{Access, Credentials};
+use super::access::Credentials;
 use super::audit::Entries;
 use super::commands::{self, Answered, Command, Run, Subscriptions};
+use super::journal::Ran;
+use super::metrics::{Class, Late, Noted};
 use super::{Service, Tls};
 use crate::resp::{Decoder, ProtocolError, Reply, Request};
 use musterdb::{Cancel, Role, Session};
@@ -52,6 +54,7 @@ pub(super) struct Client {
     is_another: bool,
     pub(super) name: String,
     pub(super) library: (String, String),
+    pub(super) noted: Noted,
     /// Its thread of statements, from the first one on.
     session: Option<Session>,
     pub(super) prepared: HashMap<String, String>,
@@ -71,6 +74,7 @@ impl Client {
             is_another: false,
             name,
             library,
+            noted: Noted::new(),
             session: None,
             prepared,
             subscriptions,
@@ -122,7 +126,8 @@ pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: So
     let _guest = Guest(Arc::clone(&service));
     let tls = service.tls.clone();
     if service.clients.fetch_add(1, Ordering::Acquire) >= service.limits.clients {
-        service.refused.fetch_add(1, Ordering::Relaxed);
+        service.metrics.refused.one();
+        service.journal.refused(peer);
         if tls.is_some() {
             // It would understand this after a handshake only, which costs more than a refusal may.
             return;
@@ -135,11 +140,13 @@ pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: So
     // A machine that is gone without a word would keep its place for ever.
     let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE));
     let id = service.next_client.fetch_add(1, Ordering::Relaxed);
+    service.journal.connected(peer, id);
     let conversation = Conversation {
         decoder: Decoder::default(),
         is_stranger: false,
+        began: Instant::now(),
         state: Some(State { client: Client::new(id, peer), reply: Reply::new() }),
-        service,
+        service: Arc::clone(&service),
     };
     // A client that is gone is no failure of the server.
     let _ = match tls {
@@ -147,6 +154,7 @@ pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: So
         // In a box, as clients without TLS would have to have the room for it, too.
         Some(tls) => Box::pin(encrypted(conversation, tls, socket)).await,
     };
+    service.journal.disconnected(peer, id);
 }
 
 /// Serves a client after its handshake.
@@ -179,6 +187,8 @@ struct Conversation {
     decoder: Decoder,
     /// True where it has to be said first who the client is.
     is_stranger: bool,
+    /// When the requests that are answered at the moment were begun with.
+    began: Instant,
     state: Option<State>,
 }
 
@@ -186,13 +196,16 @@ impl Conversation {
     async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(mut self, socket: &mut S) -> std::io::Result<()> {
         let (mut ending, came) = (self.service.ending.clone(), tokio::time::Instant::now());
         loop {
+            self.began = Instant::now();
             let answered = self.answer(socket).await;
+            self.add_noted();
             let Some(state) = &mut self.state else { return Ok(()) };
             if let Err(ProtocolError(error)) = &answered {
-                self.service.errors.fetch_add(1, Ordering::Relaxed);
+                self.service.metrics.protocol_errors.one();
+                self.service.journal.protocol_error(state.client.peer, error);
                 state.reply.error("ERR", error);
             }
-            state.send(socket, self.service.limits.reply_time).await?;
+            state.send(&self.service, socket).await?;
             if answered.is_err() || state.client.leaves {
                 return leave(socket).await;
             }
@@ -201,15 +214,17 @@ impl Conversation {
             }
             self.decoder.rest();
             let limits = &self.service.limits;
-            let (until, error) = match (self.decoder.is_midway(), self.is_stranger) {
+            let (until, late, error) = match (self.decoder.is_midway(), self.is_stranger) {
                 (true, _) => (
                     Some(tokio::time::Instant::now() + limits.request_time),
+                    Late::Request,
                     format!("a request did not arrive whole within {} s", limits.request_time.as_secs()),
                 ),
                 (false, true) => {
-                    (Some(came + limits.login_time), "nobody said who this client is".to_owned())
+                    let error = "nobody said who this client is".to_owned();
+                    (Some(came + limits.login_time), Late::Login, error)
                 }
-                (false, false) => (None, String::new()),
+                (false, false) => (None, Late::Login, String::new()),
             };
             let waiting = async {
                 match until {
@@ -224,13 +239,15 @@ impl Conversation {
                     biased;
                     read = read(socket, buffer) => break read?,
                     () = &mut waiting => {
+                        self.service.metrics.late(late).one();
+                        self.service.journal.late_request(state.client.peer, &error);
                         socket.write_all(format!("-ERR {error}\r\n").as_bytes()).await?;
                         return leave(socket).await;
                     }
                     () = async { drop(ending.wait_for(|ending| *ending).await) } => return leave(socket).await,
                     commit = state.client.subscriptions.next() => {
                         let snapshot = self.service.database.engine().snapshot();
-                        if Access::role(&state.client, &snapshot).is_none() {
+                        if self.service.access.role(&state.client, &snapshot).is_none() {
                             // It is nobody any more.
                             state.client.reset();
                             continue;
@@ -239,7 +256,7 @@ impl Conversation {
                             Some(commit) => state.client.subscriptions.tell(&commit, &mut state.reply),
                             None => state.client.subscriptions.tell_all(snapshot.lsn(), &mut state.reply),
                         }
-                        state.send(socket, self.service.limits.reply_time).await?;
+                        state.send(&self.service, socket).await?;
                     }
                 }
             };
@@ -247,6 +264,7 @@ impl Conversation {
                 // Whoever closes its side of TLS waits for the word that the other one is closed as well.
                 return leave(socket).await;
             }
+            self.service.metrics.bytes_received.add(read as u64);
         }
     }
 
@@ -261,7 +279,7 @@ impl Conversation {
         'role: while let Some(state) = &mut self.state {
             let service = &*self.service;
             let snapshot = service.database.engine().snapshot();
-            let role = Access::role(&state.client, &snapshot);
+            let role = service.access.role(&state.client, &snapshot);
             self.is_stranger = role.is_none();
             let limits = service.limits.request_of(role);
             let answered = loop {
@@ -326,7 +344,6 @@ impl Conversation {
             Ok(false) => None,
             Err(error) => Some(error),
         };
-        self.service.errors.fetch_add(1, Ordering::Relaxed);
         if let Some(audit) = &self.service.audit {
             let mut entries = Entries::default();
             entries.add(&state.client, "login refused", json!({ "name": user }));
@@ -335,9 +352,12 @@ impl Conversation {
         match error {
             Some(error) => state.reply.error("ERR", &error),
             None => {
+                self.service.metrics.login_failures.one();
+                self.service.journal.login_refused(state.client.peer);
                 state.reply.error("WRONGPASS", "invalid username-password pair or user is disabled.");
             }
         }
+        state.client.noted.at_once(commands::find_of(self.decoder.last()), state.reply.error.take());
         false
     }
 
@@ -353,7 +373,7 @@ impl Conversation {
             if requests.is_empty() || state.client.leaves {
                 return;
             }
-            if state.send(socket, self.service.limits.reply_time).await.is_err() {
+            if state.send(&self.service, socket).await.is_err() {
                 // Nobody hears the answers to the rest.
                 self.state = None;
             }
@@ -367,10 +387,12 @@ impl Conversation {
         requests: VecDeque<Asked>,
         socket: &mut S,
     ) -> VecDeque<Asked> {
+        self.add_noted();
         let nothing = VecDeque::new();
         let (service, Some(mut state)) = (Arc::clone(&self.service), self.state.take()) else {
             return nothing;
         };
+        let (waits, peer) = (Instant::now(), state.client.peer);
         let deadline = tokio::time::Instant::now() + service.limits.statement_time;
         let is_statement =
             |(_, command): &Asked| command.is_some_and(|command| !matches!(command.run, Run::Write(..)));
@@ -379,12 +401,22 @@ impl Conversation {
             false => None,
             true => {
                 let permits = Arc::clone(&service.statements);
-                match tokio::time::timeout_at(deadline, permits.acquire_owned()).await {
+                let waiting = service.metrics.waiting.hold();
+                let permit = tokio::time::timeout_at(deadline, permits.acquire_owned()).await;
+                drop(waiting);
+                service.metrics.permit_wait.observe(waits.elapsed(), 1);
+                match permit {
                     Ok(permit) => permit.ok(),
                     Err(_) => {
                         let text =
                             "too many statements run at the moment, and this one's time is over; ask again";
-                        requests.iter().for_each(|_| state.reply.error("BUSY", text));
+                        for (_, command) in &requests {
+                            state.reply.error("BUSY", text);
+                            state.client.noted.answered(*command, state.reply.error.take());
+                        }
+                        service.metrics.add(&mut state.client.noted);
+                        service.metrics.late(Late::Permit).add(requests.len() as u64);
+                        service.journal.no_permit(peer);
                         self.state = Some(state);
                         return nothing;
                     }
@@ -393,12 +425,14 @@ impl Conversation {
         };
         let cancel = state.client.session(&service, Role::Read).cancel_handle();
         cancel.reset();
+        let waited = if waits_for_statement { waits.elapsed() } else { Duration::ZERO };
         let mut waiting = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let left = rest(&service, &mut state, requests, deadline.into_std());
+            let left = rest(&service, &mut state, requests, deadline.into_std(), waited);
             (state, left)
         });
-        let buffer = &mut self.decoder.buffer;
+        let (service, buffer) = (&self.service, &mut self.decoder.buffer);
+        let before = buffer.len();
         // Writes that have arrived are made, whether their client stays or not.
         let gone = async {
             match waits_for_statement {
@@ -407,12 +441,31 @@ impl Conversation {
             }
         };
         let done = tokio::select! {
-            done = until(deadline, &cancel, &mut waiting) => done,
-            () = gone => abandoned(&cancel, &mut waiting).await,
+            done = until(service, peer, deadline, &cancel, &mut waiting) => done,
+            () = gone => {
+                service.metrics.abandoned.one();
+                service.journal.abandoned(peer);
+                abandoned(&cancel, &mut waiting).await
+            }
         };
-        let Some((state, left)) = done else { return nothing };
+        service.metrics.bytes_received.add((self.decoder.buffer.len() - before) as u64);
+        self.began = Instant::now();
+        let Some((state, left)) = done else {
+            service.metrics.panics.one();
+            return nothing;
+        };
         self.state = Some(state);
         left
+    }
+
+    /// Adds what was noted of requests that were answered here to what all share.
+    fn add_noted(&mut self) {
+        let Some(State { client: Client { noted, .. }, .. }) = &mut self.state else { return };
+        if noted.at_once > 0 {
+            let durations = self.service.metrics.durations(Class::Lookup);
+            durations.observe(self.began.elapsed(), std::mem::take(&mut noted.at_once));
+            self.service.metrics.add(noted);
+        }
     }
 }
 
@@ -424,6 +477,8 @@ type Work = tokio::task::JoinHandle<(State, VecDeque<Asked>)>;
 
 /// Waits for a thread's work, which is cancelled when its time is over.
 async fn until(
+    service: &Service,
+    peer: SocketAddr,
     deadline: tokio::time::Instant,
     cancel: &Cancel,
     work: &mut Work,
@@ -432,6 +487,8 @@ async fn until(
         Ok(done) => done.ok(),
         Err(_) => {
             cancel.cancel();
+            service.metrics.late(Late::Statement).one();
+            service.journal.late_statement(peer);
             let done = work.await.ok();
             cancel.reset();
             done
@@ -492,6 +549,7 @@ fn rest(
     state: &mut State,
     mut requests: VecDeque<Asked>,
     deadline: Instant,
+    mut waited: Duration,
 ) -> VecDeque<Asked> {
     while !state.client.leaves && state.reply.bytes.len() <= REPLY_BYTES {
         let Some((request, command)) = requests.pop_front() else { break };
@@ -499,10 +557,20 @@ fn rest(
         if Instant::now() >= deadline && !costs_nothing {
             let text = "the requests before it took too long; it was not begun";
             state.reply.error("TIMEOUT", text);
+            state.client.noted.answered(command, state.reply.error.take());
+            service.metrics.late(Late::Behind).one();
+            service.metrics.add(&mut state.client.noted);
             continue;
         }
+        let began = Instant::now();
         let Some(Command { run: Run::Write(..), .. }) = command else {
             commands::waiting(service, state.parts(), request.words(), command);
+            let (took, waited) = (began.elapsed(), std::mem::take(&mut waited));
+            state.ran(
+                service,
+                Class::Statement,
+                &Ran { request: &request, command, requests: 1, took, waited },
+            );
             continue;
         };
         let mut group = vec![(request, command)];
@@ -510,6 +578,10 @@ fn rest(
             group.extend(requests.pop_front());
         }
         commands::write(service, state.parts(), &group);
+        let (took, waited) = (began.elapsed(), std::mem::take(&mut waited));
+        let (request, command) = &group[0];
+        let ran = Ran { request, command: *command, requests: group.len(), took, waited };
+        state.ran(service, Class::Write, &ran);
     }
     requests
 }
@@ -519,17 +591,25 @@ impl State {
         (&mut self.client, &mut self.reply)
     }
 
+    /// Tells and counts what was run.
+    fn ran(&mut self, service: &Service, class: Class, ran: &Ran<'_>) {
+        service.journal.ran(&service.metrics, &self.client, ran);
+        service.metrics.durations(class).observe(ran.took, ran.requests as u64);
+        service.metrics.add(&mut self.client.noted);
+    }
+
     /// Sends what was replied.
     async fn send<S: AsyncWrite + Unpin>(
         &mut self,
+        service: &Service,
         socket: &mut S,
-        patience: Duration,
     ) -> std::io::Result<()> {
         let bytes = &mut self.reply.bytes;
         if bytes.is_empty() {
             return Ok(());
         }
-        send(socket, bytes, patience).await?;
+        send(socket, bytes, service.limits.reply_time).await?;
+        service.metrics.bytes_sent.add(bytes.len() as u64);
         bytes.clear();
         if bytes.capacity() > BUFFER_BYTES {
             *bytes = bytes::BytesMut::new();

@@ -9,7 +9,7 @@ mod subscribe;
 pub(super) use subscribe::Subscriptions;
 
 use super::Service;
-use super::access::{Access, Credentials};
+use super::access::Credentials;
 use super::audit::Entries;
 use super::client::Client;
 use crate::resp::{Reply, Request, Words};
@@ -19,7 +19,6 @@ use musterdb::{Changed, Mutation, QueryErrorKind, Role, Session, TableSchema};
 use serde_json::json;
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Something a client can ask for.
 #[derive(Debug)]
@@ -235,18 +234,18 @@ pub(super) fn at_once(
 ) -> Answered {
     let command = find_of(words);
     let mut call = Call { service, client, reply, snapshot, role, arguments: words.from(1), may_wait: false };
-    if !call.begins(words, command) {
-        return Answered::Yes;
+    if call.begins(words, command) {
+        let done = match command.map(|command| &command.run) {
+            Some(Run::Now(run) | Run::Login(run)) => run(&mut call),
+            _ => Err(Refusal::Waits),
+        };
+        match done {
+            Err(Refusal::Waits) => return Answered::Waits,
+            Err(Refusal::LogsIn(credentials)) => return Answered::LogsIn(credentials),
+            done => refused(call.reply, done),
+        }
     }
-    let done = match command.map(|command| &command.run) {
-        Some(Run::Now(run) | Run::Login(run)) => run(&mut call),
-        _ => Err(Refusal::Waits),
-    };
-    match done {
-        Err(Refusal::Waits) => return Answered::Waits,
-        Err(Refusal::LogsIn(credentials)) => return Answered::LogsIn(credentials),
-        done => refused(service, call.reply, done),
-    }
+    call.client.noted.at_once(command, call.reply.error.take());
     Answered::Yes
 }
 
@@ -258,17 +257,17 @@ pub(super) fn waiting(
     command: Option<&'static Command>,
 ) {
     let snapshot = service.database.engine().snapshot();
-    let role = Access::role(client, &snapshot);
+    let role = service.access.role(client, &snapshot);
     let arguments = words.from(1);
     let mut call = Call { service, client, reply, snapshot: &snapshot, role, arguments, may_wait: true };
-    if !call.begins(words, command) {
-        return;
+    if call.begins(words, command) {
+        let done = match command.map(|command| &command.run) {
+            Some(Run::Now(run) | Run::Statement(run)) => run(&mut call),
+            _ => Ok(()),
+        };
+        refused(call.reply, done);
     }
-    let done = match command.map(|command| &command.run) {
-        Some(Run::Now(run) | Run::Statement(run)) => run(&mut call),
-        _ => Ok(()),
-    };
-    refused(service, call.reply, done);
+    call.client.noted.answered(command, call.reply.error.take());
 }
 
 /// Makes the changes of some requests as one group, and answers each.
@@ -278,10 +277,11 @@ pub(super) fn write(
     requests: &[(Request, Option<&'static Command>)],
 ) {
     let snapshot = service.database.engine().snapshot();
-    let role = Access::role(client, &snapshot);
+    let role = service.access.role(client, &snapshot);
     let mut mutations: Vec<Result<Mutation, Refusal>> = Vec::with_capacity(requests.len());
     for (request, command) in requests {
         let (words, mut scratch) = (request.words(), Reply::new());
+        scratch.protocol = reply.protocol;
         let (client, reply) = (&mut *client, &mut scratch);
         let arguments = words.from(1);
         let call = Call { service, client, reply, snapshot: &snapshot, role, arguments, may_wait: true };
@@ -301,6 +301,7 @@ pub(super) fn write(
         let done = change.and_then(|_| match changed.next() {
             Some(Ok(Changed { inserted, updated, deleted })) => {
                 let rows = inserted + updated + deleted;
+                client.noted.rows_written += rows;
                 if service.audit.is_some() {
                     entries.add_write(client, request.words(), rows);
                 }
@@ -313,7 +314,8 @@ pub(super) fn write(
             Some(Err(error)) => Err(Refusal::of_statement(&error, "")),
             None => Err(Refusal::new("the writer left without an answer")),
         });
-        refused(service, reply, done);
+        refused(reply, done);
+        client.noted.answered(*command, reply.error.take());
     }
     if let Some(audit) = &service.audit {
         audit.write(entries.lines());
@@ -325,7 +327,7 @@ impl Call<'_> {
     fn begins(&mut self, words: Words<'_>, command: Option<&'static Command>) -> bool {
         let may = self.may_begin(words, command).inspect_err(|why| self.denied(words, why));
         let begins = may.is_ok();
-        refused(self.service, self.reply, may);
+        refused(self.reply, may);
         begins
     }
 
@@ -378,9 +380,8 @@ fn unknown(words: Words<'_>) -> Refusal {
     Refusal::new(format!("unknown command '{name}', {advice}"))
 }
 
-fn refused(service: &Service, reply: &mut Reply, done: Done) {
+fn refused(reply: &mut Reply, done: Done) {
     if let Err(Refusal::Error { code, message }) = done {
-        service.errors.fetch_add(1, Ordering::Relaxed);
         reply.error(code, &message);
     }
 }

@@ -230,7 +230,7 @@ pub(super) fn info(call: &mut Call<'_>) -> Done {
     let all = wanted.is_empty()
         || wanted.iter().any(|name| ["all", "default", "everything"].contains(&name.as_str()));
     let (service, snapshot) = (call.service, call.snapshot);
-    let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed).to_string();
+    let metrics = &service.metrics;
     let tables = snapshot.tables();
     let rows: u64 = tables.iter().map(|table| snapshot.rows(table.id)).sum();
     let sections: [(&str, Vec<(&str, String)>); 4] = [
@@ -253,10 +253,10 @@ pub(super) fn info(call: &mut Call<'_>) -> Done {
         (
             "Stats",
             vec![
-                ("total_connections_received", read(&service.connections)),
-                ("total_commands_processed", read(&service.commands)),
-                ("total_error_replies", read(&service.errors)),
-                ("rejected_connections", read(&service.refused)),
+                ("total_connections_received", metrics.connections.get().to_string()),
+                ("total_commands_processed", metrics.answered().to_string()),
+                ("total_error_replies", metrics.errors().to_string()),
+                ("rejected_connections", metrics.refused.get().to_string()),
             ],
         ),
         (

@@ -77,7 +77,9 @@ fn execute_audited(call: &mut Call<'_>, sql: &str, parameters: &[Param]) -> must
 /// Runs a statement. Rows are an array: the columns' names first, then each row's values; anything else is the word that it is done.
 pub(super) fn run(call: &mut Call<'_>, sql: &str, parameters: &[Param]) -> Done {
     let outcome = execute_audited(call, sql, parameters);
-    match outcome.map_err(|error| Refusal::of_statement(&error, sql))? {
+    let outcome = outcome.map_err(|error| Refusal::of_statement(&error, sql))?;
+    note(call, &outcome);
+    match outcome {
         Outcome::Done { message } => call.reply.simple(&message),
         Outcome::Rows { columns, rows, .. } => {
             let most = call.service.limits.rows;
@@ -100,12 +102,24 @@ pub(super) fn run(call: &mut Call<'_>, sql: &str, parameters: &[Param]) -> Done 
     Ok(())
 }
 
+/// What is known of a statement when it is done.
+fn note(call: &mut Call<'_>, outcome: &Outcome) {
+    let noted = &mut call.client.noted;
+    noted.rows_written += outcome.rows_changed().unwrap_or(0);
+    if let Outcome::Rows { rows, stats, .. } = outcome {
+        (noted.answer.rows, noted.answer.stats) = (Some(rows.len() as u64), *stats);
+    }
+}
+
 /// `STATEMENT text [param ...]`: a map that programs understand without knowing the statement. Every value is the text that SQL has
 /// for it, or null, and reads back to the same value by its column's type.
 pub(super) fn statement(call: &mut Call<'_>) -> Done {
     let sql = call.text(0)?;
     let parameters = parameters(call)?;
     let answered = execute_audited(call, sql, &parameters);
+    if let Ok(outcome) = &answered {
+        note(call, outcome);
+    }
     let transaction = match call.session().transaction() {
         TransactionState::None => "none",
         TransactionState::Open => "open",
@@ -171,6 +185,7 @@ fn refusal(
     span: Option<Span>,
     suggestion: Option<&str>,
 ) {
+    reply.error = Some(format!("{code} {message}"));
     reply.map(6);
     field(reply, "transaction", transaction);
     field(reply, "code", code);
