@@ -49,7 +49,9 @@ impl Fixture {
     fn bind_with(&self, sql: &str, parameters: &[Param]) -> Result<Mutation> {
         match parse::parse(sql, parameters)? {
             Statement::Change(change) => {
-                mutation(*change, &self.session.context(&self.session.snapshot().unwrap()))
+                let (snapshot, mut held) =
+                    (self.session.snapshot().unwrap(), self.session.cancel.holder(HOLDS));
+                mutation(*change, &self.session.context(&snapshot), &mut held)
             }
             other => panic!("{other:?}"),
         }
