@@ -142,10 +142,13 @@ fn anonymous_bytes() -> u64 {
     kib << 10
 }
 
-/// What a process of its own does for the test below.
+/// What a process of its own does for the test below: it asks what MUSTER_MEMORY_SQL says, of the database that
+/// MUSTER_MEMORY_DIRECTORY names.
 #[test]
-#[ignore = "asks what MUSTER_MEMORY_SQL says, of the database that MUSTER_MEMORY_DIRECTORY names"]
 fn one_statement() {
+    if std::env::var_os("MUSTER_MEMORY_SQL").is_none() {
+        return;
+    }
     let variable = |name: &str| std::env::var(format!("MUSTER_MEMORY_{name}")).unwrap();
     let (sql, limit) = (variable("SQL"), variable("MIB").parse::<u64>().unwrap() << 20);
     let db = Database::open(Path::new(&variable("DIRECTORY")).join("db")).unwrap();
@@ -193,7 +196,7 @@ fn a_statement_keeps_to_its_memory() {
     for (name, sql) in statements.filter(|(name, _)| name.contains(&only)) {
         // A statement that changes something finds what those before it left.
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["one_statement", "--exact", "--ignored", "--nocapture"])
+            .args(["one_statement", "--exact", "--nocapture"])
             .env("MUSTER_MEMORY_SQL", sql)
             .env("MUSTER_MEMORY_MIB", limit.to_string())
             .env("MUSTER_MEMORY_DIRECTORY", directory.path())

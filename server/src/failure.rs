@@ -30,6 +30,14 @@ impl Failure {
         };
     }
 
+    /// What it says.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Failure::Message(text) | Failure::Rendered(text) => text,
+            Failure::Reported | Failure::ClosedPipe => "",
+        }
+    }
+
     /// The failure of a statement, drawn with the place to blame.
     pub(crate) fn of_statement(error: &musterdb::Error, sql: &str) -> Failure {
         Failure::Rendered(error.render(sql))

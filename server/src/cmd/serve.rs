@@ -61,8 +61,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
-    if arguments.max_statements == 0 || arguments.max_clients == 0 {
-        return Err(Failure::new("--max-statements and --max-clients are at least 1"));
+    if [arguments.max_statements, arguments.max_clients, arguments.statement_memory as usize].contains(&0) {
+        return Err(Failure::new("--max-statements, --max-clients and --statement-memory are at least 1"));
     }
     arguments.observing.begin_log()?;
     let began = Instant::now();

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{Error, ServerConfig};
 use tokio_rustls::server::TlsStream;
+use tracing::{error, info};
 
 /// What a client hears that begins with something else.
 const NOT_TLS: &[u8] =
@@ -71,8 +72,14 @@ pub(super) fn read_again_when_told(tls: &Arc<Tls>) -> Result<()> {
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             match tls.read_again() {
-                Ok(()) => eprintln!("read {} and its key again", tls.certificate.display()),
-                Err(failure) => failure.show(),
+                Ok(()) => {
+                    let certificate = tls.certificate.display();
+                    info!(target: "muster::serve", %certificate, "the certificate and its key were read again");
+                }
+                Err(failure) => {
+                    let error = failure.text();
+                    error!(target: "muster::serve", error, "the certificate was not read again; the old one stays");
+                }
             }
         }
     });
