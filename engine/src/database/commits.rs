@@ -81,12 +81,14 @@ impl Database {
     /// all tables at once.
     ///
     /// ```
+    /// # use muster_engine::schema::{ColumnSpec, DataType, TableSpec};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = tempfile::tempdir()?;
-    /// # let database = muster_engine::Database::open(&directory.path().join("db"), muster_engine::Mode::ReadWrite)?;
+    /// # let database = muster_engine::Database::open(&directory.path().join("db"), muster_engine::database::Mode::ReadWrite)?;
     /// let (tell, heard) = std::sync::mpsc::channel();
     /// let listening = database.on_commit(move |commit| drop(tell.send(commit.clone())));
-    /// let table = database.create_table(&muster_engine::schema::TableSpec::new("members", &[], None))?;
+    /// let id = ColumnSpec { name: "id".into(), data_type: DataType::BigInt, nullable: false };
+    /// let table = database.create_table(&TableSpec::new("members", &[id], Some(0)))?;
     /// assert_eq!(heard.recv()?.tables, [table]);
     /// # drop(listening);
     /// # Ok(())
