@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result};
 use crate::serve::{Limits, Tls, ended, serve, started};
 use musterdb::Database;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ pub(crate) struct Arguments {
     /// A file of settings, TOML: its keys are the flags below, which win over it, as their variables do
     #[arg(long, env = "MUSTER_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where to listen; port 0 takes one that is free
-    #[arg(long, default_value = "127.0.0.1:7878", env = "MUSTER_LISTEN", value_name = "ADDR")]
+    /// Where to listen, as HOST:PORT or PORT; port 0 takes one that is free
+    #[arg(long, default_value = "127.0.0.1:7878", env = "MUSTER_LISTEN", value_name = "ADDR", value_parser = address)]
     listen: SocketAddr,
     /// A certificate, PEM, with those that lead to its authority behind it: connections are TLS, and nothing else
     #[arg(long, env = "MUSTER_TLS_CERT", value_name = "FILE")]
@@ -105,6 +105,16 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
+/// An address to listen on: numbers, a name of this machine, or a port of it alone.
+fn address(text: &str) -> std::result::Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    let unusable = |why: &str| format!("{why}; write HOST:PORT, as in 127.0.0.1:7878");
+    let mut found = text.to_socket_addrs().map_err(|error| unusable(&error.to_string()))?;
+    found.next().ok_or_else(|| unusable("no address has this name"))
+}
+
 /// The certificate and its key, where there are both.
 fn tls(arguments: &Arguments) -> Result<Option<Tls>> {
     match (&arguments.tls_cert, &arguments.tls_key) {
@@ -116,5 +126,19 @@ fn tls(arguments: &Arguments) -> Result<Option<Tls>> {
         (None, Some(_)) => {
             Err(Failure::new("--tls-key needs the certificate that the key belongs to, --tls-cert"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn addresses_are_written_in_three_ways() {
+        let of = |text: &str| address(text).map(|found| found.to_string());
+        assert_eq!(of("7878").as_deref(), Ok("127.0.0.1:7878"));
+        assert_eq!(of("[::1]:0").as_deref(), Ok("[::1]:0"));
+        assert!(of("localhost:7878").unwrap().ends_with(":7878"));
+        assert!(of("127.0.0.1").unwrap_err().ends_with("; write HOST:PORT, as in 127.0.0.1:7878"));
     }
 }
