@@ -170,7 +170,7 @@ impl Disk for RealDisk {
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(self.path(LOCK)).map_err(failed("open", LOCK))?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(RealLock { _file: file })),
+            Ok(()) => Ok(Box::new(RealLock { file })),
             Err(TryLockError::WouldBlock) => Err(Error::Locked { directory: self.describe() }),
             Err(TryLockError::Error(source)) => Err(failed("lock", LOCK)(source)),
         }
@@ -183,7 +183,14 @@ impl Disk for RealDisk {
 
 /// The lock is the open file's: the system releases it when the file closes, also when the process dies.
 struct RealLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // As for a `RealFile`.
+        let _ = self.file.unlock();
+    }
 }
 
 impl DirectoryLock for RealLock {}
@@ -262,6 +269,8 @@ impl Drop for RealFile {
     fn drop(&mut self) {
         // Whoever needs to know calls `sync`, which tells. An unsynced file is promised nothing.
         let _ = self.flush();
+        // A process that is being started has copies of our files until it becomes another program: closing ours would leave it the lock.
+        let _ = self.file.unlock();
     }
 }
 
@@ -366,6 +375,20 @@ mod tests {
         drop(file);
         assert_eq!(&*other.map("g").unwrap(), b"second");
         assert_eq!(disk.list().unwrap(), ["g"]);
+    }
+
+    /// What starting a process does for a moment.
+    #[test]
+    fn a_copy_of_an_open_file_keeps_no_lock() {
+        let (_directory, disk) = disk();
+        let file = OpenOptions::new().write(true).create_new(true).open(disk.path("f")).unwrap();
+        file.lock().unwrap();
+        let copy = file.try_clone().unwrap();
+        let mut file = RealFile { file, buffer: Vec::new(), name: "f".into() };
+        file.append(b"bytes").unwrap();
+        drop(file);
+        assert_eq!(&*disk.map("f").unwrap(), b"bytes");
+        drop(copy);
     }
 
     #[test]
