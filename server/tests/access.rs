@@ -189,6 +189,27 @@ fn a_database_without_users_asks_nobody() {
     ]));
     assert_eq!(lines(&replies), ["+OK", "+DROP USER", NOAUTH]);
     assert_eq!(server.told(&request(&["COUNT", "vips"])), format!("{NOAUTH}\r\n"));
+    let late = server.told(&request(&["AUTH", "boss", "password of boss"]));
+    assert!(late.ends_with("the last was dropped, and the server has to be started anew\r\n"), "{late}");
+}
+
+/// Each byte of a request begins a new wait for the next one, but not for who it is.
+#[test]
+fn a_stranger_has_its_time_however_slowly_it_speaks() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = with_users(&directory.path().join("db"), &[]);
+    let (mut stranger, began) = (server.connect(), Instant::now());
+    stranger.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut said = [0; 256];
+    let bytes = loop {
+        stranger.write_all(b"x").unwrap();
+        match stranger.read(&mut said) {
+            Ok(bytes) => break bytes,
+            Err(_) => assert!(began.elapsed() < Duration::from_secs(40), "it still has its place"),
+        }
+    };
+    assert_eq!(&said[..bytes], b"-ERR nobody said who this client is\r\n");
+    assert!(began.elapsed() >= Duration::from_secs(29), "{:?}", began.elapsed());
 }
 
 #[test]

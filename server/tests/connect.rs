@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+mod served;
+
+use served::{Server, muster, run, text};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -9,45 +12,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-fn muster(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
-    command.args(arguments).current_dir(directory).stdin(Stdio::null()).env("HOME", directory);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn run(directory: &Path, arguments: &[&str]) -> Output {
-    muster(directory, arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A server of the database `db`, which ends with the test.
-struct Server {
-    process: Child,
-    address: String,
-}
-
 impl Server {
-    fn of(directory: &Path) -> Server {
-        let mut process = muster(directory, &["serve", "db", "--listen", "127.0.0.1:0"]).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.strip_prefix("ready on ").and_then(|line| line.split(' ').next()).unwrap();
-        Server { address: address.to_owned(), process }
-    }
-
     fn shell(&self, directory: &Path, arguments: &[&str]) -> Output {
-        run(directory, &[&["shell", "--connect", &self.address], arguments].concat())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        run(directory, &[&["shell", "--connect", &self.address()], arguments].concat())
     }
 }
 
@@ -87,7 +54,7 @@ fn alike(directory: &Path, server: &Server, arguments: &[&str]) -> (Output, Outp
 #[test]
 fn every_answer_and_every_error_is_the_same_over_the_wire() {
     let twins = twins();
-    let server = Server::of(twins.path());
+    let server = Server::within(twins.path(), &[]);
     let all = "SELECT * FROM people ORDER BY id";
     for format in ["table", "csv", "json", "jsonl", "markdown"] {
         let (answer, _) = alike(twins.path(), &server, &["--format", format, "-c", all]);
@@ -138,7 +105,7 @@ fn every_answer_and_every_error_is_the_same_over_the_wire() {
 fn a_pipe_converses_and_files_of_copy_are_the_clients() {
     let twins = twins();
     let (here, there) = (twins.path(), tempfile::tempdir().unwrap());
-    let server = Server::of(here);
+    let server = Server::within(here, &[]);
     let client = there.path();
     for (file, options) in
         [("x.csv", ""), ("y.csv", "(HEADER, DELIMITER ';', NULL 'none')"), ("x.jsonl", ""), ("x.parquet", "")]
@@ -192,7 +159,7 @@ fn a_pipe_converses_and_files_of_copy_are_the_clients() {
     let bitmap = server.shell(client, &["-c", "COPY (SELECT id FROM people) TO 'x.roaring'"]);
     assert!(text(&bitmap.stderr).contains("only where the database is"), "{}", text(&bitmap.stderr));
 
-    let mut shell = muster(client, &["shell", "--connect", &server.address, "--format", "csv"])
+    let mut shell = muster(client, &["shell", "--connect", &server.address(), "--format", "csv"])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
@@ -213,8 +180,8 @@ fn a_pipe_converses_and_files_of_copy_are_the_clients() {
 #[test]
 fn who_is_not_let_in_or_finds_nobody_is_told() {
     let twins = twins();
-    let server = Server::of(twins.path());
-    let with_user = ["shell", "--connect", &server.address, "--user", "anna", "-c", "SHOW TABLES"];
+    let server = Server::within(twins.path(), &[]);
+    let with_user = ["shell", "--connect", &server.address(), "--user", "anna", "-c", "SHOW TABLES"];
     let refused = run(twins.path(), &with_user);
     assert_eq!((refused.status.code(), text(&refused.stdout).as_str()), (Some(1), ""));
     assert!(text(&refused.stderr).contains("MUSTER_PASSWORD"), "{}", text(&refused.stderr));
@@ -297,43 +264,43 @@ fn is_idle_within(address: &str, time: Duration) -> bool {
 #[test]
 fn a_client_that_is_gone_leaves_no_statement_behind() {
     let directory = rows();
-    let server = Server::of(directory.path());
+    let server = Server::within(directory.path(), &[]);
     let mut shells: Vec<Child> = (0..2)
         .map(|_| {
-            muster(directory.path(), &["shell", "--connect", &server.address, "-c", LONG]).spawn().unwrap()
+            muster(directory.path(), &["shell", "--connect", &server.address(), "-c", LONG]).spawn().unwrap()
         })
         .collect();
     std::thread::sleep(Duration::from_millis(700));
-    assert!(!is_idle_within(&server.address, Duration::from_millis(300)), "two statements run");
+    assert!(!is_idle_within(&server.address(), Duration::from_millis(300)), "two statements run");
     for shell in &mut shells {
         assert!(shell.try_wait().unwrap().is_none(), "the statement is long");
         shell.kill().unwrap();
         shell.wait().unwrap();
     }
-    assert!(is_idle_within(&server.address, Duration::from_secs(10)), "both were cancelled");
+    assert!(is_idle_within(&server.address(), Duration::from_secs(10)), "both were cancelled");
 }
 
 #[cfg(unix)]
 #[test]
 fn ctrl_c_cancels_over_the_wire() {
     let directory = rows();
-    let server = Server::of(directory.path());
+    let server = Server::within(directory.path(), &[]);
     let shell =
-        muster(directory.path(), &["shell", "--connect", &server.address, "-c", LONG]).spawn().unwrap();
+        muster(directory.path(), &["shell", "--connect", &server.address(), "-c", LONG]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(700));
     assert!(Command::new("kill").args(["-INT", &shell.id().to_string()]).status().unwrap().success());
     let ended = shell.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), text(&ended.stderr).as_str()), (Some(1), "cancelled\n"));
-    assert!(is_idle_within(&server.address, Duration::from_secs(10)));
+    assert!(is_idle_within(&server.address(), Duration::from_secs(10)));
 }
 
 #[cfg(unix)]
 #[test]
 fn a_server_that_is_killed_in_mid_answer_is_missed() {
     let directory = rows();
-    let mut server = Server::of(directory.path());
+    let mut server = Server::within(directory.path(), &[]);
     let shell =
-        muster(directory.path(), &["shell", "--connect", &server.address, "-c", LONG]).spawn().unwrap();
+        muster(directory.path(), &["shell", "--connect", &server.address(), "-c", LONG]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(700));
     server.process.kill().unwrap();
     let ended = shell.wait_with_output().unwrap();

@@ -178,6 +178,7 @@ fn beyond_the_machine_it_has_to_be_said_twice() {
         .unwrap();
     let error = String::from_utf8(muster.stderr).unwrap();
     assert!(!muster.status.success() && error.contains("--insecure"), "{error}");
+    assert!(!directory.path().join("db").exists(), "what is refused leaves nothing");
 }
 
 #[cfg(unix)]

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+mod served;
+
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use served::{Server, muster, run, text};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -14,22 +17,6 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-
-/// The program in a directory of the test's own.
-fn muster(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
-    command.args(arguments).current_dir(directory).stdin(Stdio::null()).env("HOME", directory);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn run(directory: &Path, arguments: &[&str]) -> Output {
-    muster(directory, arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
 
 /// Writes an authority `NAME.pem`, and a certificate of it for these names, `NAME-cert.pem` with `NAME-key.pem`.
 fn certify(directory: &Path, name: &str, names: &[&str], until: i32) {
@@ -66,44 +53,16 @@ fn place() -> TempDir {
     directory
 }
 
-/// A server that ends with the test.
-struct Server {
-    process: Child,
-    port: u16,
-    ready: String,
-}
-
 impl Server {
-    fn start(directory: &Path, options: &[&str]) -> Server {
-        let mut command = muster(directory, &[&["serve", "db"], options].concat());
-        let mut process = command.env("MUSTER_LISTEN", "127.0.0.1:0").spawn().unwrap();
-        let mut ready = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
-        let address = ready.split_whitespace().nth(2).and_then(|address| address.rsplit(':').next());
-        let port = address.and_then(|port| port.parse().ok());
-        let port = port.unwrap_or_else(|| {
-            let mut said = String::new();
-            process.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
-            panic!("no address in {ready:?}: {said}")
-        });
-        Server { process, port, ready }
-    }
-
     /// With the certificate of an authority of [`certify`].
     fn of(directory: &Path, name: &str, options: &[&str]) -> Server {
         let (certificate, key) = (format!("{name}-cert.pem"), format!("{name}-key.pem"));
-        Server::start(directory, &[&["--tls-cert", &certificate, "--tls-key", &key], options].concat())
+        Server::within(directory, &[&["--tls-cert", &certificate, "--tls-key", &key], options].concat())
     }
 
     fn shell(&self, directory: &Path, host: &str, arguments: &[&str]) -> Output {
         let address = format!("{host}:{}", self.port);
         run(directory, &[&["shell", "--connect", &address], arguments].concat())
-    }
-
-    fn connect(&self) -> TcpStream {
-        let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        socket
     }
 
     /// A client that trusts `ca.pem`.
@@ -123,13 +82,6 @@ impl Server {
     fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -185,7 +137,7 @@ fn whom_the_shell_does_not_trust_is_told_with_what_to_do() {
     std::fs::write(directory.join("none.pem"), "no certificate\n").unwrap();
     std::fs::copy(directory.join("ca.pem"), directory.join("alone-cert.pem")).unwrap();
     std::fs::copy(directory.join("ca-authority-key.pem"), directory.join("alone-key.pem")).unwrap();
-    let plain = Server::start(directory, &[]);
+    let plain = Server::within(directory, &[]);
     let refused = |server: &Server, options: &[&str], expected: &str| {
         let began = Instant::now();
         let said = server.shell(directory, "localhost", &[options, &["-c", "SHOW TABLES"]].concat());
@@ -299,7 +251,7 @@ fn nobody_hangs_who_does_not_shake_hands() {
     ping(&mut server.client(directory)).unwrap();
     // A client of TLS at a server without it.
     let other = tempfile::tempdir().unwrap();
-    let server = Server::start(other.path(), &[]);
+    let server = Server::within(other.path(), &[]);
     let began = Instant::now();
     let error = ping(&mut server.client(directory)).unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(5), "{error}");
@@ -431,8 +383,8 @@ fn beyond_the_machine_there_have_to_be_users_and_tls() {
     assert!(user.status.success(), "{}", text(&user.stderr));
     let said = refused(&[]);
     assert!(!said.contains("CREATE USER") && said.contains("--tls-cert"), "{said}");
-    drop(Server::start(directory, &[&["--listen", "0.0.0.0:0"], &tls[..]].concat()));
-    drop(Server::start(directory, &["--listen", "0.0.0.0:0", "--insecure"]));
+    drop(Server::within(directory, &[&["--listen", "0.0.0.0:0"], &tls[..]].concat()));
+    drop(Server::within(directory, &["--listen", "0.0.0.0:0", "--insecure"]));
 }
 
 #[test]

@@ -67,13 +67,19 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     arguments.observing.begin_log()?;
     let began = Instant::now();
     let tls = tls(arguments)?;
+    let protected = |users| {
+        let protection = reach::Protection { users, tls: tls.is_some(), waived: arguments.insecure };
+        reach::check(arguments.listen, protection)
+    };
+    if !arguments.directory.exists() {
+        // It would have no users, and is not made for nothing.
+        protected(false)?;
+    }
     let database = match arguments.read_only {
         true => Database::open_read_only(&arguments.directory)?,
         false => Database::open(&arguments.directory)?,
     };
-    let users = !database.engine().snapshot().users().is_empty();
-    let protection = reach::Protection { users, tls: tls.is_some(), waived: arguments.insecure };
-    reach::check(arguments.listen, protection)?;
+    protected(!database.engine().snapshot().users().is_empty())?;
     let (over, option) = match &tls {
         Some(_) => (", over TLS", "--tls --cacert CA "),
         None => ("", ""),

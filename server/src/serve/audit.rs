@@ -13,9 +13,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The most of a statement's text that is written down.
-const TEXT_BYTES_MAX: usize = 4_096;
-
 pub(crate) struct Audit {
     path: PathBuf,
     file: Mutex<File>,
@@ -76,15 +73,5 @@ impl Entries {
 
     pub(super) fn lines(&self) -> &str {
         &self.0
-    }
-}
-
-/// A statement's text as it may be shown to others.
-pub(super) fn shown(sql: &str) -> String {
-    let masked = musterdb::secrets_masked(sql);
-    let end = masked.floor_char_boundary(TEXT_BYTES_MAX);
-    match end < masked.len() {
-        true => format!("{}…", &masked[..end]),
-        false => masked.into_owned(),
     }
 }

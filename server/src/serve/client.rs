@@ -215,15 +215,16 @@ impl Conversation {
             self.decoder.rest();
             let limits = &self.service.limits;
             let (until, late, error) = match (self.decoder.is_midway(), self.is_stranger) {
-                (true, _) => (
+                // However it sends what it has to say.
+                (_, true) => {
+                    let error = "nobody said who this client is".to_owned();
+                    (Some(came + limits.login_time), Late::Login, error)
+                }
+                (true, false) => (
                     Some(tokio::time::Instant::now() + limits.request_time),
                     Late::Request,
                     format!("a request did not arrive whole within {} s", limits.request_time.as_secs()),
                 ),
-                (false, true) => {
-                    let error = "nobody said who this client is".to_owned();
-                    (Some(came + limits.login_time), Late::Login, error)
-                }
                 (false, false) => (None, Late::Login, String::new()),
             };
             let waiting = async {

@@ -172,7 +172,12 @@ fn text_of(ran: &Ran<'_>, client: &Client) -> Option<String> {
         ("statement", _) => words.get(1)?.clone(),
         _ => Cow::Owned(words.join(" ")),
     };
-    Some(cut(&secrets_masked(&text)).to_owned())
+    Some(shown(&text))
+}
+
+/// A statement's text as others may see it: without passwords, and not without end.
+pub(super) fn shown(text: &str) -> String {
+    cut(&secrets_masked(text)).to_owned()
 }
 
 /// As much of a text as is told.

@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 pub const MEMBERS: &str = "CREATE TABLE members (id BIGINT PRIMARY KEY, city TEXT, spend DECIMAL(12,2), tags TEXT[], vip BOOLEAN); \
@@ -15,24 +15,60 @@ pub const MEMBERS: &str = "CREATE TABLE members (id BIGINT PRIMARY KEY, city TEX
      CREATE STATIC AUDIENCE vips AS SELECT id FROM members WHERE vip; \
      CREATE TABLE orders (number TEXT PRIMARY KEY, member_id BIGINT REFERENCES members, at TIMESTAMP)";
 
+/// The program in a directory of the test's own.
+pub fn muster(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
+    command.args(arguments).current_dir(directory).stdin(Stdio::null()).env("HOME", directory);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+pub fn run(directory: &Path, arguments: &[&str]) -> Output {
+    muster(directory, arguments).output().unwrap()
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
 /// A server on a port of its own; it ends with the test.
 pub struct Server {
     pub process: Child,
     pub port: u16,
+    /// What it said when it was ready.
+    pub ready: String,
 }
 
 impl Server {
+    /// Of a database.
     pub fn start(directory: &Path, options: &[&str]) -> Server {
-        let muster = env!("CARGO_BIN_EXE_muster");
-        let mut command = Command::new(muster);
-        command.arg("serve").arg(directory).args(["--listen", "127.0.0.1:0"]).args(options);
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
+        command.arg("serve").arg(directory).args(options).stdout(Stdio::piped());
+        Server::ready(command)
+    }
+
+    /// Of the database `db` in a directory, from there.
+    pub fn within(directory: &Path, options: &[&str]) -> Server {
+        Server::ready(muster(directory, &[&["serve", "db"], options].concat()))
+    }
+
+    fn ready(mut command: Command) -> Server {
+        let mut process = command.env("MUSTER_LISTEN", "127.0.0.1:0").spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
-        let port = ready.split_whitespace().nth(2).and_then(|address| address.rsplit(':').next());
-        let port =
-            port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("no address in {ready:?}"));
-        Server { process, port }
+        let address = ready.split_whitespace().nth(2).and_then(|address| address.rsplit(':').next());
+        let port = address.and_then(|port| port.parse().ok());
+        let port = port.unwrap_or_else(|| {
+            let mut said = String::new();
+            let stderr = process.stderr.as_mut();
+            stderr.map(|stderr| stderr.read_to_string(&mut said).unwrap());
+            panic!("no address in {ready:?}: {said}")
+        });
+        Server { process, port, ready }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     pub fn of_members(directory: &Path, options: &[&str]) -> Server {

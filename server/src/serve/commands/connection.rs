@@ -73,7 +73,10 @@ pub(super) fn auth(call: &mut Call<'_>) -> Done {
 fn log_in(call: &mut Call<'_>, user: &str, password: usize) -> Done {
     let password = call.arguments.get(password).unwrap_or_default();
     if call.snapshot.users().is_empty() {
-        let advice = "SQL \"CREATE USER name PASSWORD '...' ROLE admin\" makes the first";
+        let advice = match call.role {
+            Some(_) => "SQL \"CREATE USER name PASSWORD '...' ROLE admin\" makes the first",
+            None => "the last was dropped, and the server has to be started anew",
+        };
         return Err(Refusal::new(format!("AUTH called without any user in this database: {advice}")));
     }
     let known = call.snapshot.user_named(user).filter(|user| call.service.access.knows(user, password));

@@ -2,7 +2,8 @@
 
 use super::{Call, Done, Refusal};
 use crate::resp::Reply;
-use crate::serve::audit::{self, Entries};
+use crate::serve::audit::Entries;
+use crate::serve::journal;
 use musterdb::{Outcome, Param, QueryErrorKind, Role, Span, TransactionState, Value};
 use serde_json::json;
 
@@ -57,7 +58,7 @@ fn execute_audited(call: &mut Call<'_>, sql: &str, parameters: &[Param]) -> must
     let ends = was_open && session.transaction() == TransactionState::None;
     let changes = session.needed_role() > Role::Read || ends;
     let (Some(audit), true) = (&call.service.audit, changes) else { return outcome };
-    let (statement, mut entries) = (audit::shown(sql), Entries::default());
+    let (statement, mut entries) = (journal::shown(sql), Entries::default());
     match &outcome {
         Ok(Outcome::Done { message }) => {
             entries.add(call.client, "change", json!({ "statement": statement, "answer": message }));
