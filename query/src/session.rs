@@ -78,6 +78,11 @@ impl Session {
         self.cancel.clone()
     }
 
+    /// True where a change is acknowledged when it is on disk: unless the session has `SET synchronous_commit = off`.
+    pub fn is_synced(&self) -> bool {
+        self.durability == Durability::Synced
+    }
+
     /// Hears of the progress of imports and exports, about ten times a second.
     pub fn on_progress(&mut self, hear: impl FnMut(Progress) + Send + 'static) {
         self.progress = Some(Box::new(hear));

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! listener ─ a task for each client: bytes ─ resp::Decoder ─ commands ─┬─ at once, on the task's thread: look-ups
-//!                                                                      └─ on a thread that may wait: statements, writes
+//!                                                                      ├─ by one writer for all clients: changes of rows
+//!                                                                      └─ on a thread that may wait: statements
 //! ```
 //!
-//! What a client has sent in one go is answered in one go. From the first command that may wait, the rest of it is done on one
-//! thread, writes that follow each other as one group. Look-ups never stand behind statements: those have so many permits and no more.
+//! What a client has sent in one go is answered in one go. From the first command that may wait, the rest of it is done elsewhere: changes
+//! alone by the writer, together with those of others, and what has a statement in it on one thread. Look-ups never stand behind statements:
+//! those have so many permits and no more.
 
 mod access;
 mod audiences;
@@ -18,7 +20,9 @@ mod http;
 mod journal;
 mod limits;
 mod metrics;
+mod socket;
 mod tls;
+mod writer;
 
 pub(crate) use audit::Audit;
 pub(crate) use journal::{ended, panicked, started};
@@ -38,6 +42,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast, watch};
+use writer::Writer;
 
 /// How long clients have to end what runs when the server is told to.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -69,6 +74,7 @@ pub(crate) struct Service {
     audit: Option<Audit>,
     /// `None` where connections are not encrypted.
     tls: Option<Arc<Tls>>,
+    writer: Writer,
     /// Permits of statements.
     statements: Arc<Semaphore>,
     /// True when the server is about to end.
@@ -141,8 +147,10 @@ async fn listen_on(
     let tell = commits.clone();
     // Nobody may listen.
     let _listening = database.engine().on_commit(move |commit| drop(tell.send(Arc::new(commit.clone()))));
+    let writer = Writer::start(database.clone(), limits.statement_time);
     let service = Arc::new(Service {
         database,
+        writer,
         statements: Arc::new(Semaphore::new(limits.statements)),
         limits,
         access: Arc::new(Access::new()),

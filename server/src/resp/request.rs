@@ -73,6 +73,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// How long it is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn words(&self) -> Words<'_> {
         Words { bytes: &self.bytes, places: &self.places }
     }

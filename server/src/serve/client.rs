@@ -5,9 +5,10 @@ use super::audit::Entries;
 use super::commands::{self, Answered, Command, Run, Subscriptions};
 use super::journal::Ran;
 use super::metrics::{Class, Late, Noted};
-use super::{Service, Tls};
+use super::socket::{BUFFER_BYTES, leave, read, send};
+use super::{Service, Tls, writer};
 use crate::resp::{Decoder, ProtocolError, Reply, Request};
-use musterdb::{Cancel, Role, Session};
+use musterdb::{Cancel, Role, Session, TransactionState};
 use serde_json::json;
 use socket2::{SockRef, TcpKeepalive};
 use std::collections::{HashMap, VecDeque};
@@ -15,11 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// What is kept of a buffer that was larger.
-const BUFFER_BYTES: usize = 16 * 1024;
 
 /// When so much is to be sent it is, before more requests are answered: a few bytes can ask for pages of thousands of members.
 const REPLY_BYTES: usize = 256 * 1024;
@@ -27,19 +25,12 @@ const REPLY_BYTES: usize = 256 * 1024;
 /// How long a client says nothing before its machine is asked whether it is still there; Redis's.
 const SILENCE: Duration = Duration::from_secs(300);
 
-/// How long, and how much, is read of a client that gets an error and is left: it could lose the error otherwise.
-const DRAIN: Duration = Duration::from_millis(200);
-const DRAIN_BYTES: usize = 1 << 20;
-
 /// How long a statement goes on whose client says no more: it may have closed its side only, as a script does that waits for the
 /// answer.
 const GONE_AFTER: Duration = Duration::from_millis(500);
 
 /// How often the statements of a client that is gone are told to end: each takes its own cancellation with it.
 const CANCEL_AGAIN: Duration = Duration::from_millis(20);
-
-/// The most that is read at once.
-const READ_BYTES: usize = 1 << 20;
 
 /// What is read of a client while a statement of it runs; the rest waits in the socket.
 const AHEAD_BYTES: usize = 64 * 1024;
@@ -92,6 +83,13 @@ impl Client {
         });
         session.set_role(role);
         session
+    }
+
+    /// True where its changes are not like those of others: in a transaction, or acknowledged before they are on disk.
+    fn writes_alone(&self) -> bool {
+        let is_plain =
+            |session: &Session| session.transaction() == TransactionState::None && session.is_synced();
+        self.session.as_ref().is_some_and(|session| !is_plain(session))
     }
 
     /// Who it is, once it has said so.
@@ -394,6 +392,16 @@ impl Conversation {
             return nothing;
         };
         let (waits, peer) = (Instant::now(), state.client.peer);
+        if requests.iter().all(is_small_write) && !state.client.writes_alone() {
+            let requests = Vec::from(requests);
+            writer::write(&service, state.parts(), &requests).await;
+            let (request, command) = &requests[0];
+            let (took, waited) = (waits.elapsed(), Duration::ZERO);
+            let ran = Ran { request, command: *command, requests: requests.len(), took, waited };
+            state.ran(&service, Class::Write, &ran);
+            (self.state, self.began) = (Some(state), Instant::now());
+            return nothing;
+        }
         let deadline = tokio::time::Instant::now() + service.limits.statement_time;
         let is_statement =
             |(_, command): &Asked| command.is_some_and(|command| !matches!(command.run, Run::Write(..)));
@@ -471,7 +479,13 @@ impl Conversation {
 }
 
 /// A request, and the command that it is for.
-type Asked = (Request, Option<&'static Command>);
+pub(super) type Asked = (Request, Option<&'static Command>);
+
+/// True of a change that is read in no time.
+fn is_small_write((request, command): &Asked) -> bool {
+    let is_write = command.is_some_and(|command| matches!(command.run, Run::Write(..)));
+    is_write && request.bytes() <= BUFFER_BYTES
+}
 
 /// A thread that answers requests, and gives back those that it left.
 type Work = tokio::task::JoinHandle<(State, VecDeque<Asked>)>;
@@ -495,28 +509,6 @@ async fn until(
             done
         }
     }
-}
-
-/// Adds what arrives to a buffer: how many bytes, or 0 at the end. A client that says nothing has no memory waiting for it, one
-/// that sends much is read into the buffer at once.
-async fn read<S: AsyncRead + Unpin>(socket: &mut S, buffer: &mut bytes::BytesMut) -> std::io::Result<usize> {
-    thread_local! {
-        static ARRIVED: std::cell::RefCell<Box<[u8]>> = std::cell::RefCell::new(vec![0; BUFFER_BYTES].into());
-    }
-    if buffer.len() >= BUFFER_BYTES {
-        buffer.reserve(buffer.len().min(READ_BYTES));
-        return socket.read_buf(buffer).await;
-    }
-    std::future::poll_fn(|context| {
-        ARRIVED.with_borrow_mut(|arrived| {
-            let mut arrived = ReadBuf::new(arrived);
-            std::pin::Pin::new(&mut *socket).poll_read(context, &mut arrived).map_ok(|()| {
-                buffer.extend_from_slice(arrived.filled());
-                arrived.filled().len()
-            })
-        })
-    })
-    .await
 }
 
 /// Waits until a client is gone. What it says meanwhile is kept for later.
@@ -616,60 +608,5 @@ impl State {
             *bytes = bytes::BytesMut::new();
         }
         Ok(())
-    }
-}
-
-/// Sends bytes to a client that takes some of them now and then: what it does not take is kept for it.
-async fn send<S: AsyncWrite + Unpin>(
-    socket: &mut S,
-    mut bytes: &[u8],
-    patience: Duration,
-) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        let sent = tokio::time::timeout(patience, socket.write(bytes)).await??;
-        if sent == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
-        }
-        bytes = &bytes[sent..];
-    }
-    tokio::time::timeout(patience, socket.flush()).await?
-}
-
-/// Ends a connection so that its last reply arrives.
-pub(super) async fn leave<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) -> std::io::Result<()> {
-    // TLS says so in bytes of its own, and there may be nobody who takes them.
-    tokio::time::timeout(DRAIN, socket.shutdown()).await??;
-    let mut rest = socket.take(DRAIN_BYTES as u64);
-    let drained = async {
-        while rest.read(&mut [0; 4096]).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    tokio::time::timeout(DRAIN, drained).await.unwrap_or(Ok(()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_reads_slowly_gets_everything_and_who_reads_nothing_is_left() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let (sent, patience) = (vec![7; 1_000], Duration::from_millis(200));
-        runtime.block_on(async {
-            let (mut socket, mut slow) = tokio::io::duplex(100);
-            let reads = async {
-                let mut read = Vec::new();
-                while read.len() < 1_000 {
-                    tokio::time::sleep(patience / 4).await;
-                    slow.read_buf(&mut read).await.unwrap();
-                }
-                read
-            };
-            let (done, read) = tokio::join!(send(&mut socket, &sent, patience), reads);
-            assert!(done.is_ok() && read == sent);
-            let (mut socket, _deaf) = tokio::io::duplex(100);
-            let done = send(&mut socket, &sent, patience).await;
-            assert_eq!(done.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-        });
     }
 }

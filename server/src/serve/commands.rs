@@ -11,8 +11,8 @@ pub(super) use subscribe::Subscriptions;
 use super::Service;
 use super::access::Credentials;
 use super::audit::Entries;
-use super::client::Client;
-use crate::resp::{Reply, Request, Words};
+use super::client::{Asked, Client};
+use crate::resp::{Reply, Words};
 use muster_engine::Snapshot;
 use muster_engine::catalog::AudienceRecord;
 use musterdb::{Changed, Mutation, QueryErrorKind, Role, Session, TableSchema};
@@ -270,35 +270,48 @@ pub(super) fn waiting(
     call.client.noted.answered(command, call.reply.error.take());
 }
 
-/// Makes the changes of some requests as one group, and answers each.
-pub(super) fn write(
+/// Makes the changes of some requests as one group in their client's session, and answers each.
+pub(super) fn write(service: &Service, (client, reply): (&mut Client, &mut Reply), requests: &[Asked]) {
+    let (verdicts, mutations) = changes(service, (client, reply), requests);
+    let role = service.access.role(client, &service.database.engine().snapshot());
+    let answers = client.session(service, role.unwrap_or(Role::Read)).write_each(&mutations);
+    changed(service, (client, reply), requests, verdicts, answers);
+}
+
+/// What some requests change, in their order, of those that can be run; of each whether it can.
+pub(super) fn changes(
     service: &Service,
     (client, reply): (&mut Client, &mut Reply),
-    requests: &[(Request, Option<&'static Command>)],
-) {
+    requests: &[Asked],
+) -> (Vec<Done>, Vec<Mutation>) {
     let snapshot = service.database.engine().snapshot();
     let role = service.access.role(client, &snapshot);
-    let mut mutations: Vec<Result<Mutation, Refusal>> = Vec::with_capacity(requests.len());
-    for (request, command) in requests {
+    let mut mutations = Vec::with_capacity(requests.len());
+    let verdict = |(request, command): &Asked| {
         let (words, mut scratch) = (request.words(), Reply::new());
         scratch.protocol = reply.protocol;
         let (client, reply) = (&mut *client, &mut scratch);
         let arguments = words.from(1);
         let call = Call { service, client, reply, snapshot: &snapshot, role, arguments, may_wait: true };
-        mutations.push(call.may_begin(words, *command).and_then(
-            |()| match command.map(|command| &command.run) {
-                Some(Run::Write(change, _)) => change(&call),
-                _ => Err(Refusal::Waits),
-            },
-        ));
-    }
-    let changes: Vec<Mutation> =
-        mutations.iter().filter_map(|change| change.as_ref().ok()).cloned().collect();
-    let session = client.session(service, role.unwrap_or(Role::Read));
-    let mut changed = session.write_each(&changes).into_iter();
-    let mut entries = Entries::default();
-    for ((request, command), change) in requests.iter().zip(mutations) {
-        let done = change.and_then(|_| match changed.next() {
+        call.may_begin(words, *command)?;
+        let Some(Command { run: Run::Write(change, _), .. }) = command else { return Err(Refusal::Waits) };
+        mutations.push(change(&call)?);
+        Ok(())
+    };
+    (requests.iter().map(verdict).collect(), mutations)
+}
+
+/// Answers requests by what became of their changes.
+pub(super) fn changed(
+    service: &Service,
+    (client, reply): (&mut Client, &mut Reply),
+    requests: &[Asked],
+    verdicts: Vec<Done>,
+    answers: Vec<musterdb::Result<Changed>>,
+) {
+    let (mut answers, mut entries) = (answers.into_iter(), Entries::default());
+    for ((request, command), verdict) in requests.iter().zip(verdicts) {
+        let done = verdict.and_then(|()| match answers.next() {
             Some(Ok(Changed { inserted, updated, deleted })) => {
                 let rows = inserted + updated + deleted;
                 client.noted.rows_written += rows;

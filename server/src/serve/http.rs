@@ -3,7 +3,7 @@
 //! Three fixed pages, one request a connection, nothing of a request but its first line is understood. Whoever is slow, long or odd
 //! gets an error, and takes one of a few seats for some seconds at most; clients of the database notice nothing.
 
-use super::{ACCEPT_AGAIN, Service, client, exposition};
+use super::{ACCEPT_AGAIN, Service, exposition, socket};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ async fn answer(mut socket: TcpStream, service: &Service) -> std::io::Result<()>
     };
     let sent = async {
         socket.write_all(&response.bytes(with_body)).await?;
-        client::leave(&mut socket).await
+        socket::leave(&mut socket).await
     };
     tokio::time::timeout(PATIENCE, sent).await.unwrap_or(Ok(()))
 }

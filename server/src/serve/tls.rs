@@ -53,7 +53,7 @@ impl Tls {
             let mut first = [0];
             if socket.peek(&mut first).await? == 1 && first[0] != TLS_HANDSHAKE {
                 socket.write_all(NOT_TLS).await?;
-                super::client::leave(&mut socket).await?;
+                super::socket::leave(&mut socket).await?;
                 return Err(io::ErrorKind::InvalidData.into());
             }
             TlsAcceptor::from(config).accept(socket).await
