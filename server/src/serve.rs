@@ -3,12 +3,12 @@
 //! ```text
 //! listener ─ a task for each client: bytes ─ resp::Decoder ─ commands ─┬─ at once, on the task's thread: look-ups
 //!                                                                      ├─ by one writer for all clients: changes of rows
-//!                                                                      └─ on a thread that may wait: statements
+//!                                                                      └─ with a permit, the thread's other clients sent away: statements
 //! ```
 //!
-//! What a client has sent in one go is answered in one go. From the first command that may wait, the rest of it is done elsewhere: changes
-//! alone by the writer, together with those of others, and what has a statement in it on one thread. Look-ups never stand behind statements:
-//! those have so many permits and no more.
+//! What a client has sent in one go is answered in one go. From the first command that may wait, the rest of it waits together: changes alone for
+//! the writer, which makes them with those of others; what has a statement in it for one permit of a few. The thread that has read it then runs
+//! it, which is cheaper than waking another, and its other clients go to a thread that is free: look-ups never stand behind statements.
 
 mod access;
 mod audiences;
@@ -20,6 +20,7 @@ mod http;
 mod journal;
 mod limits;
 mod metrics;
+mod running;
 mod socket;
 mod tls;
 mod writer;
@@ -36,6 +37,7 @@ use journal::Journal;
 use metrics::Metrics;
 use muster_engine::database::Commit;
 use musterdb::Database;
+use running::Running;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -50,8 +52,11 @@ const FAREWELL: Duration = Duration::from_secs(30);
 /// How long to wait after a client that could not be accepted: the process may have no files left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// Threads that may wait, beside those of statements: for writes.
-const WRITERS: usize = 64;
+/// Large changes, and those of transactions, that are made at once.
+const CHANGES: usize = 64;
+
+/// Threads that may wait, beside those: for the writer, a password, the certificate.
+const OTHERS: usize = 8;
 
 /// Commits that are kept for clients that listen and read slowly; one that misses some hears of the last.
 const COMMITS: usize = 1_024;
@@ -76,7 +81,10 @@ pub(crate) struct Service {
     tls: Option<Arc<Tls>>,
     writer: Writer,
     /// Permits of statements.
-    statements: Arc<Semaphore>,
+    statements: Semaphore,
+    /// Permits of changes that the writer does not make.
+    changes: Semaphore,
+    running: Running,
     /// True when the server is about to end.
     ending: watch::Receiver<bool>,
     started: Instant,
@@ -116,7 +124,7 @@ pub(crate) fn serve(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("muster-serve")
-        .max_blocking_threads(limits.statements + WRITERS)
+        .max_blocking_threads(limits.statements + CHANGES + OTHERS)
         .build()
         .map_err(|error| Failure::new(format!("cannot start the server's threads: {error}")))?;
     let served = runtime.block_on(listen_on(database, listen, limits, observing, tls.map(Arc::new), ready));
@@ -151,7 +159,9 @@ async fn listen_on(
     let service = Arc::new(Service {
         database,
         writer,
-        statements: Arc::new(Semaphore::new(limits.statements)),
+        statements: Semaphore::new(limits.statements),
+        changes: Semaphore::new(CHANGES),
+        running: Running::default(),
         limits,
         access: Arc::new(Access::new()),
         audit: observing.audit,
@@ -169,6 +179,7 @@ async fn listen_on(
     let told = told_to_end()?;
     tokio::pin!(told);
     ready(address, watched.as_ref().map(|(_, metrics)| *metrics))?;
+    tokio::spawn(running::see_to(Arc::clone(&service)));
     if let Some((metrics, _)) = watched {
         tokio::spawn(http::listen(metrics, Arc::clone(&service)));
     }

@@ -5,18 +5,19 @@ use super::audit::Entries;
 use super::commands::{self, Answered, Command, Run, Subscriptions};
 use super::journal::Ran;
 use super::metrics::{Class, Late, Noted};
-use super::socket::{BUFFER_BYTES, leave, read, send};
+use super::socket::{BUFFER_BYTES, Socket, leave, read, send};
 use super::{Service, Tls, writer};
 use crate::resp::{Decoder, ProtocolError, Reply, Request};
-use musterdb::{Cancel, Role, Session, TransactionState};
+use musterdb::{Role, Session, TransactionState};
 use serde_json::json;
 use socket2::{SockRef, TcpKeepalive};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 /// When so much is to be sent it is, before more requests are answered: a few bytes can ask for pages of thousands of members.
@@ -24,16 +25,6 @@ const REPLY_BYTES: usize = 256 * 1024;
 
 /// How long a client says nothing before its machine is asked whether it is still there; Redis's.
 const SILENCE: Duration = Duration::from_secs(300);
-
-/// How long a statement goes on whose client says no more: it may have closed its side only, as a script does that waits for the
-/// answer.
-const GONE_AFTER: Duration = Duration::from_millis(500);
-
-/// How often the statements of a client that is gone are told to end: each takes its own cancellation with it.
-const CANCEL_AGAIN: Duration = Duration::from_millis(20);
-
-/// What is read of a client while a statement of it runs; the rest waits in the socket.
-const AHEAD_BYTES: usize = 64 * 1024;
 
 /// What the server knows of a client.
 pub(super) struct Client {
@@ -165,7 +156,7 @@ async fn encrypted(conversation: Conversation, tls: Arc<Tls>, socket: TcpStream)
     conversation.go_on(&mut stream).await
 }
 
-/// What goes to the thread that may wait, and comes back.
+/// A client, and what is replied to it.
 struct State {
     client: Client,
     reply: Reply,
@@ -191,7 +182,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(mut self, socket: &mut S) -> std::io::Result<()> {
+    async fn go_on<S: Socket>(mut self, socket: &mut S) -> std::io::Result<()> {
         let (mut ending, came) = (self.service.ending.clone(), tokio::time::Instant::now());
         loop {
             self.began = Instant::now();
@@ -268,11 +259,8 @@ impl Conversation {
     }
 
     /// Answers the requests that have arrived, in their order and as many as are answered in one go: whether there may be more, or what is
-    /// wrong with what comes after them. Look-ups are answered here, and from the first one that may wait on, the rest on a thread that may.
-    async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        socket: &mut S,
-    ) -> Result<More, ProtocolError> {
+    /// wrong with what comes after them. Look-ups are answered at once; from the first one that may wait on, the rest with permission.
+    async fn answer<S: Socket>(&mut self, socket: &mut S) -> Result<More, ProtocolError> {
         // How many there were, and whether the one that was given last has no answer yet.
         let (mut given, mut is_open) = (0, false);
         'role: while let Some(state) = &mut self.state {
@@ -360,12 +348,8 @@ impl Conversation {
         false
     }
 
-    /// Answers requests on a thread that may wait. Where their replies are many, they are sent before the rest is answered.
-    async fn wait<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        mut requests: VecDeque<Asked>,
-        socket: &mut S,
-    ) {
+    /// Answers requests that may wait. Where their replies are many, they are sent before the rest is answered.
+    async fn wait<S: Socket>(&mut self, mut requests: VecDeque<Asked>, socket: &mut S) {
         loop {
             requests = self.work(requests, socket).await;
             let Some(state) = &mut self.state else { return };
@@ -379,92 +363,56 @@ impl Conversation {
         }
     }
 
-    /// Answers requests on a thread that may wait, when there is a permit for the statements among them. Gives back those that stand behind
-    /// many replies.
-    async fn work<S: AsyncRead + Unpin>(
-        &mut self,
-        requests: VecDeque<Asked>,
-        socket: &mut S,
-    ) -> VecDeque<Asked> {
+    /// Answers requests by the writer, or on this thread when there is a permit for them. Gives back those that stand behind many replies.
+    async fn work<S: Socket>(&mut self, requests: VecDeque<Asked>, socket: &S) -> VecDeque<Asked> {
         self.add_noted();
-        let nothing = VecDeque::new();
-        let (service, Some(mut state)) = (Arc::clone(&self.service), self.state.take()) else {
-            return nothing;
-        };
+        let (service, Some(state)) = (&*self.service, &mut self.state) else { return VecDeque::new() };
         let (waits, peer) = (Instant::now(), state.client.peer);
         if requests.iter().all(is_small_write) && !state.client.writes_alone() {
             let requests = Vec::from(requests);
-            writer::write(&service, state.parts(), &requests).await;
+            writer::write(service, state.parts(), &requests).await;
             let (request, command) = &requests[0];
             let (took, waited) = (waits.elapsed(), Duration::ZERO);
             let ran = Ran { request, command: *command, requests: requests.len(), took, waited };
-            state.ran(&service, Class::Write, &ran);
-            (self.state, self.began) = (Some(state), Instant::now());
-            return nothing;
+            state.ran(service, Class::Write, &ran);
+            self.began = Instant::now();
+            return VecDeque::new();
         }
-        let deadline = tokio::time::Instant::now() + service.limits.statement_time;
-        let is_statement =
-            |(_, command): &Asked| command.is_some_and(|command| !matches!(command.run, Run::Write(..)));
-        let waits_for_statement = requests.iter().any(is_statement);
-        let permit = match waits_for_statement {
-            false => None,
-            true => {
-                let permits = Arc::clone(&service.statements);
-                let waiting = service.metrics.waiting.hold();
-                let permit = tokio::time::timeout_at(deadline, permits.acquire_owned()).await;
-                drop(waiting);
-                service.metrics.permit_wait.observe(waits.elapsed(), 1);
-                match permit {
-                    Ok(permit) => permit.ok(),
-                    Err(_) => {
-                        let text =
-                            "too many statements run at the moment, and this one's time is over; ask again";
-                        for (_, command) in &requests {
-                            state.reply.error("BUSY", text);
-                            state.client.noted.answered(*command, state.reply.error.take());
-                        }
-                        service.metrics.add(&mut state.client.noted);
-                        service.metrics.late(Late::Permit).add(requests.len() as u64);
-                        service.journal.no_permit(peer);
-                        self.state = Some(state);
-                        return nothing;
-                    }
-                }
+        let deadline = waits + service.limits.statement_time;
+        let has_statement = requests.iter().any(|(_, command)| !is_write(*command));
+        let permits = if has_statement { &service.statements } else { &service.changes };
+        let waiting = service.metrics.waiting.hold();
+        let permit = tokio::time::timeout_at(deadline.into(), permits.acquire()).await;
+        drop(waiting);
+        let waited = waits.elapsed();
+        service.metrics.permit_wait.observe(waited, 1);
+        let Ok(_permit) = permit else {
+            let text = "too many statements run at the moment, and this one's time is over; ask again";
+            for (_, command) in &requests {
+                state.reply.error("BUSY", text);
+                state.client.noted.answered(*command, state.reply.error.take());
             }
+            service.metrics.add(&mut state.client.noted);
+            service.metrics.late(Late::Permit).add(requests.len() as u64);
+            service.journal.no_permit(peer);
+            return VecDeque::new();
         };
-        let cancel = state.client.session(&service, Role::Read).cancel_handle();
+        let cancel = state.client.session(service, Role::Read).cancel_handle();
         cancel.reset();
-        let waited = if waits_for_statement { waits.elapsed() } else { Duration::ZERO };
-        let mut waiting = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let left = rest(&service, &mut state, requests, deadline.into_std(), waited);
-            (state, left)
-        });
-        let (service, buffer) = (&self.service, &mut self.decoder.buffer);
-        let before = buffer.len();
-        // Writes that have arrived are made, whether their client stays or not.
-        let gone = async {
-            match waits_for_statement {
-                true => gone(socket, buffer).await,
-                false => std::future::pending().await,
-            }
-        };
-        let done = tokio::select! {
-            done = until(service, peer, deadline, &cancel, &mut waiting) => done,
-            () = gone => {
-                service.metrics.abandoned.one();
-                service.journal.abandoned(peer);
-                abandoned(&cancel, &mut waiting).await
-            }
-        };
-        service.metrics.bytes_received.add((self.decoder.buffer.len() - before) as u64);
+        // Changes that have arrived are made, whether their client stays or not.
+        let listener = if has_statement { socket.another() } else { None };
+        let running = service.running.begin(peer, listener, deadline, cancel.clone());
+        let work = || rest(service, state, requests, deadline, waited);
+        // The thread's other clients go to another one, which is woken while this one is at work.
+        let left = tokio::task::block_in_place(|| catch_unwind(AssertUnwindSafe(work)));
+        drop(running);
+        cancel.reset();
         self.began = Instant::now();
-        let Some((state, left)) = done else {
+        left.unwrap_or_else(|_| {
             service.metrics.panics.one();
-            return nothing;
-        };
-        self.state = Some(state);
-        left
+            self.state = None;
+            VecDeque::new()
+        })
     }
 
     /// Adds what was noted of requests that were answered here to what all share.
@@ -481,61 +429,16 @@ impl Conversation {
 /// A request, and the command that it is for.
 pub(super) type Asked = (Request, Option<&'static Command>);
 
+fn is_write(command: Option<&Command>) -> bool {
+    command.is_some_and(|command| matches!(command.run, Run::Write(..)))
+}
+
 /// True of a change that is read in no time.
 fn is_small_write((request, command): &Asked) -> bool {
-    let is_write = command.is_some_and(|command| matches!(command.run, Run::Write(..)));
-    is_write && request.bytes() <= BUFFER_BYTES
+    is_write(*command) && request.bytes() <= BUFFER_BYTES
 }
 
-/// A thread that answers requests, and gives back those that it left.
-type Work = tokio::task::JoinHandle<(State, VecDeque<Asked>)>;
-
-/// Waits for a thread's work, which is cancelled when its time is over.
-async fn until(
-    service: &Service,
-    peer: SocketAddr,
-    deadline: tokio::time::Instant,
-    cancel: &Cancel,
-    work: &mut Work,
-) -> Option<(State, VecDeque<Asked>)> {
-    match tokio::time::timeout_at(deadline, &mut *work).await {
-        Ok(done) => done.ok(),
-        Err(_) => {
-            cancel.cancel();
-            service.metrics.late(Late::Statement).one();
-            service.journal.late_statement(peer);
-            let done = work.await.ok();
-            cancel.reset();
-            done
-        }
-    }
-}
-
-/// Waits until a client is gone. What it says meanwhile is kept for later.
-async fn gone<S: AsyncRead + Unpin>(socket: &mut S, buffer: &mut bytes::BytesMut) {
-    while buffer.len() < AHEAD_BYTES {
-        match read(socket, buffer).await {
-            Ok(0) => return tokio::time::sleep(GONE_AFTER).await,
-            Ok(_) => {}
-            Err(_) => return,
-        }
-    }
-    std::future::pending::<()>().await;
-}
-
-/// Ends the work for a client that is gone: the statement that runs, and those behind it.
-async fn abandoned(cancel: &Cancel, work: &mut Work) -> Option<(State, VecDeque<Asked>)> {
-    let done = loop {
-        cancel.cancel();
-        if let Ok(done) = tokio::time::timeout(CANCEL_AGAIN, &mut *work).await {
-            break done.ok();
-        }
-    };
-    cancel.reset();
-    done
-}
-
-/// Answers requests on a thread that may wait. Writes that follow each other are one group. All together they have the time of one
+/// Answers requests that may wait. Writes that follow each other are one group. All together they have the time of one
 /// statement: what is not begun by then is refused. What stands behind many replies is given back.
 fn rest(
     service: &Service,
@@ -592,11 +495,7 @@ impl State {
     }
 
     /// Sends what was replied.
-    async fn send<S: AsyncWrite + Unpin>(
-        &mut self,
-        service: &Service,
-        socket: &mut S,
-    ) -> std::io::Result<()> {
+    async fn send<S: Socket>(&mut self, service: &Service, socket: &mut S) -> std::io::Result<()> {
         let bytes = &mut self.reply.bytes;
         if bytes.is_empty() {
             return Ok(());

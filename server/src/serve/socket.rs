@@ -1,10 +1,31 @@
 //! Bytes from clients and to them, encrypted or not.
 
 use bytes::BytesMut;
+use socket2::SockRef;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// A connection to a client.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Another handle of its TCP socket, where the system gives one.
+    fn another(&self) -> Option<socket2::Socket>;
+}
+
+impl Socket for TcpStream {
+    fn another(&self) -> Option<socket2::Socket> {
+        SockRef::from(self).try_clone().ok()
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn another(&self) -> Option<socket2::Socket> {
+        self.get_ref().0.another()
+    }
+}
 
 /// What is kept of a buffer that was larger.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
