@@ -127,6 +127,15 @@ fn a_file_that_is_wrong_is_refused_with_its_lines() {
 }
 
 #[test]
+fn limits_of_nothing_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for limit in ["--max-statements", "--max-clients", "--statement-memory", "--handshake-seconds"] {
+        let said = refusal(directory.path(), &[limit, "0", "--listen", "127.0.0.1:0"]);
+        assert!(said.contains(limit) && said.contains("at least 1"), "{said}");
+    }
+}
+
+#[test]
 fn paths_begin_where_the_file_is() {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("etc");

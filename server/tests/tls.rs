@@ -236,6 +236,8 @@ fn nobody_hangs_who_does_not_shake_hands() {
     plain.read_to_string(&mut said).unwrap();
     assert!(said.starts_with("-ERR this server speaks TLS only") && said.ends_with("\r\n"), "{said}");
     drop(plain);
+    // It has a place until the server has seen that.
+    std::thread::sleep(Duration::from_millis(300));
     // One that is silent, and one that stops in mid-handshake, are clients, and leave in time.
     let began = Instant::now();
     let (mut silent, mut midway) = (server.connect(), server.connect());

@@ -61,8 +61,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
-    if [arguments.max_statements, arguments.max_clients, arguments.statement_memory as usize].contains(&0) {
-        return Err(Failure::new("--max-statements, --max-clients and --statement-memory are at least 1"));
+    let counts = [arguments.max_statements, arguments.max_clients];
+    let amounts = [arguments.statement_memory, arguments.handshake_seconds];
+    if counts.contains(&0) || amounts.contains(&0) {
+        return Err(Failure::new(
+            "--max-statements, --max-clients, --statement-memory and --handshake-seconds are at least 1",
+        ));
     }
     arguments.observing.begin_log()?;
     let began = Instant::now();

@@ -134,6 +134,7 @@ pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: So
         decoder: Decoder::default(),
         is_stranger: false,
         began: Instant::now(),
+        midway_since: None,
         state: Some(State { client: Client::new(id, peer), reply: Reply::new() }),
         service: Arc::clone(&service),
     };
@@ -150,7 +151,7 @@ pub(super) async fn serve(service: Arc<Service>, mut socket: TcpStream, peer: So
 async fn encrypted(conversation: Conversation, tls: Arc<Tls>, socket: TcpStream) -> std::io::Result<()> {
     let mut ending = conversation.service.ending.clone();
     let mut stream = tokio::select! {
-        stream = tls.accept(socket) => stream?,
+        stream = tls.accept(socket) => stream.inspect_err(|_| conversation.service.metrics.handshake_failures.one())?,
         () = async { drop(ending.wait_for(|ending| *ending).await) } => return Ok(()),
     };
     conversation.go_on(&mut stream).await
@@ -178,6 +179,8 @@ struct Conversation {
     is_stranger: bool,
     /// When the requests that are answered at the moment were begun with.
     began: Instant,
+    /// Since when a request is under way of which a part has arrived.
+    midway_since: Option<tokio::time::Instant>,
     state: Option<State>,
 }
 
@@ -209,11 +212,12 @@ impl Conversation {
                     let error = "nobody said who this client is".to_owned();
                     (Some(came + limits.login_time), Late::Login, error)
                 }
-                (true, false) => (
-                    Some(tokio::time::Instant::now() + limits.request_time),
-                    Late::Request,
-                    format!("a request did not arrive whole within {} s", limits.request_time.as_secs()),
-                ),
+                (true, false) => {
+                    let since = *self.midway_since.get_or_insert_with(tokio::time::Instant::now);
+                    let time = limits.time_to_arrive(self.decoder.buffer.len());
+                    let error = format!("a request did not arrive whole within {} s", time.as_secs());
+                    (Some(since + time), Late::Request, error)
+                }
                 (false, false) => (None, Late::Login, String::new()),
             };
             let waiting = async {
@@ -278,6 +282,7 @@ impl Conversation {
                         return Ok(More::IsToCome);
                     }
                     given += 1;
+                    self.midway_since = None;
                 }
                 is_open = false;
                 match commands::at_once(service, state.parts(), &snapshot, role, self.decoder.last()) {
@@ -500,7 +505,11 @@ impl State {
         if bytes.is_empty() {
             return Ok(());
         }
-        send(socket, bytes, service.limits.reply_time).await?;
+        send(socket, bytes, service.limits.reply_time).await.inspect_err(|error| {
+            if error.kind() == std::io::ErrorKind::TimedOut {
+                service.metrics.late(Late::Reply).one();
+            }
+        })?;
         service.metrics.bytes_sent.add(bytes.len() as u64);
         bytes.clear();
         if bytes.capacity() > BUFFER_BYTES {

@@ -63,6 +63,11 @@ fn of_clients(page: &mut Page, service: &Service) {
             "Connections ended for bytes that are no request.",
             &metrics.protocol_errors,
         ),
+        (
+            "muster_tls_handshake_failures_total",
+            "Connections ended for a handshake of TLS that failed or took too long.",
+            &metrics.handshake_failures,
+        ),
         ("muster_login_failures_total", "Names and passwords that did not fit.", &metrics.login_failures),
         ("muster_received_bytes_total", "Bytes of requests.", &metrics.bytes_received),
         ("muster_sent_bytes_total", "Bytes of replies.", &metrics.bytes_sent),
@@ -108,7 +113,7 @@ fn of_statements(page: &mut Page, service: &Service) {
     page.family(
         "muster_timeouts_total",
         "counter",
-        "Requests that did not arrive whole, clients that did not say who they are, requests that found no permit, were cancelled as statements, or not begun behind one.",
+        "Requests that did not arrive whole, clients that did not say who they are, requests that found no permit, were cancelled as statements, or not begun behind one, and clients that took nothing of their replies.",
     );
     for (what, name) in Late::ALL {
         page.sample(&[("what", name)], metrics.late(what).get());

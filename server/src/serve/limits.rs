@@ -4,6 +4,9 @@ use crate::resp;
 use musterdb::Role;
 use std::time::Duration;
 
+/// Bytes a second of a request that may take long because it is large.
+const SLOWEST: usize = 64 * 1024;
+
 /// Each ends in an error that says so, and hurts nobody else.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -19,7 +22,7 @@ pub(crate) struct Limits {
     pub(crate) statement_time: Duration,
     /// The bytes that a statement may hold.
     pub(crate) statement_memory: u64,
-    /// How long a request may take to arrive.
+    /// How long the first bytes of a request may take to become more; all of it has a second more for each [`SLOWEST`] of them.
     pub(crate) request_time: Duration,
     /// How long a client may take to say who it is, where users are asked.
     pub(crate) login_time: Duration,
@@ -36,6 +39,11 @@ impl Limits {
             Some(_) => self.request,
             None => resp::Limits::BEFORE_AUTH,
         }
+    }
+
+    /// How long a request may be under way of which so many bytes are there. However few come at a time, they keep no place for ever.
+    pub(super) fn time_to_arrive(&self, bytes: usize) -> Duration {
+        self.request_time + Duration::from_secs((bytes / SLOWEST) as u64)
     }
 }
 
@@ -54,5 +62,17 @@ impl Default for Limits {
             reply_time: Duration::from_secs(300),
             rows: 1_000_000,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_requests_have_more_time_and_a_few_bytes_have_none() {
+        let limits = Limits::default();
+        let seconds = |bytes| limits.time_to_arrive(bytes).as_secs();
+        assert_eq!((seconds(0), seconds(100), seconds(65_536), seconds(64 << 20)), (30, 30, 31, 30 + 1_024));
     }
 }

@@ -145,15 +145,18 @@ pub(super) enum Late {
     Statement,
     /// What stood before a request, which was not begun.
     Behind,
+    /// A client that takes nothing of its replies.
+    Reply,
 }
 
 impl Late {
-    pub(super) const ALL: [(Late, &str); 5] = [
+    pub(super) const ALL: [(Late, &str); 6] = [
         (Late::Request, "request"),
         (Late::Login, "login"),
         (Late::Permit, "permit"),
         (Late::Statement, "statement"),
         (Late::Behind, "behind"),
+        (Late::Reply, "reply"),
     ];
 }
 
@@ -167,6 +170,7 @@ pub(super) struct Metrics {
     pub(super) refused: Counter,
     pub(super) accept_failures: Counter,
     pub(super) protocol_errors: Counter,
+    pub(super) handshake_failures: Counter,
     /// Names and passwords that do not fit.
     pub(super) login_failures: Counter,
     pub(super) bytes_received: Counter,
@@ -193,6 +197,7 @@ impl Metrics {
             refused: Counter::new(),
             accept_failures: Counter::new(),
             protocol_errors: Counter::new(),
+            handshake_failures: Counter::new(),
             login_failures: Counter::new(),
             bytes_received: Counter::new(),
             bytes_sent: Counter::new(),
