@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// So many owners of a chunk are looked up in each run; of more, all rows are gone through.
-const OWNERS_LOOKED_UP: u32 = 256;
+const OWNERS_LOOKED_UP: u32 = 24;
 
 /// So many halves are compared with those before them at once.
 const HALVES_AT_ONCE: usize = 64;

@@ -21,6 +21,7 @@ mod found;
 mod group;
 mod join;
 mod merge;
+mod near;
 mod needs;
 mod nobodys;
 mod opened;
@@ -110,7 +111,7 @@ impl<'a> Tree<'a> {
     }
 
     fn workers<'s>(&'s self) -> Vec<Worker<'s, 'a>> {
-        self.sources.iter().map(Source::worker).chain(self.needs.iter().map(Need::worker)).collect()
+        self.sources.iter().map(Source::worker).chain(self.needs.iter().flat_map(Need::workers)).collect()
     }
 
     fn rows_a_chunk(&self) -> u64 {
@@ -135,12 +136,14 @@ impl<'a> Tree<'a> {
                 None => asked = Some(lives),
             }
         }
-        let (workers, of_needs) = workers.split_at_mut(self.sources.len());
-        for (need, worker) in self.needs.iter().zip(of_needs) {
+        let (workers, mut of_needs) = workers.split_at_mut(self.sources.len());
+        for need in &self.needs {
+            let (of_need, others) = of_needs.split_at_mut(need.steps());
             let asked = asked.get_or_insert([u64::MAX; BITSET_WORDS]);
             if asked.iter().any(|word| *word != 0) {
-                need.retain(worker, owners, asked)?;
+                need.retain(of_need, owners, asked)?;
             }
+            of_needs = others;
         }
         if asked.as_ref().is_some_and(|asked| asked.iter().all(|word| *word == 0)) {
             return Ok(());

@@ -1,0 +1,175 @@
+//! Who has a row of each of some steps soon after each other, told by the runs that these rows stand in.
+//!
+//! ```text
+//! runs as time goes on      1     2     3     4     5          a byte for each owner and step: its last run
+//!   rows of step 0          a           b                      a  1 · ·  ─▶ 1 · 5   the runs 1 and 5 are further apart than asked
+//!   rows of step 1                      b                      b  · 3 ·  ─▶ 3 3 ·   both are there: b may have them in time
+//!   rows of step 2                            a
+//! ```
+//!
+//! When a row happened is known as exactly as the bounds of its run, without reading it: who has all steps in time is among those that are
+//! found, and hardly anybody else is.
+
+use crate::index::owners::Bounds;
+use muster_storage::chunk::Words;
+use muster_storage::format::CHUNK_MEMBERS;
+use std::ops::Range;
+
+/// As many steps have a byte each.
+pub(super) const STEPS_MAX: usize = size_of::<u32>();
+
+/// Numbers that runs have. The top bit of a byte is free for comparing all of them at once.
+const NUMBERS: usize = 127;
+
+/// A byte of 1 for each step.
+const ONES: u32 = 0x0101_0101;
+
+/// The top bits of the bytes.
+const TOPS: u32 = 0x8080_8080;
+
+/// Rows of some owners, in the order of these, and when they happened.
+pub(super) struct TimedRun {
+    pub(super) times: Bounds,
+    /// The place of its chunk among those that are looked at.
+    pub(super) chunk: usize,
+    pub(super) rows: Range<usize>,
+}
+
+/// A chunk of rows.
+pub(super) struct Stepped<'a> {
+    /// The low halves of their owners' ordinals.
+    pub(super) halves: &'a [u16],
+    /// The rows of each step, ascending: at most [`STEPS_MAX`].
+    pub(super) steps: Vec<Vec<u16>>,
+}
+
+/// Runs as time goes on.
+pub(super) struct Timeline {
+    runs: Vec<TimedRun>,
+    /// So many that follow each other have one number, from 1 on.
+    at_once: usize,
+    /// By number: the least one with rows that may be close enough to those of it, and to later ones.
+    reach: Vec<u8>,
+}
+
+impl Timeline {
+    /// Of runs in any order; rows are close where at most `within` is between them. What has no time is close to nothing.
+    pub(super) fn new(mut runs: Vec<TimedRun>, within: i64) -> Timeline {
+        runs.retain(|run| run.times.low <= run.times.high);
+        runs.sort_unstable_by_key(|run| run.times.low);
+        let at_once = runs.len().div_ceil(NUMBERS).max(1);
+        let times = |some: &[TimedRun]| some.iter().fold(Bounds::of_nulls(), |all, run| all.and(run.times));
+        let bounds: Vec<Bounds> = runs.chunks(at_once).map(times).collect();
+        let mut least = 0;
+        let reach = bounds.iter().map(|times| {
+            let from = times.low.saturating_sub(within.max(0));
+            // It ends at these runs themselves at the latest.
+            while bounds[least].high < from {
+                least += 1;
+            }
+            least as u8 + 1
+        });
+        let reach = reach.collect();
+        Timeline { runs, at_once, reach }
+    }
+
+    /// Adds the owners of rows of each step that may be close to each other.
+    pub(super) fn add_near(&self, chunks: &[Stepped<'_>], near: &mut Words) {
+        let steps = chunks.first().map_or(0, |chunk| chunk.steps.len());
+        let tops = TOPS & u32::MAX.checked_shr(u32::BITS - 8 * steps as u32).unwrap_or(0);
+        let mut last = vec![0u32; CHUNK_MEMBERS];
+        for (at, run) in self.runs.iter().enumerate() {
+            let number = at / self.at_once;
+            let least = u32::from(self.reach[number]) * ONES;
+            let Stepped { halves, steps } = &chunks[run.chunk];
+            for (step, rows) in steps.iter().enumerate() {
+                let (others, this) = (!(0xff << (8 * step)), (number as u32 + 1) << (8 * step));
+                let from = rows.partition_point(|row| usize::from(*row) < run.rows.start);
+                let rows = rows[from..].iter().take_while(|row| usize::from(**row) < run.rows.end);
+                for half in rows.filter_map(|row| halves.get(usize::from(*row))) {
+                    let last = &mut last[usize::from(*half)];
+                    *last = *last & others | this;
+                    // No byte borrows of the next, as its top bit is set, which stays where the byte is not below the least.
+                    if (*last | TOPS).wrapping_sub(least) & tops == tops {
+                        near[usize::from(*half) / 64] |= 1 << (half % 64);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel;
+    use muster_storage::format::BITSET_WORDS;
+    use proptest::prelude::*;
+
+    /// A row: its owner, its time, and the steps that it is, a bit each.
+    type Row = (u16, i64, u8);
+
+    /// Some rows stored run by run, a run by span of time, and who is found.
+    fn near(rows: &[Row], span: i64, steps: usize, within: i64) -> Words {
+        let mut stored = rows.to_vec();
+        stored.sort_unstable_by_key(|(owner, time, _)| (time.div_euclid(span), *owner));
+        let halves: Vec<u16> = stored.iter().map(|(owner, ..)| *owner).collect();
+        let of_step = |step: usize| {
+            let rows = stored.iter().enumerate().filter(|(_, (_, _, mask))| mask >> step & 1 == 1);
+            rows.map(|(row, _)| row as u16).collect()
+        };
+        let (mut runs, mut start) = (Vec::new(), 0);
+        for some in stored.chunk_by(|a, b| a.1.div_euclid(span) == b.1.div_euclid(span)) {
+            let times = some
+                .iter()
+                .fold(Bounds::of_nulls(), |all, (_, time, _)| all.and(Bounds { low: *time, high: *time }));
+            runs.push(TimedRun { times, chunk: 0, rows: start..start + some.len() });
+            start += some.len();
+        }
+        runs.reverse();
+        runs.push(TimedRun { times: Bounds::of_nulls(), chunk: 0, rows: start..start });
+        let chunk = Stepped { halves: &halves, steps: (0..steps).map(of_step).collect() };
+        let mut near = [0; BITSET_WORDS];
+        Timeline::new(runs, within).add_near(&[chunk], &mut near);
+        near
+    }
+
+    /// True of who has all steps in rows of which `within` is between the first and the last.
+    fn has(rows: &[Row], owner: u16, steps: usize, within: i64) -> bool {
+        let own = || rows.iter().filter(|row| row.0 == owner);
+        let all = (1u8 << steps) - 1;
+        own().any(|(_, first, _)| {
+            let close = own().filter(|(_, time, _)| (*first..=first.saturating_add(within)).contains(time));
+            close.fold(0, |masks, (_, _, mask)| masks | mask) & all == all
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn who_has_all_steps_in_time_is_found(
+            rows in proptest::collection::vec((0u16..12, -400i64..400, 0u8..16), 0..200),
+            span in 1i64..90,
+            steps in 2usize..=STEPS_MAX,
+            within in 0i64..120,
+        ) {
+            let found = near(&rows, span, steps, within);
+            for owner in 0..12 {
+                prop_assert!(kernel::has(&found, owner) || !has(&rows, owner, steps, within), "{}", owner);
+                // Where runs are single moments, and have a number each, nobody else is.
+                if span == 1 && rows.len() <= NUMBERS {
+                    prop_assert_eq!(kernel::has(&found, owner), has(&rows, owner, steps, within), "{}", owner);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn runs_that_are_further_apart_leave_an_owner_out() {
+        let rows = [(65_535, 0, 1), (65_535, 95, 2), (7, 95, 1), (7, 99, 2), (8, 40, 2)];
+        let found = near(&rows, 10, 2, 60);
+        assert_eq!(kernel::cardinality(&found), 1);
+        assert!(kernel::has(&found, 7));
+        assert_eq!(kernel::cardinality(&near(&rows, 10, 2, 95)), 2);
+        assert_eq!(kernel::cardinality(&near(&[], 10, 2, 95)), 0);
+    }
+}
