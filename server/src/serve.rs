@@ -52,10 +52,10 @@ const FAREWELL: Duration = Duration::from_secs(30);
 /// How long to wait after a client that could not be accepted: the process may have no files left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// Large changes, and those of transactions, that are made at once.
+/// Changes that the writer does not make, large ones and those of sessions that do not wait for the disk: so many at a time.
 const CHANGES: usize = 64;
 
-/// Threads that may wait, beside those: for the writer, a password, the certificate.
+/// Threads that may wait, beside those: for the writer, a password, the one transaction that is open.
 const OTHERS: usize = 8;
 
 /// Commits that are kept for clients that listen and read slowly; one that misses some hears of the last.
@@ -155,7 +155,7 @@ async fn listen_on(
     let tell = commits.clone();
     // Nobody may listen.
     let _listening = database.engine().on_commit(move |commit| drop(tell.send(Arc::new(commit.clone()))));
-    let writer = Writer::start(database.clone(), limits.statement_time);
+    let writer = Writer::start(database.clone(), limits.statement_memory);
     let service = Arc::new(Service {
         database,
         writer,

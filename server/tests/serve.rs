@@ -5,7 +5,7 @@
 mod served;
 
 use served::{Server, pipeline, request};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -167,6 +167,111 @@ fn an_ad_hoc_statement_ends_in_time() {
     assert_eq!(server.told(b"COUNT vips\r\n"), ":2\r\n");
 }
 
+/// Who is in a transaction has the database's writer: those who wait for it hold all permits, and keep nobody from ending it.
+#[test]
+fn a_transaction_ends_while_others_wait_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &["--max-statements", "2"]);
+    let mut within = Connection::of(&server);
+    assert_eq!(within.asked(&["SQL", "BEGIN"]), "+BEGIN");
+    assert_eq!(within.asked(&["SET", "members", "1", "city", "Oslo"]), "+OK");
+    let waiting: Vec<Connection> = (20..23)
+        .map(|id| {
+            let mut other = Connection::of(&server);
+            other.send(&["SQL", &format!("INSERT INTO members (id) VALUES ({id})")]);
+            other
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    assert_eq!(within.asked(&["SET", "members", "1", "city", "Rome"]), "+OK");
+    assert_eq!(within.asked(&["SQL", "COMMIT"]), "+COMMIT");
+    for mut other in waiting {
+        assert_eq!(other.line(), "+INSERT 0 1");
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+/// A change has the time of a statement, also in the queue of the writer, and none of it is made when that is over.
+#[test]
+fn changes_that_wait_for_a_transaction_end_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &["--statement-seconds", "2"]);
+    let mut within = Connection::of(&server);
+    assert_eq!(within.asked(&["SQL", "BEGIN"]), "+BEGIN");
+    let mut others: Vec<Connection> = (0..3).map(|_| Connection::of(&server)).collect();
+    let began = Instant::now();
+    for other in &mut others {
+        other.send(&["SET", "members", "1", "city", "Oslo"]);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    for other in &mut others {
+        let line = other.line();
+        assert!(line.starts_with("-TIMEOUT "), "{line}");
+    }
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(1_900) && took < Duration::from_secs(8), "{took:?}");
+    assert_eq!(within.asked(&["SQL", "COMMIT"]), "+COMMIT");
+    let oslo = server.told(&request(&["SQL", "SELECT count(*) FROM members WHERE city = 'Oslo'"]));
+    assert!(oslo.ends_with(":0\r\n"), "{oslo}");
+    assert_eq!(server.told(&request(&["SET", "members", "1", "city", "Rome"])), "+OK\r\n");
+}
+
+/// A statement that is begun after RESET, in a session of its own, has its end as any other.
+#[test]
+fn a_pipeline_with_a_reset_in_it_ends_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &["--statement-seconds", "1"]);
+    let numbers = (10..3_000).map(|id| format!("({id}, 'x{id}')")).collect::<Vec<_>>().join(", ");
+    server.told(&request(&["SQL", &format!("INSERT INTO members (id, city) VALUES {numbers}")]));
+    let long = "SELECT count(*) FROM members a CROSS JOIN members b CROSS JOIN members c WHERE a.city < b.city AND b.city < c.city";
+    let mut client = Connection::of(&server);
+    let began = Instant::now();
+    client.send_all(&pipeline(&[&["SQL", "SHOW TIMEZONE"], &["RESET"], &["SQL", long]]));
+    let lines: Vec<String> =
+        std::iter::repeat_with(|| client.line()).take_while(|line| line != "+RESET").collect();
+    assert!(!lines.is_empty());
+    let line = client.line();
+    assert!(line.starts_with("-TIMEOUT "), "{line}");
+    assert!(began.elapsed() < Duration::from_secs(15));
+}
+
+/// What is no statement waits for none, whatever stands before it in its pipeline.
+#[test]
+fn changes_and_look_ups_in_one_pipeline_wait_for_no_permit() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &["--max-statements", "1"]);
+    let numbers = (10..3_000).map(|id| format!("({id}, 'x{id}')")).collect::<Vec<_>>().join(", ");
+    server.told(&request(&["SQL", &format!("INSERT INTO members (id, city) VALUES {numbers}")]));
+    let mut busy = Connection::of(&server);
+    busy.send(&["SQL", "SELECT count(*) FROM members a CROSS JOIN members b CROSS JOIN members c WHERE a.city < b.city AND b.city < c.city"]);
+    std::thread::sleep(Duration::from_millis(300));
+    let mut client = Connection::of(&server);
+    let began = Instant::now();
+    client.send_all(&pipeline(&[
+        &["SET", "members", "1", "city", "Oslo"],
+        &["COUNT", "vips"],
+        &["TAG", "members", "1", "new"],
+        &["PING"],
+    ]));
+    let lines: Vec<String> = (0..4).map(|_| client.line()).collect();
+    assert_eq!(lines, ["+OK", ":2", ":1", "+PONG"]);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn thousands_of_tags_at_once_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::of_members(&directory.path().join("db"), &[]);
+    let tags = vec!["t"; 100_000];
+    for command in ["UNTAG", "TAG"] {
+        let words: Vec<&str> = [command, "members", "1"].into_iter().chain(tags.iter().copied()).collect();
+        let said = server.told(&request(&words));
+        assert_eq!(said, "-ERR at most 1000 tags at once; send the others in another request\r\n");
+    }
+    assert_eq!(server.told(b"COUNT vips\r\n"), ":2\r\n");
+}
+
 #[test]
 fn beyond_the_machine_it_has_to_be_said_twice() {
     let directory = tempfile::tempdir().unwrap();
@@ -258,4 +363,35 @@ for protocol in (2, 3):
 ";
     let output = Command::new("python3").args(["-c", script, &server.port.to_string()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A connection that is asked line by line.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn of(server: &Server) -> Connection {
+        let socket = server.connect();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Connection(BufReader::new(socket))
+    }
+
+    fn send_all(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).unwrap();
+    }
+
+    fn send(&mut self, words: &[&str]) {
+        self.send_all(&request(words));
+    }
+
+    /// The next line, without its end.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn asked(&mut self, words: &[&str]) -> String {
+        self.send(words);
+        self.line()
+    }
 }

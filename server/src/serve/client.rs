@@ -19,9 +19,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::SemaphorePermit;
+use tokio::time::error::Elapsed;
 
 /// When so much is to be sent it is, before more requests are answered: a few bytes can ask for pages of thousands of members.
 const REPLY_BYTES: usize = 256 * 1024;
+
+/// Requests for changes of so many bytes all in all are read where others wait for it.
+const SMALL_BYTES: usize = 256 * 1024;
 
 /// How long a client says nothing before its machine is asked whether it is still there; Redis's.
 const SILENCE: Duration = Duration::from_secs(300);
@@ -81,6 +86,11 @@ impl Client {
         let is_plain =
             |session: &Session| session.transaction() == TransactionState::None && session.is_synced();
         self.session.as_ref().is_some_and(|session| !is_plain(session))
+    }
+
+    /// True where others wait for it: its transaction has the database's writer.
+    fn has_writer(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.transaction() == TransactionState::Open)
     }
 
     /// Who it is, once it has said so.
@@ -205,6 +215,9 @@ impl Conversation {
                 continue;
             }
             self.decoder.rest();
+            if !self.decoder.is_midway() {
+                self.midway_since = None;
+            }
             let limits = &self.service.limits;
             let (until, late, error) = match (self.decoder.is_midway(), self.is_stranger) {
                 // However it sends what it has to say.
@@ -235,7 +248,8 @@ impl Conversation {
                     () = &mut waiting => {
                         self.service.metrics.late(late).one();
                         self.service.journal.late_request(state.client.peer, &error);
-                        socket.write_all(format!("-ERR {error}\r\n").as_bytes()).await?;
+                        state.reply.error("ERR", &error);
+                        state.send(&self.service, socket).await?;
                         return leave(socket).await;
                     }
                     () = async { drop(ending.wait_for(|ending| *ending).await) } => return leave(socket).await,
@@ -297,6 +311,7 @@ impl Conversation {
             }
             let (mut requests, mut error) = (VecDeque::new(), None);
             requests.push_back(self.kept());
+            let are_changes = is_write(requests[0].1);
             while given < self.service.limits.pipeline {
                 match self.decoder.next(&limits) {
                     Ok(None) => break,
@@ -307,7 +322,10 @@ impl Conversation {
                     }
                 }
                 let command = commands::find_of(self.decoder.last());
-                if command.is_some_and(|command| matches!(command.run, Run::Login(_))) {
+                let is_login = command.is_some_and(|command| matches!(command.run, Run::Login(_)));
+                // What follows changes that wait for no permit waits for none because of them.
+                let ends_changes = are_changes && !is_write(command);
+                if is_login || ends_changes {
                     is_open = true;
                     break;
                 }
@@ -371,11 +389,16 @@ impl Conversation {
     /// Answers requests by the writer, or on this thread when there is a permit for them. Gives back those that stand behind many replies.
     async fn work<S: Socket>(&mut self, requests: VecDeque<Asked>, socket: &S) -> VecDeque<Asked> {
         self.add_noted();
-        let (service, Some(state)) = (&*self.service, &mut self.state) else { return VecDeque::new() };
+        let shared = Arc::clone(&self.service);
+        let (service, Some(state)) = (&*shared, &mut self.state) else { return VecDeque::new() };
         let (waits, peer) = (Instant::now(), state.client.peer);
-        if requests.iter().all(is_small_write) && !state.client.writes_alone() {
+        let deadline = waits + service.limits.statement_time;
+        if are_small_writes(&requests) && !state.client.writes_alone() {
             let requests = Vec::from(requests);
-            writer::write(service, state.parts(), &requests).await;
+            if !writer::write(service, state.parts(), &requests, deadline).await {
+                self.broke_off();
+                return VecDeque::new();
+            }
             let (request, command) = &requests[0];
             let (took, waited) = (waits.elapsed(), Duration::ZERO);
             let ran = Ran { request, command: *command, requests: requests.len(), took, waited };
@@ -383,16 +406,13 @@ impl Conversation {
             self.began = Instant::now();
             return VecDeque::new();
         }
-        let deadline = waits + service.limits.statement_time;
         let has_statement = requests.iter().any(|(_, command)| !is_write(*command));
-        let permits = if has_statement { &service.statements } else { &service.changes };
-        let waiting = service.metrics.waiting.hold();
-        let permit = tokio::time::timeout_at(deadline.into(), permits.acquire()).await;
-        drop(waiting);
-        let waited = waits.elapsed();
-        service.metrics.permit_wait.observe(waited, 1);
+        let permit = match state.client.has_writer() {
+            true => Ok(None),
+            false => permit(service, has_statement, deadline).await,
+        };
         let Ok(_permit) = permit else {
-            let text = "too many statements run at the moment, and this one's time is over; ask again";
+            let text = "too much runs at the moment, and the time of this is over; ask again";
             for (_, command) in &requests {
                 state.reply.error("BUSY", text);
                 state.client.noted.answered(*command, state.reply.error.take());
@@ -402,6 +422,7 @@ impl Conversation {
             service.journal.no_permit(peer);
             return VecDeque::new();
         };
+        let waited = if has_statement { waits.elapsed() } else { Duration::ZERO };
         let cancel = state.client.session(service, Role::Read).cancel_handle();
         cancel.reset();
         // Changes that have arrived are made, whether their client stays or not.
@@ -414,10 +435,15 @@ impl Conversation {
         cancel.reset();
         self.began = Instant::now();
         left.unwrap_or_else(|_| {
-            service.metrics.panics.one();
-            self.state = None;
+            self.broke_off();
             VecDeque::new()
         })
+    }
+
+    /// Nobody knows what became of the requests: their client is left without an answer.
+    fn broke_off(&mut self) {
+        self.service.metrics.panics.one();
+        self.state = None;
     }
 
     /// Adds what was noted of requests that were answered here to what all share.
@@ -438,9 +464,27 @@ fn is_write(command: Option<&Command>) -> bool {
     command.is_some_and(|command| matches!(command.run, Run::Write(..)))
 }
 
-/// True of a change that is read in no time.
-fn is_small_write((request, command): &Asked) -> bool {
-    is_write(*command) && request.bytes() <= BUFFER_BYTES
+/// A permit by a deadline: for statements, or for changes that the writer does not make.
+async fn permit(
+    service: &Service,
+    has_statement: bool,
+    deadline: Instant,
+) -> Result<Option<SemaphorePermit<'_>>, Elapsed> {
+    if !has_statement {
+        let permit = tokio::time::timeout_at(deadline.into(), service.changes.acquire()).await?;
+        return Ok(permit.ok());
+    }
+    let (waits, waiting) = (Instant::now(), service.metrics.waiting.hold());
+    let permit = tokio::time::timeout_at(deadline.into(), service.statements.acquire()).await;
+    drop(waiting);
+    service.metrics.permit_wait.observe(waits.elapsed(), 1);
+    Ok(permit?.ok())
+}
+
+/// True of changes that are read in no time.
+fn are_small_writes(requests: &VecDeque<Asked>) -> bool {
+    let bytes: usize = requests.iter().map(|(request, _)| request.bytes()).sum();
+    bytes <= SMALL_BYTES && requests.iter().all(|(_, command)| is_write(*command))
 }
 
 /// Answers requests that may wait. Writes that follow each other are one group. All together they have the time of one

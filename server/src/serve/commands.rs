@@ -39,9 +39,9 @@ pub(super) struct Command {
 pub(super) enum Run {
     /// At once, in microseconds; it may find that it has to wait.
     Now(fn(&mut Call<'_>) -> Done),
-    /// At once where the password is known, and otherwise when it was looked at.
+    /// At once where the password is known, and otherwise when it was looked at: who the client is changes before what follows is begun.
     Login(fn(&mut Call<'_>) -> Done),
-    /// On a thread that may wait, one of so many.
+    /// Under a permit, of which there are so many.
     Statement(fn(&mut Call<'_>) -> Done),
     /// A change of rows, made together with those before and after it.
     Write(fn(&Call<'_>) -> Result<Mutation, Refusal>, Said),
@@ -66,7 +66,7 @@ pub(super) struct Call<'c> {
     /// What the client may do.
     pub(super) role: Option<Role>,
     pub(super) arguments: Words<'c>,
-    /// True on a thread that may wait.
+    /// True where nobody waits for the thread.
     pub(super) may_wait: bool,
 }
 
@@ -75,7 +75,7 @@ pub(super) type Done = Result<(), Refusal>;
 /// Why a command has no answer here.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It is to be asked on a thread that may wait. Nothing was replied.
+    /// It is to be asked where it may wait. Nothing was replied.
     Waits,
     /// It is to be asked again when this password was found to be right. Nothing was replied.
     LogsIn(Credentials),
@@ -157,7 +157,7 @@ pub(super) static COMMANDS: &[Command] = &[
     command("PREPARE", "name text", "statement", Run::Now(statement::prepare), "Keeps a statement with $1, $2, ... under a name, for this connection"),
     command("PROFILE", "audience column [column ...]", "audience", Run::Statement(audience::profile), "The values of columns within an audience, with their lift"),
     command("QUIT", "", "connection", Run::Now(connection::quit), "Ends the connection"),
-    command("RESET", "", "connection", Run::Now(connection::reset), "The connection as it was when it began"),
+    command("RESET", "", "connection", Run::Login(connection::reset), "The connection as it was when it began"),
     command("SELECT", "index", "connection", Run::Now(connection::select), "OK for 0: there is one database"),
     command("SET", "table key [column value ...]", "member", Run::Write(member::set, Said::Ok), "Gives a member values, and inserts it where there is none: OK"),
     command("SQL", "text [param ...]", "statement", Run::Statement(statement::sql), "Any statement, with $1, $2, ... for the parameters"),
@@ -218,7 +218,7 @@ pub(super) fn find_of(words: Words<'_>) -> Option<&'static Command> {
 pub(super) enum Answered {
     /// It was replied to.
     Yes,
-    /// Nothing was replied: it is to be asked on a thread that may wait.
+    /// Nothing was replied: it is to be asked where it may wait.
     Waits,
     /// Nothing was replied: it is to be asked again when this password was found to be right.
     LogsIn(Credentials),
@@ -293,7 +293,7 @@ pub(super) fn changes(
         let (client, reply) = (&mut *client, &mut scratch);
         let arguments = words.from(1);
         let call = Call { service, client, reply, snapshot: &snapshot, role, arguments, may_wait: true };
-        call.may_begin(words, *command)?;
+        call.may_begin(words, *command).inspect_err(|why| call.denied(words, why))?;
         let Some(Command { run: Run::Write(change, _), .. }) = command else { return Err(Refusal::Waits) };
         mutations.push(change(&call)?);
         Ok(())

@@ -126,7 +126,7 @@ fn of_statements(page: &mut Page, service: &Service) {
         ),
         (
             "muster_statement_panics_total",
-            "Threads of statements that panicked: faults of the server.",
+            "Statements and changes that broke off: faults of the server.",
             &metrics.panics,
         ),
         (

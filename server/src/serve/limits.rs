@@ -22,7 +22,7 @@ pub(crate) struct Limits {
     pub(crate) statement_time: Duration,
     /// The bytes that a statement may hold.
     pub(crate) statement_memory: u64,
-    /// How long the first bytes of a request may take to become more; all of it has a second more for each [`SLOWEST`] of them.
+    /// How long a request may take to arrive; it has a second more for each [`SLOWEST`] bytes that are there.
     pub(crate) request_time: Duration,
     /// How long a client may take to say who it is, where users are asked.
     pub(crate) login_time: Duration,

@@ -121,7 +121,7 @@ impl Histogram {
 pub(super) enum Class {
     /// Where it was read.
     Lookup,
-    /// Under a permit, on a thread that may wait.
+    /// Under a permit.
     Statement,
     /// As one of a group that shared a sync.
     Write,

@@ -1,4 +1,8 @@
 //! What runs for clients, and who sees to it that it ends: with its time, or soon after its client is gone.
+//!
+//! - Work is cancelled only while it is among what runs: whoever takes it from there is not cancelled afterwards.
+//! - Nothing waits for anything else while it has the lock, and nothing is logged.
+//! - It ends no work by itself: what is cancelled gives up where it looks for that.
 
 use super::Service;
 use super::metrics::Late;
@@ -93,34 +97,57 @@ pub(super) async fn see_to(service: Arc<Service>) {
         let mut idle = 0;
         while idle < IDLE_LOOKS {
             tokio::time::sleep(LOOK_EVERY).await;
-            let mut work = service.running.lock();
-            idle = if work.by_number.is_empty() { idle + 1 } else { 0 };
-            work.is_looked_at = idle < IDLE_LOOKS;
-            for work in work.by_number.values_mut() {
-                work.look(&service, Instant::now());
+            let mut ended = Vec::new();
+            {
+                let mut all = service.running.lock();
+                idle = if all.by_number.is_empty() { idle + 1 } else { 0 };
+                all.is_looked_at = idle < IDLE_LOOKS;
+                let now = Instant::now();
+                ended.extend(all.by_number.values_mut().flat_map(|work| work.look(now)));
+            }
+            for end in ended {
+                end.tell(&service);
+            }
+        }
+    }
+}
+
+/// Why work was told to end.
+enum End {
+    Late(SocketAddr),
+    Abandoned(SocketAddr),
+}
+
+impl End {
+    fn tell(self, service: &Service) {
+        match self {
+            End::Late(peer) => {
+                service.metrics.late(Late::Statement).one();
+                service.journal.late_statement(peer);
+            }
+            End::Abandoned(peer) => {
+                service.metrics.abandoned.one();
+                service.journal.abandoned(peer);
             }
         }
     }
 }
 
 impl Work {
-    fn look(&mut self, service: &Service, now: Instant) {
+    /// Cancels it where it is over; why, the first time.
+    fn look(&mut self, now: Instant) -> impl Iterator<Item = End> + use<> {
         if self.silent_since.is_none() && self.socket.as_ref().is_some_and(says_no_more) {
             self.silent_since = Some(now);
         }
         let is_late = now >= self.deadline;
-        if is_late && !std::mem::replace(&mut self.is_late, true) {
-            service.metrics.late(Late::Statement).one();
-            service.journal.late_statement(self.peer);
-        }
+        let late = (is_late && !std::mem::replace(&mut self.is_late, true)).then_some(End::Late(self.peer));
         let is_abandoned = self.silent_since.is_some_and(|since| now - since >= GONE_AFTER);
-        if is_abandoned && !std::mem::replace(&mut self.is_abandoned, true) {
-            service.metrics.abandoned.one();
-            service.journal.abandoned(self.peer);
-        }
+        let abandoned = (is_abandoned && !std::mem::replace(&mut self.is_abandoned, true))
+            .then_some(End::Abandoned(self.peer));
         if is_late || is_abandoned {
             self.cancel.cancel();
         }
+        late.into_iter().chain(abandoned)
     }
 }
 

@@ -10,6 +10,9 @@ use musterdb::{
 };
 use std::sync::Arc;
 
+/// Tags in a request: each is a step of an expression, and those are as deep as they are long.
+const TAGS_MAX: usize = 1_000;
+
 /// `GET table key [column ...]`
 pub(super) fn get(call: &mut Call<'_>) -> Done {
     let snapshot = call.snapshot;
@@ -104,6 +107,11 @@ fn tags(call: &Call<'_>, change: impl Fn(Expr, Vec<String>) -> Expr) -> Result<M
             (table, column)
         }
     };
+    if call.arguments.len() - 2 > TAGS_MAX {
+        return Err(Refusal::new(format!(
+            "at most {TAGS_MAX} tags at once; send the others in another request"
+        )));
+    }
     let given = (2..call.arguments.len()).map(|at| call.text(at).map(str::to_owned));
     let value = change(Expr::Column(column.id), given.collect::<Result<Vec<_>, _>>()?);
     let assignments = vec![Assignment { column: column.id, value }];
