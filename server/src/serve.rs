@@ -53,7 +53,7 @@ const FAREWELL: Duration = Duration::from_secs(30);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Changes that the writer does not make, large ones and those of sessions that do not wait for the disk: so many at a time.
-const CHANGES: usize = 64;
+const CHANGES: usize = 8;
 
 /// Threads that may wait, beside those: for the writer, a password, the one transaction that is open.
 const OTHERS: usize = 8;
