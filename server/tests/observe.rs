@@ -350,6 +350,12 @@ fn what_is_refused_or_late_is_counted_and_told_sparingly() {
     asks.write_all(&bytes_of(&[&["SQL", LONG], &["SQL", "SELECT 1"], &["QUIT"]])).unwrap();
     let replies = rest_of(&mut asks);
     assert_eq!(replies.matches("-TIMEOUT ").count(), 2, "{replies}");
+    server.wait_for("muster_clients", 0.0);
+    let much = "SELECT a.id, b.id FROM members a CROSS JOIN members b";
+    let mut asks = server.connect();
+    asks.write_all(&bytes_of(&[&["SQL", "SET memory_limit = '64kB'"], &["SQL", much], &["QUIT"]])).unwrap();
+    let replies = rest_of(&mut asks);
+    assert!(replies.contains("-OOM "), "{replies}");
     for _ in 0..30 {
         server.wait_for("muster_clients", 0.0);
         let mut socket = server.connect();
@@ -365,9 +371,10 @@ fn what_is_refused_or_late_is_counted_and_told_sparingly() {
     for (name, value) in [
         ("muster_timeouts_total{what=\"statement\"}", 1.0),
         ("muster_timeouts_total{what=\"behind\"}", 1.0),
+        ("muster_statements_out_of_memory_total", 1.0),
         ("muster_protocol_errors_total", 30.0),
         ("muster_connections_refused_total", 1.0),
-        ("muster_commands_total{command=\"sql\",outcome=\"error\"}", 2.0),
+        ("muster_commands_total{command=\"sql\",outcome=\"error\"}", 3.0),
         ("muster_clients", 1.0),
     ] {
         assert_eq!(figures[name], value, "{name}");

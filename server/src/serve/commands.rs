@@ -70,6 +70,9 @@ pub(super) struct Call<'c> {
     pub(super) may_wait: bool,
 }
 
+/// The code of what would hold more memory than it may.
+const OUT_OF_MEMORY: &str = "OOM";
+
 pub(super) type Done = Result<(), Refusal>;
 
 /// Why a command has no answer here.
@@ -100,7 +103,7 @@ impl Refusal {
         let code = match error {
             musterdb::Error::Query { kind, .. } => code_of(*kind),
             error if error.is_cancelled() => return Refusal::cancelled(),
-            error if error.is_out_of_memory() => "OOM",
+            error if error.is_out_of_memory() => OUT_OF_MEMORY,
             _ => "ERR",
         };
         Refusal::Error { code, message: format!("{error}{place}") }
@@ -126,7 +129,7 @@ impl From<muster_engine::Error> for Refusal {
         match error {
             muster_engine::Error::Cancelled => Refusal::cancelled(),
             error @ muster_engine::Error::OutOfMemory { .. } => {
-                Refusal::Error { code: "OOM", message: error.to_string() }
+                Refusal::Error { code: OUT_OF_MEMORY, message: error.to_string() }
             }
             error => Refusal::new(error),
         }
@@ -242,7 +245,7 @@ pub(super) fn at_once(
         match done {
             Err(Refusal::Waits) => return Answered::Waits,
             Err(Refusal::LogsIn(credentials)) => return Answered::LogsIn(credentials),
-            done => refused(call.reply, done),
+            done => refused(service, call.reply, done),
         }
     }
     call.client.noted.at_once(command, call.reply.error.take());
@@ -265,7 +268,7 @@ pub(super) fn waiting(
             Some(Run::Now(run) | Run::Statement(run)) => run(&mut call),
             _ => Ok(()),
         };
-        refused(call.reply, done);
+        refused(service, call.reply, done);
     }
     call.client.noted.answered(command, call.reply.error.take());
 }
@@ -327,7 +330,7 @@ pub(super) fn changed(
             Some(Err(error)) => Err(Refusal::of_statement(&error, "")),
             None => Err(Refusal::new("the writer left without an answer")),
         });
-        refused(reply, done);
+        refused(service, reply, done);
         client.noted.answered(*command, reply.error.take());
     }
     if let Some(audit) = &service.audit {
@@ -340,7 +343,7 @@ impl Call<'_> {
     fn begins(&mut self, words: Words<'_>, command: Option<&'static Command>) -> bool {
         let may = self.may_begin(words, command).inspect_err(|why| self.denied(words, why));
         let begins = may.is_ok();
-        refused(self.reply, may);
+        refused(self.service, self.reply, may);
         begins
     }
 
@@ -393,8 +396,11 @@ fn unknown(words: Words<'_>) -> Refusal {
     Refusal::new(format!("unknown command '{name}', {advice}"))
 }
 
-fn refused(reply: &mut Reply, done: Done) {
+fn refused(service: &Service, reply: &mut Reply, done: Done) {
     if let Err(Refusal::Error { code, message }) = done {
+        if code == OUT_OF_MEMORY {
+            service.metrics.out_of_memory.one();
+        }
         reply.error(code, &message);
     }
 }

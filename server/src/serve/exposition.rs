@@ -125,6 +125,11 @@ fn of_statements(page: &mut Page, service: &Service) {
             &metrics.abandoned,
         ),
         (
+            "muster_statements_out_of_memory_total",
+            "Statements and changes refused because they would have held more memory than they may.",
+            &metrics.out_of_memory,
+        ),
+        (
             "muster_statement_panics_total",
             "Statements and changes that broke off: faults of the server.",
             &metrics.panics,

@@ -180,6 +180,8 @@ pub(super) struct Metrics {
     pub(super) permit_wait: Histogram,
     /// Statements whose client was gone.
     pub(super) abandoned: Counter,
+    /// Statements and changes that would have held more memory than they may.
+    pub(super) out_of_memory: Counter,
     pub(super) panics: Counter,
     pub(super) slow: Counter,
     rows_written: Counter,
@@ -204,6 +206,7 @@ impl Metrics {
             waiting: Gauge::default(),
             permit_wait: Histogram::new(),
             abandoned: Counter::new(),
+            out_of_memory: Counter::new(),
             panics: Counter::new(),
             slow: Counter::new(),
             rows_written: Counter::new(),

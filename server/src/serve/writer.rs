@@ -81,38 +81,65 @@ pub(super) async fn write(
     true
 }
 
-async fn make_all(database: Database, memory: u64, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    while let Some(job) = jobs.recv().await {
-        let (mut mutations, mut bytes, mut deadline) = (Vec::new(), 0, job.deadline);
-        let (mut waiting, mut next) = (Vec::new(), Some(job));
-        while let Some(job) = next {
-            if job.deadline <= Instant::now() {
-                let late = job.mutations.iter().map(|_| Err(muster_engine::Error::Cancelled.into()));
-                let _ = job.answers.send(late.collect());
-            } else {
-                waiting.push((job.mutations.len(), job.answers));
-                mutations.extend(job.mutations);
-                (bytes, deadline) = (bytes + job.bytes, deadline.min(job.deadline));
-            }
-            let is_full = mutations.len() >= GROUP || bytes >= GROUP_BYTES;
-            next = if is_full { None } else { jobs.try_recv().ok() };
+/// Jobs that are done together.
+#[derive(Default)]
+struct Group {
+    mutations: Vec<Mutation>,
+    bytes: usize,
+    /// Of whoever waits longest.
+    deadline: Option<Instant>,
+    /// How many changes are whose.
+    waiting: Vec<(usize, oneshot::Sender<Answers>)>,
+}
+
+impl Group {
+    /// Adds a job, or says that its time was over before it was begun.
+    fn add(&mut self, job: Job, now: Instant) {
+        if job.deadline <= now {
+            let late = job.mutations.iter().map(|_| Err(muster_engine::Error::Cancelled.into()));
+            // A client that is gone hears nothing.
+            let _ = job.answers.send(late.collect());
+            return;
         }
-        let is_shared = waiting.len() > 1;
-        let Some((mutations, made)) = made(&database, memory, mutations, deadline).await else { continue };
+        self.waiting.push((job.mutations.len(), job.answers));
+        self.mutations.extend(job.mutations);
+        self.bytes += job.bytes;
+        self.deadline = Some(self.deadline.map_or(job.deadline, |deadline| deadline.min(job.deadline)));
+    }
+
+    fn is_full(&self) -> bool {
+        self.mutations.len() >= GROUP || self.bytes >= GROUP_BYTES
+    }
+
+    /// Makes its changes, and tells those who wait. Where that breaks off they hear that nobody is there.
+    async fn make(self, database: &Database, memory: u64) {
+        let (Some(deadline), is_shared) = (self.deadline, self.waiting.len() > 1) else { return };
+        let Some((mutations, made)) = made(database, memory, self.mutations, deadline).await else { return };
         let (mut mutations, mut made) = (mutations.into_iter(), made.into_iter());
-        for (count, hears) in waiting {
+        let has_nothing = |answer: &musterdb::Result<Changed>| {
+            answer.as_ref().is_err_and(musterdb::Error::is_out_of_memory)
+        };
+        for (count, hears) in self.waiting {
             let own: Vec<Mutation> = mutations.by_ref().take(count).collect();
             let mut answers: Answers = made.by_ref().take(count).collect();
-            let nothing = |answer: &musterdb::Result<Changed>| {
-                answer.as_ref().is_err_and(musterdb::Error::is_out_of_memory)
-            };
-            if is_shared && answers.iter().all(nothing) {
-                let Some((_, again)) = self::made(&database, memory, own, deadline).await else { continue };
+            if is_shared && answers.iter().all(has_nothing) {
+                let Some((_, again)) = self::made(database, memory, own, deadline).await else { continue };
                 answers = again;
             }
-            // A client that is gone hears nothing; its changes are made all the same.
+            // Its changes are made, whether a client is there or not.
             let _ = hears.send(answers);
         }
+    }
+}
+
+async fn make_all(database: Database, memory: u64, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    while let Some(job) = jobs.recv().await {
+        let (mut group, mut next) = (Group::default(), Some(job));
+        while let Some(job) = next {
+            group.add(job, Instant::now());
+            next = if group.is_full() { None } else { jobs.try_recv().ok() };
+        }
+        group.make(&database, memory).await;
     }
 }
 
@@ -136,5 +163,60 @@ async fn made(
             cancel.cancel();
             making.await.ok()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use musterdb::{OnConflict, Value};
+    use std::time::Duration;
+
+    fn inserted(database: &Database, id: i64, note: &str) -> Mutation {
+        let snapshot = database.engine().snapshot();
+        let table = snapshot.table_named("members").unwrap();
+        let columns = table.columns.iter().map(|column| column.id).collect();
+        let row = vec![Value::Integer(id), Value::Text(note.into())];
+        Mutation::Insert(musterdb::Insert {
+            table: table.id,
+            columns,
+            rows: vec![row],
+            conflict: OnConflict::Refuse,
+        })
+    }
+
+    /// Whose time is over takes nobody else's, and who asks for more than there is leaves the others theirs.
+    #[test]
+    fn clients_of_a_group_do_not_end_each_others_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(directory.path().join("db")).unwrap();
+        let mut session = database.session();
+        session.execute("CREATE TABLE members (id BIGINT PRIMARY KEY, note TEXT)").unwrap();
+        let (now, long) = (Instant::now(), "x".repeat(1 << 20));
+        let job = |ids: std::ops::Range<i64>, note: &str, deadline| {
+            let (answers, answered) = oneshot::channel();
+            let mutations = ids.map(|id| inserted(&database, id, note)).collect();
+            (Job { mutations, bytes: 9, deadline, answers }, answered)
+        };
+        let later = now + Duration::from_secs(60);
+        let (late, late_answers) = job(0..2, "", now);
+        let (hog, hogs_answers) = job(10..26, &long, later);
+        let (other, others_answers) = job(30..32, "", later + Duration::from_secs(1));
+        let mut group = Group::default();
+        for job in [late, hog, other] {
+            group.add(job, now);
+        }
+        assert_eq!((group.deadline, group.waiting.len()), (Some(later), 2));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(group.make(&database, 4 << 20));
+        let of = |answered: oneshot::Receiver<Answers>| answered.blocking_recv().unwrap();
+        assert!(
+            of(late_answers).iter().all(|answer| answer.as_ref().is_err_and(musterdb::Error::is_cancelled))
+        );
+        let hogs = of(hogs_answers);
+        assert!(hogs[0].is_ok(), "{:?}", hogs[0]);
+        assert!(hogs.iter().any(|answer| answer.as_ref().is_err_and(musterdb::Error::is_out_of_memory)));
+        let others = of(others_answers);
+        assert!(others.len() == 2 && others.iter().all(Result::is_ok), "{others:?}");
     }
 }
