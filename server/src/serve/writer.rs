@@ -208,7 +208,7 @@ mod tests {
         }
         assert_eq!((group.deadline, group.waiting.len()), (Some(later), 2));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(group.make(&database, 4 << 20));
+        runtime.block_on(group.make(&database, 16 << 20));
         let of = |answered: oneshot::Receiver<Answers>| answered.blocking_recv().unwrap();
         assert!(
             of(late_answers).iter().all(|answer| answer.as_ref().is_err_and(musterdb::Error::is_cancelled))
