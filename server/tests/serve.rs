@@ -10,6 +10,15 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// A statement that takes long after [`fill`].
+const LONG: &str = "SELECT count(*) FROM members a CROSS JOIN members b CROSS JOIN members c WHERE a.city < b.city AND b.city < c.city";
+
+fn fill(server: &Server) {
+    let numbers = (10..3_000).map(|id| format!("({id}, 'x{id}')")).collect::<Vec<_>>().join(", ");
+    let filled = server.told(&request(&["SQL", &format!("INSERT INTO members (id, city) VALUES {numbers}")]));
+    assert_eq!(filled, "+INSERT 0 2990\r\n");
+}
+
 #[test]
 fn a_pipeline_is_answered_in_its_order() {
     let directory = tempfile::tempdir().unwrap();
@@ -152,14 +161,11 @@ fn a_database_that_is_only_read_refuses_writes_by_their_code() {
 fn an_ad_hoc_statement_ends_in_time() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::of_members(&directory.path().join("db"), &["--statement-seconds", "1"]);
-    let numbers = (10..3_000).map(|id| format!("({id}, 'x{id}')")).collect::<Vec<_>>().join(", ");
-    let filled = server.told(&request(&["SQL", &format!("INSERT INTO members (id, city) VALUES {numbers}")]));
-    assert_eq!(filled, "+INSERT 0 2990\r\n");
+    fill(&server);
     let began = Instant::now();
-    let long = "SELECT count(*) FROM members a CROSS JOIN members b CROSS JOIN members c WHERE a.city < b.city AND b.city < c.city";
     // A client that stays: the statements of others are ended sooner.
     let (mut socket, mut replies) = (server.connect(), String::new());
-    socket.write_all(&pipeline(&[&["SQL", long], &["SQL", "SELECT 1"], &["QUIT"]])).unwrap();
+    socket.write_all(&pipeline(&[&["SQL", LONG], &["SQL", "SELECT 1"], &["QUIT"]])).unwrap();
     socket.read_to_string(&mut replies).unwrap();
     let lines: Vec<&str> = replies.split_terminator("\r\n").collect();
     assert!(lines.len() == 3 && lines[..2].iter().all(|line| line.starts_with("-TIMEOUT ")), "{replies}");
@@ -222,12 +228,10 @@ fn changes_that_wait_for_a_transaction_end_in_time() {
 fn a_pipeline_with_a_reset_in_it_ends_in_time() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::of_members(&directory.path().join("db"), &["--statement-seconds", "1"]);
-    let numbers = (10..3_000).map(|id| format!("({id}, 'x{id}')")).collect::<Vec<_>>().join(", ");
-    server.told(&request(&["SQL", &format!("INSERT INTO members (id, city) VALUES {numbers}")]));
-    let long = "SELECT count(*) FROM members a CROSS JOIN members b CROSS JOIN members c WHERE a.city < b.city AND b.city < c.city";
+    fill(&server);
     let mut client = Connection::of(&server);
     let began = Instant::now();
-    client.send_all(&pipeline(&[&["SQL", "SHOW TIMEZONE"], &["RESET"], &["SQL", long]]));
+    client.send_all(&pipeline(&[&["SQL", "SHOW TIMEZONE"], &["RESET"], &["SQL", LONG]]));
     let lines: Vec<String> =
         std::iter::repeat_with(|| client.line()).take_while(|line| line != "+RESET").collect();
     assert!(!lines.is_empty());
@@ -241,10 +245,9 @@ fn a_pipeline_with_a_reset_in_it_ends_in_time() {
 fn changes_and_look_ups_in_one_pipeline_wait_for_no_permit() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::of_members(&directory.path().join("db"), &["--max-statements", "1"]);
-    let numbers = (10..3_000).map(|id| format!("({id}, 'x{id}')")).collect::<Vec<_>>().join(", ");
-    server.told(&request(&["SQL", &format!("INSERT INTO members (id, city) VALUES {numbers}")]));
+    fill(&server);
     let mut busy = Connection::of(&server);
-    busy.send(&["SQL", "SELECT count(*) FROM members a CROSS JOIN members b CROSS JOIN members c WHERE a.city < b.city AND b.city < c.city"]);
+    busy.send(&["SQL", LONG]);
     std::thread::sleep(Duration::from_millis(300));
     let mut client = Connection::of(&server);
     let began = Instant::now();
