@@ -554,7 +554,7 @@ fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): 
         Residuals::U8(residuals) => each!(residuals),
         Residuals::U16(residuals) => each!(residuals),
         Residuals::U32(residuals) => each!(residuals),
-        Residuals::Planes(..) | Residuals::WidePlanes(..) | Residuals::U64(_) => {
+        Residuals::Planes(..) | Residuals::WidePlanes(..) | Residuals::Excepted(..) | Residuals::U64(_) => {
             retain(members, negated, prefetch, |row| (low..=high).contains(&values.get(row)));
         }
     }

@@ -6,7 +6,7 @@
 use super::lists::lists_section;
 use super::order::order_sections;
 use super::strings::strings_section;
-use super::values::{Framed, codes_section, frame_of, packed_section, values_section};
+use super::values::{Framed, codes_section, frame_of, packed_section, small_section, values_section};
 use crate::batch::{ColumnValues, Strings};
 use crate::delta::Cell;
 use crate::dictionary::DictionaryBuilder;
@@ -253,7 +253,8 @@ fn plain_section(strings: &Strings, nulls: Option<&[bool]>) -> EncodedSection {
 fn code_sections(codes: &[i64], indexed: bool, nulls: Option<&[bool]>, sections: &mut Vec<EncodedSection>) {
     let framed = frame_of(codes, nulls);
     let stats = stats_of(&framed, nulls);
-    sections.push(EncodedSection { kind: SectionKind::Values, bytes: values_section(&framed), stats });
+    let bytes = if indexed { values_section(&framed) } else { small_section(&framed) };
+    sections.push(EncodedSection { kind: SectionKind::Values, bytes, stats });
     if indexed && framed.frame.slope == 0 {
         push_order(&framed, nulls, stats, sections);
     }

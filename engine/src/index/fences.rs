@@ -259,7 +259,7 @@ fn below(residuals: Residuals<'_>, range: std::ops::Range<usize>, bound: u64) ->
     match residuals {
         Residuals::None => 0,
         // Planes are not for what has fences.
-        Residuals::Planes(..) | Residuals::WidePlanes(..) => 0,
+        Residuals::Planes(..) | Residuals::WidePlanes(..) | Residuals::Excepted(..) => 0,
         Residuals::U8(values) => u8::try_from(bound)
             .map_or(range.len(), |bound| kernel::count_below(&values[range.clone()], bound)),
         Residuals::U16(values) => u16::try_from(bound)

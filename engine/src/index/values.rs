@@ -1,7 +1,8 @@
 //! The `Values` section: one code per row in a fixed width, under a frame of reference.
 //!
 //! ```text
-//! base i64 │ divisor u64 │ slope i64 │ rows u32 │ width u8 │ planes u8 │ 0… to 64 B │ residuals (0, 1, 2, 4 or 8 bytes each) │ planes
+//! base i64 │ divisor u64 │ slope i64 │ rows u32 │ width u8 │ planes u8 │ 0 u16 │ exceptions u32 │ 0… to 64 B
+//! residuals (0, 1, 2, 4 or 8 bytes each) │ planes, or exceptions (row u16, low half u16, high half u16)
 //! value(row) = base + slope × row + divisor × residual(row)
 //! ```
 //!
@@ -11,17 +12,30 @@
 //! Dictionary codes a little wider than a byte are stored as a byte and bit planes: of some hundred cities a byte and a bit
 //! each, not two bytes. Grouping by such a column reads little more than half of what it would else. So are the keys of owners
 //! in rows that are clustered by them, beside two bytes: a chunk of rows has those of one or two chunks of owners.
+//!
+//! Of numbers most of which are small, as amounts are, the few that two bytes are too little for stand apart as *exceptions*
+//! (patched frame of reference: Zukowski, Héman, Nes, Boncz, Super-Scalar RAM-CPU Cache Compression, ICDE 2006).
 
 use crate::kernel;
 use muster_storage::chunk::{Malformed, Words};
 use muster_storage::format::{BITSET_BYTES, BITSET_WORDS, CHUNK_MEMBERS};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use std::ops::Range;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes before the residuals.
 pub const VALUES_HEADER_BYTES: usize = 64;
 
 /// Bit planes beside a byte: with more, two bytes a row are as good.
-pub const PLANES_MAX: usize = 4;
+pub const PLANES_MAX: u8 = 4;
+
+/// In the place of the number of planes where rows have exceptions instead.
+const EXCEPTED: u8 = u8::MAX;
+
+/// What rows with an exception hold among the others.
+const MARK: u16 = u16::MAX;
+
+/// At most one row in so many has an exception: six bytes each, and a search for who wants it alone.
+const EXCEPTIONS_SHARE: usize = 32;
 
 /// Where less than one row in so many is gathered, rows are asked of the cache …
 const GATHERED_FAR: usize = 8;
@@ -70,10 +84,66 @@ pub enum Residuals<'a> {
     U16(&'a [u16]),
     /// Two bytes each, and the bits above them as a bitset each.
     WidePlanes(&'a [u16], &'a [Words]),
+    /// Two bytes each, but of rows whose residual is no less than the greatest of these.
+    Excepted(&'a [u16], Exceptions<'a>),
     /// Four bytes each.
     U32(&'a [u32]),
     /// Eight bytes each.
     U64(&'a [u64]),
+}
+
+/// The residuals of the rows that two bytes are too little for, by their rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Exceptions<'a>(&'a [Exception]);
+
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Exception {
+    row: u16,
+    low: u16,
+    high: u16,
+}
+
+impl Exception {
+    fn residual(&self) -> u64 {
+        u64::from(self.high) << 16 | u64::from(self.low)
+    }
+}
+
+impl<'a> Exceptions<'a> {
+    /// The residual of a row that holds these two bytes.
+    #[inline(always)]
+    pub fn residual(&self, low: u16, row: usize) -> u64 {
+        if low == MARK { self.of(row) } else { u64::from(low) }
+    }
+
+    /// Rows with exceptions mostly lie as close together anywhere: it is looked for from where it would be then, so that one or
+    /// two lines are read.
+    #[cold]
+    fn of(&self, row: usize) -> u64 {
+        let Exceptions(all) = self;
+        let is_before = |at: usize| all.get(at).is_some_and(|exception| usize::from(exception.row) < row);
+        let (mut from, mut step) = (row * all.len() / CHUNK_MEMBERS, 1);
+        while from > 0 && !is_before(from - 1) {
+            (from, step) = (from.saturating_sub(step), 2 * step);
+        }
+        let mut to = from;
+        step = 1;
+        while is_before(to) {
+            (from, to, step) = (to + 1, to + step, 2 * step);
+        }
+        let to = to.min(all.len());
+        let at = from + all[from.min(to)..to].partition_point(|exception| usize::from(exception.row) < row);
+        all.get(at).filter(|exception| usize::from(exception.row) == row).map_or(0, Exception::residual)
+    }
+
+    /// Those of some rows, and by how much each is more than what the row holds among the others.
+    pub fn within(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, u64)> + 'a {
+        let at = |row: usize| self.0.partition_point(|exception| usize::from(exception.row) < row);
+        let (from, to) = (at(rows.start), at(rows.end));
+        let more = |exception: &Exception| exception.residual().wrapping_sub(u64::from(MARK));
+        self.0[from..to.max(from)].iter().map(move |exception| (usize::from(exception.row), more(exception)))
+    }
 }
 
 impl<'a> Residuals<'a> {
@@ -104,6 +174,7 @@ impl<'a> Residuals<'a> {
             Residuals::Planes(low, high) => with_planes(low[index], high, index),
             Residuals::U16(values) => u64::from(values[index]),
             Residuals::WidePlanes(low, high) => above(u64::from(low[index]), 16, high, index),
+            Residuals::Excepted(low, exceptions) => exceptions.residual(low[index], index),
             Residuals::U32(values) => u64::from(values[index]),
             Residuals::U64(values) => values[index],
         }
@@ -122,6 +193,9 @@ impl<'a> Residuals<'a> {
             Residuals::WidePlanes(low, high) => {
                 low.get(index).map_or(u64::MAX, |low| above(u64::from(*low), 16, high, index))
             }
+            Residuals::Excepted(low, exceptions) => {
+                low.get(index).map_or(u64::MAX, |low| exceptions.residual(*low, index))
+            }
             Residuals::U32(values) => values.get(index).map_or(u64::MAX, |value| u64::from(*value)),
             Residuals::U64(values) => values.get(index).copied().unwrap_or(u64::MAX),
         }
@@ -134,18 +208,20 @@ impl<'a> Residuals<'a> {
             Residuals::None => {}
             // The planes of a chunk are in the cache after a few rows.
             Residuals::U8(values) | Residuals::Planes(values, _) => kernel::prefetch(values, index),
-            Residuals::U16(values) | Residuals::WidePlanes(values, _) => kernel::prefetch(values, index),
+            Residuals::U16(values) | Residuals::WidePlanes(values, _) | Residuals::Excepted(values, _) => {
+                kernel::prefetch(values, index);
+            }
             Residuals::U32(values) => kernel::prefetch(values, index),
             Residuals::U64(values) => kernel::prefetch(values, index),
         }
     }
 
-    /// Bytes of one, but for its bits in planes.
+    /// Bytes of one, but for its bits in planes and for exceptions.
     pub fn width(&self) -> usize {
         match self {
             Residuals::None => 0,
             Residuals::U8(_) | Residuals::Planes(..) => 1,
-            Residuals::U16(_) | Residuals::WidePlanes(..) => 2,
+            Residuals::U16(_) | Residuals::WidePlanes(..) | Residuals::Excepted(..) => 2,
             Residuals::U32(_) => 4,
             Residuals::U64(_) => 8,
         }
@@ -187,12 +263,18 @@ impl<'a> ValuesRef<'a> {
         if frame.divisor == 0 {
             return Err(Malformed("a divisor other than 0"));
         }
-        let (body, planes) = (&section[VALUES_HEADER_BYTES..], usize::from(header[29]));
+        let (body, planes) = (&section[VALUES_HEADER_BYTES..], header[29]);
         let residuals = match (Residuals::read(body, header[28], rows)?, planes) {
             (residuals, 0) => residuals,
+            (Residuals::U16(low), EXCEPTED) => {
+                let (at, count) = (2 * rows, (word(32)? & 0xffff_ffff) as usize);
+                let exceptions = body.get(at..at + count * size_of::<Exception>()).ok_or(malformed)?;
+                let exceptions = <[Exception]>::ref_from_bytes(exceptions).map_err(|_| malformed)?;
+                Residuals::Excepted(low, Exceptions(exceptions))
+            }
             (residuals @ (Residuals::U8(_) | Residuals::U16(_)), 1..=PLANES_MAX) if rows == CHUNK_MEMBERS => {
                 let at = rows * residuals.width();
-                let high = body.get(at..at + planes * BITSET_BYTES).ok_or(malformed)?;
+                let high = body.get(at..at + usize::from(planes) * BITSET_BYTES).ok_or(malformed)?;
                 let high = <[Words]>::ref_from_bytes(high).map_err(|_| malformed)?;
                 match residuals {
                     Residuals::U8(low) => Residuals::Planes(low, high),
@@ -218,12 +300,15 @@ impl<'a> ValuesRef<'a> {
         let far = rows.len() < self.rows / GATHERED_FAR;
         macro_rules! each {
             ($values:expr) => {
+                each!($values, |stored, _| u64::from(stored))
+            };
+            ($values:expr, $residual:expr) => {
                 out.extend(rows.iter().enumerate().map(|(at, row)| {
                     if far && let Some(ahead) = rows.get(at + GATHER_AHEAD) {
                         kernel::prefetch($values, usize::from(*ahead));
                     }
-                    let residual = $values.get(usize::from(*row)).map_or(0, |residual| *residual as u64);
-                    frame.value(usize::from(*row), residual)
+                    let row = usize::from(*row);
+                    frame.value(row, $values.get(row).map_or(0, |stored| $residual(*stored, row)))
                 }))
             };
         }
@@ -235,10 +320,12 @@ impl<'a> ValuesRef<'a> {
                 out.extend(rows.iter().map(|row| self.get(usize::from(*row))));
             }
             Residuals::U16(values) => each!(values),
+            Residuals::Excepted(low, exceptions) => each!(low, |low, row| exceptions.residual(low, row)),
             Residuals::U32(values) => each!(values),
             Residuals::U64(values) => each!(values),
         }
     }
+
     /// Of rows that are selected, as bits of the words from `first` on, keeps those whose value lies from `low` to `high`.
     pub fn retain_within(&self, low: i64, high: i64, first: usize, selected: &mut [u64]) {
         let frame = self.frame;
@@ -258,18 +345,31 @@ impl<'a> ValuesRef<'a> {
         };
         let Some(greatest) = greatest.filter(|greatest| least <= *greatest) else { return selected.fill(0) };
         macro_rules! by {
-            ($kernel:path, $residuals:expr, $type:ty) => {{
-                let Ok(least) = <$type>::try_from(least) else { return selected.fill(0) };
-                let greatest = <$type>::try_from(greatest).unwrap_or(<$type>::MAX);
+            ($kernel:path, $residuals:expr, $type:ty) => {
+                by!($kernel, $residuals, $type, least, greatest)
+            };
+            ($kernel:path, $residuals:expr, $type:ty, $least:expr, $greatest:expr) => {{
+                let Ok(least) = <$type>::try_from($least) else { return selected.fill(0) };
+                let greatest = <$type>::try_from($greatest).unwrap_or(<$type>::MAX);
                 let mut within = [0; BITSET_WORDS];
                 let within = &mut within[..selected.len().min(BITSET_WORDS)];
-                $kernel(&$residuals[rows], least, greatest, within);
+                $kernel(&$residuals[rows.clone()], least, greatest, within);
                 selected.iter_mut().zip(within).for_each(|(word, within)| *word &= *within);
             }};
         }
         match self.residuals {
             Residuals::U8(residuals) => by!(kernel::within_u8, residuals, u8),
             Residuals::U16(residuals) => by!(kernel::within_u16, residuals, u16),
+            Residuals::Excepted(low, exceptions) => {
+                by!(kernel::within_u16, low, u16, least.min(MARK.into()), greatest);
+                // All exceptions are in, or none is.
+                if greatest >= u64::from(MARK) {
+                    let beyond = |more: u64| !(least..=greatest).contains(&(u64::from(MARK) + more));
+                    for (row, _) in exceptions.within(rows.clone()).filter(|(_, more)| beyond(*more)) {
+                        selected[row / 64 - first] &= !(1 << (row % 64));
+                    }
+                }
+            }
             Residuals::U32(residuals) => by!(kernel::within_u32, residuals, u32),
             _ => self.retain_singly(low, high, first, selected),
         }
@@ -392,12 +492,30 @@ pub fn packed_section(framed: &Framed) -> Vec<u8> {
     with_planes_above(framed, 2)
 }
 
+/// The `Values` section of numbers that no order beside them repeats: with exceptions where most are small.
+pub fn small_section(framed: &Framed) -> Vec<u8> {
+    let large = |residual: &u64| *residual >= u64::from(MARK);
+    let count = framed.residuals.iter().filter(|residual| large(residual)).count();
+    if framed.width != 4 || count > framed.residuals.len() / EXCEPTIONS_SHARE {
+        return values_section(framed);
+    }
+    let residuals = framed.residuals.iter().map(|residual| (*residual).min(MARK.into())).collect();
+    let mut section = values_section(&Framed { width: 2, residuals, ..*framed });
+    section[29] = EXCEPTED;
+    section[32..36].copy_from_slice(&(count as u32).to_le_bytes());
+    for (row, residual) in framed.residuals.iter().enumerate().filter(|(_, residual)| large(residual)) {
+        let exception = Exception { row: row as u16, low: *residual as u16, high: (residual >> 16) as u16 };
+        section.extend_from_slice(exception.as_bytes());
+    }
+    section
+}
+
 /// The `Values` section with so many bytes a row and bit planes above them, where that is what residuals need.
 fn with_planes_above(framed: &Framed, width: u8) -> Vec<u8> {
     let (widest, bits) =
         (framed.residuals.iter().fold(0, |all, residual| all | residual), 8 * u32::from(width));
     let planes = (u64::BITS - widest.leading_zeros()).saturating_sub(bits) as usize;
-    if !(1..=PLANES_MAX).contains(&planes) || framed.residuals.len() != CHUNK_MEMBERS {
+    if !(1..=usize::from(PLANES_MAX)).contains(&planes) || framed.residuals.len() != CHUNK_MEMBERS {
         return values_section(framed);
     }
     let residuals = framed.residuals.iter().map(|residual| residual & ((1 << bits) - 1)).collect();
@@ -491,6 +609,38 @@ mod tests {
             let holds = |row: usize| selected[row / 64] >> (row % 64) & 1 == 1;
             assert!((0..CHUNK_MEMBERS).all(|row| holds(row) == (low..=high).contains(&codes[row])));
         }
+    }
+
+    #[test]
+    fn numbers_that_are_small_but_for_a_few_have_exceptions() {
+        let codes = |few: usize| -> Vec<i64> {
+            let code = |row: i64| if row % few as i64 == 1 { 65_535 + row * 7 } else { row % 65_535 };
+            (0..60_000).map(code).collect()
+        };
+        for (few, excepted) in [(33, true), (31, false), (1_000, true)] {
+            let codes = codes(few);
+            let section = Bytes::copied(&small_section(&frame_of(&codes, None)));
+            let read = ValuesRef::open(&section).unwrap();
+            assert_eq!(matches!(read.residuals, Residuals::Excepted(..)), excepted, "one in {few}");
+            assert!(codes.iter().enumerate().all(|(row, code)| read.get(row) == *code));
+            let (rows, mut gathered) = ([0, 1, 2, 34, 1_001, 59_999], Vec::new());
+            read.gather(&rows, &mut gathered);
+            assert_eq!(gathered, rows.map(|row| codes[usize::from(row)]));
+            for (low, high) in [(3, 500), (500, 65_534), (65_535, i64::MAX), (3, 200_000), (90_000, 90_100)] {
+                let mut selected = vec![u64::MAX; 300];
+                read.retain_within(low, high, 64, &mut selected);
+                let holds = |row: usize| selected[row / 64 - 64] >> (row % 64) & 1 == 1;
+                assert!((64 * 64..64 * 364).all(|row| holds(row) == (low..=high).contains(&codes[row])), "{low}");
+            }
+            if excepted {
+                let mut cut = section.to_vec();
+                cut[28] = 4;
+                assert!(ValuesRef::open(&Bytes::copied(&cut)).is_err());
+                let cut = &section[..section.len() - 1];
+                assert!(ValuesRef::open(&Bytes::copied(cut)).is_err());
+            }
+        }
+        assert_eq!(small_section(&frame_of(&[0, 70_000, 80_000], None)).len(), VALUES_HEADER_BYTES + 12);
     }
 
     proptest! {

@@ -299,15 +299,19 @@ fn has_each_gathered(words: &Words, members: &[u16], out: &mut [u64]) {
         _mm512_sllv_epi32, _mm512_srli_epi32, _mm512_sub_epi32, _mm512_test_epi32_mask,
     };
     const LANES: usize = 16;
+    /// Members ahead of their use: those of half a page, which took a third of the time of a list that no cache has.
+    const AHEAD: usize = 1_024;
     /// Words are read by halves of 32 bits: half m / 32 has the bit of m at m % 32, little-endian as the processor is.
     const HALVES: usize = 2 * BITSET_WORDS;
     let whole = (members.len() / 64).min(out.len());
     let (whole_out, rest) = out.split_at_mut(whole);
     let (one, low) = (_mm512_set1_epi32(1), _mm512_set1_epi32(31));
     let from = words.as_ptr().cast::<i32>();
-    for (word, members) in whole_out.iter_mut().zip(members.chunks_exact(64)) {
+    for (at, (word, some)) in whole_out.iter_mut().zip(members.chunks_exact(64)).enumerate() {
         *word = 0;
-        for (nth, lanes) in members.chunks_exact(LANES).enumerate() {
+        prefetch(members, 64 * at + AHEAD);
+        prefetch(members, 64 * at + AHEAD + 32);
+        for (nth, lanes) in some.chunks_exact(LANES).enumerate() {
             let start = usize::from(lanes[0] / 32).min(HALVES - 2 * LANES);
             // SAFETY: `lanes` has as many members as are loaded, without demands on their alignment.
             let members = _mm512_cvtepu16_epi32(unsafe { _mm256_loadu_epi16(lanes.as_ptr().cast()) });

@@ -223,6 +223,10 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             None if lanes.is_empty() => self.bits |= C::count(array(&mut self.counts), halves),
             Some((frame, Residuals::U16(residuals))) => self.sum(halves, &residuals[rows], frame),
             Some((frame, Residuals::U32(residuals))) => self.sum(halves, &residuals[rows], frame),
+            Some((frame, Residuals::Excepted(low, exceptions))) => {
+                self.sum(halves, &low[rows.clone()], frame);
+                self.add(stored, frame, exceptions.within(rows));
+            }
             _ => rows.zip(halves).for_each(|(row, half)| {
                 self.take_row(usize::from(*half), lanes.iter().map(|open| (open.0, code_at(open, row))));
             }),
@@ -246,6 +250,17 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
                 self.sum(&places, &narrow, frame);
                 self.narrow = narrow;
             }
+            Some((frame, Residuals::Excepted(low, exceptions))) => {
+                let mut narrow = std::mem::take(&mut self.narrow);
+                narrow.clear();
+                kernel::select_u16(&low[rows.clone()], selected, &mut narrow);
+                self.sum(&places, &narrow, frame);
+                self.narrow = narrow;
+                let selected = std::mem::take(&mut self.selected);
+                let is_selected = |row: usize| selected[row / 64] >> (row % 64) & 1 == 1;
+                self.add(stored, frame, exceptions.within(rows).filter(|(row, _)| is_selected(*row)));
+                self.selected = selected;
+            }
             Some((frame, Residuals::U32(residuals))) => {
                 let mut wide = std::mem::take(&mut self.wide);
                 wide.clear();
@@ -266,6 +281,17 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             }
         }
         self.places = places;
+    }
+
+    /// Adds what the residuals of some rows are more than was summed.
+    fn add(&mut self, stored: &OwnersRef<'_>, frame: Frame, rows: impl Iterator<Item = (usize, u64)>) {
+        let Some(state) = self.lanes.first_mut() else { return };
+        for (row, more) in rows {
+            if let Some(half) = stored.halves.get(row) {
+                let made = &mut state.made[usize::from(*half)];
+                *made = made.wrapping_add(frame.divisor.wrapping_mul(more) as i64);
+            }
+        }
     }
 
     /// Counts rows and sums a column of which none is NULL.

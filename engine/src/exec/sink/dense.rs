@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A cell is the codes of the key columns side by side, each in as many bits as it needs; NULL takes the code after the
-//! last. Where a column's sets are fewer bytes than its codes, the bits of its codes are unions of the sets, and sixty-four
+//! last. Numbers that lie close together are as good as codes: how far each is from the least. Where a column's sets are fewer bytes than its codes, the bits of its codes are unions of the sets, and sixty-four
 //! members get their cells at a time ([`kernel::cells_of`]). The pass over the values adds the count and the residual at
 //! once: a count above 48 bits of residuals, in four lanes, so that neither can overflow within a chunk. Sums stay exact:
 //! a chunk's residuals are below 2^48 and become 128 bits with their frame.
@@ -23,6 +23,8 @@ use muster_storage::format::{BITSET_BYTES, BITSET_WORDS, SectionKind};
 
 /// Up to this many bits a cell has: 4,096 cells and their lanes stay in an L2 cache.
 const CELL_BITS_MAX: u32 = 12;
+/// Of fewer rows than one in so many cells each finds its group by itself.
+const ROWS_SHARE: usize = 16;
 /// Columns of up to this many bits together can be read from their sets.
 const SLICES_MAX: u32 = 8;
 /// Rows in turn add to one of so many lanes, so that none waits for the sum that the one before it is still writing.
@@ -53,6 +55,11 @@ impl Cells {
 
     fn count(&self) -> usize {
         1 << self.bits.iter().sum::<u32>()
+    }
+
+    /// True of so many rows of a chunk that going through all cells after them is not most of the work.
+    pub fn pay(&self, rows: usize) -> bool {
+        rows >= self.count() / ROWS_SHARE
     }
 
     /// The code of each column in a cell, in order.
@@ -326,7 +333,7 @@ fn add_codes(
         bytes += set.bytes() as u64;
     } else if let Some(values) = reader.values(chunk)? {
         // Those in the chunk may share a divisor, as any numbers may.
-        let (base, divisor) = (values.frame.base as u16, values.frame.divisor as u16);
+        let (base, divisor) = (values.frame.base.wrapping_sub(key.least()) as u16, values.frame.divisor as u16);
         macro_rules! add {
             ($residual:expr) => {
                 each.for_each(|(cell, row)| {
@@ -338,6 +345,11 @@ fn add_codes(
         match values.residuals {
             Residuals::U8(residuals) => add!(|row: usize| u16::from(residuals[row])),
             Residuals::U16(residuals) => add!(|row: usize| residuals[row]),
+            // Numbers that are a sequence are all different, and few here.
+            _ if values.frame.slope != 0 => each.for_each(|(cell, row)| {
+                let code = values.get(usize::from(*row)).wrapping_sub(key.least());
+                *cell |= (code as u16 & mask) << shift;
+            }),
             residuals => add!(|row| residuals.get(row) as u16),
         }
         bytes += (64 * rows.len()).min(values.rows * values.residuals.width()) as u64;
@@ -381,6 +393,9 @@ fn add_up(residuals: &Residuals<'_>, rows: &[u16], cells: &[u16], lanes: &mut [L
         }
         Residuals::U32(values) => {
             each!(|row| kernel::prefetch(values, row), |row: usize| u64::from(values[row]))
+        }
+        Residuals::Excepted(low, exceptions) => {
+            each!(|row| kernel::prefetch(low, row), |row: usize| exceptions.residual(low[row], row))
         }
         other => each!(|row| other.prefetch(row), |row: usize| other.get(row)),
     }

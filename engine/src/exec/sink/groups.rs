@@ -17,6 +17,7 @@ use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
 use crate::{Error, Result};
 use hashbrown::HashMap;
+use muster_storage::format::SectionKind;
 
 /// One aggregate of a grouping. NULLs are passed over, as SQL has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub struct KeyReader<'a> {
     dictionary: Option<&'a Dictionary>,
     /// Codes of the dictionary: ids 1 to this are theirs, 0 is NULL.
     codes: usize,
+    /// Of numbers that lie close together, as they were imported: the least, and how many there may be.
+    numbers: Option<(i64, usize)>,
 }
 
 /// What one key column has seen: an id per distinct value.
@@ -195,7 +198,21 @@ impl KeyReader<'_> {
         match self.reader.data_type() {
             DataType::Boolean => Some(2),
             DataType::Text => Some(self.codes),
-            _ => None,
+            _ => self.numbers.map(|(_, count)| count),
+        }
+    }
+
+    /// The least of these values, as code.
+    pub fn least(&self) -> i64 {
+        self.numbers.map_or(0, |(least, _)| least)
+    }
+
+    /// The id of the value that is so many after the least; of the last of all, NULL.
+    fn id_of(&self, seen: &mut Ids, value: usize) -> u32 {
+        match self.numbers {
+            _ if self.values().is_none_or(|values| value >= values) => 0,
+            Some((least, _)) => seen.number(least.wrapping_add(value as i64)),
+            None => value as u32 + 1,
         }
     }
 
@@ -207,6 +224,18 @@ impl KeyReader<'_> {
             _ => 0,
         }
     }
+}
+
+/// The least of a column's numbers, and how many there may be, as far as chunks tell; `None` where these are too many for cells.
+fn numbers_of(table: &TableState, reader: &ColumnReader<'_>) -> Option<(i64, usize)> {
+    if matches!(reader.data_type(), DataType::Boolean | DataType::Text) {
+        return None;
+    }
+    let chunks = (0..table.chunks()).filter_map(|chunk| reader.entry(chunk, SectionKind::Values));
+    let bounds = chunks.filter(|entry| entry.cardinality > 0).map(|entry| (entry.low, entry.high));
+    let (least, greatest) = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+    let count = usize::try_from(greatest.checked_sub(least)?).ok()?.checked_add(1)?;
+    (count < ARRAY_CELLS_MAX).then_some((least, count))
 }
 
 /// Bytes of the cache lines that `rows` random rows of a column of `bytes` touch, at most.
@@ -300,7 +329,7 @@ impl GroupTable {
         for (cell, _) in dense.occupied() {
             groups.resize(cell + 1, 0);
             for (level, (code, key)) in dense.cells().codes(cell).zip(&reader.keys).enumerate() {
-                let id = if key.values().is_some_and(|values| code < values) { code as u32 + 1 } else { 0 };
+                let id = key.id_of(&mut self.ids[level], code);
                 let before = if level == 0 { 0 } else { groups[cell] };
                 groups[cell] = self.ids[level].group(&mut self.levels[level], key.stride(), before, id);
             }
@@ -357,7 +386,8 @@ impl Sink for Groups {
             }
             let dictionary = table.dictionary(*column);
             let codes = dictionary.map(|d| d.view().map(|view| view.len())).transpose()?.unwrap_or(0);
-            Ok(KeyReader { reader, dictionary, codes })
+            let numbers = numbers_of(table, &reader);
+            Ok(KeyReader { reader, dictionary, codes, numbers })
         };
         let keys: Vec<KeyReader<'a>> = self.keys.iter().map(key).collect::<Result<_>>()?;
         Ok(GroupReader {
@@ -464,7 +494,7 @@ impl Groups {
                 return Ok(bytes);
             }
         }
-        if let Some(cells) = &reader.cells {
+        if let Some(cells) = reader.cells.as_ref().filter(|cells| cells.pay(found.cardinality())) {
             let new = || Box::new(DenseTable::new(cells.clone(), &self.aggregates));
             let dense = table.dense.get_or_insert_with(new);
             if let Some(bytes) = dense.take(&reader.keys, &reader.aggregates, chunk, found)? {

@@ -11,6 +11,7 @@ use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
 use crate::exec::clause::words_of;
 use crate::exec::overlay::split;
+use crate::index::values::Residuals;
 use crate::kernel::{self, Operand};
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
@@ -240,7 +241,10 @@ impl ProfileReader<'_> {
         let rows = chunk.rows();
         let frame = values.frame;
         let codes = usize::from(u16::MAX) + 1;
-        let narrow = values.residuals.width() <= 2 && frame.slope == 0;
+        let narrow = match values.residuals {
+            Residuals::None | Residuals::U8(_) | Residuals::Planes(..) | Residuals::U16(_) => frame.slope == 0,
+            _ => false,
+        };
         let is_text = self.reader.data_type() == DataType::Text;
         let mut add = |value: i64, count: u64| {
             if is_text {

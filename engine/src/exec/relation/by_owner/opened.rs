@@ -441,6 +441,9 @@ fn put_stored(stored: &ValuesRef<'_>, run: &Run<'_>, piece: &Range<usize>, place
     let number = |residual: u64| base.wrapping_add(divisor.wrapping_mul(residual) as i64);
     macro_rules! put {
         ($residuals:expr) => {
+            put!($residuals, |stored, _| u64::from(stored))
+        };
+        ($residuals:expr, $residual:expr) => {
             match &run.rows {
                 RunRows::From(first) => {
                     let rows = *first as usize + piece.start..*first as usize + piece.end;
@@ -448,13 +451,14 @@ fn put_stored(stored: &ValuesRef<'_>, run: &Run<'_>, piece: &Range<usize>, place
                     let a_line = LINE_BYTES / std::mem::size_of_val(&$residuals[0]);
                     let behind = rows.end..(2 * rows.end - rows.start).min($residuals.len());
                     behind.step_by(a_line).for_each(|row| kernel::prefetch($residuals, row));
-                    for (place, residual) in places.iter().zip(&$residuals[rows]) {
-                        out[*place as usize] = number(u64::from(*residual));
+                    for ((place, row), stored) in places.iter().zip(rows.clone()).zip(&$residuals[rows]) {
+                        out[*place as usize] = number($residual(*stored, row));
                     }
                 }
                 RunRows::Listed(rows) => {
                     for (place, row) in places.iter().zip(&rows[piece.clone()]) {
-                        out[*place as usize] = number(u64::from($residuals[usize::from(*row)]));
+                        let row = usize::from(*row);
+                        out[*place as usize] = number($residual($residuals[row], row));
                     }
                 }
             }
@@ -464,6 +468,9 @@ fn put_stored(stored: &ValuesRef<'_>, run: &Run<'_>, piece: &Range<usize>, place
         Residuals::U8(residuals) if stored.frame.slope == 0 => put!(residuals),
         Residuals::U16(residuals) if stored.frame.slope == 0 => put!(residuals),
         Residuals::U32(residuals) if stored.frame.slope == 0 => put!(residuals),
+        Residuals::Excepted(low, exceptions) if stored.frame.slope == 0 => {
+            put!(low, |low, row| exceptions.residual(low, row))
+        }
         _ => {
             for (place, at) in places.iter().zip(piece.clone()) {
                 out[*place as usize] = stored.get(run.row(at) as usize);
