@@ -195,16 +195,12 @@ impl<'s, 'a> Opened<'s, 'a> {
             }
         }
         let mut next = vec![0u32; span.len()];
-        let place = |half: &u16| u32::from(*half).wrapping_sub(span.start) as usize;
         let (mut pieces, mut found) = (Vec::with_capacity(self.runs.len()), 0);
         for (number, (cursor, run)) in last.cursors.iter_mut().zip(&self.runs).enumerate() {
-            let (start, mut end) = (*cursor, *cursor);
-            for half in &run.halves[start..] {
-                let Some(count) = next.get_mut(place(half)) else { break };
-                *count += 1;
-                end += 1;
-            }
+            let start = *cursor;
+            let end = end_of(&run.halves, start, span.end);
             if end > start {
+                count(&run.halves[start..end], &mut next);
                 found += end - start;
                 pieces.push((number, start..end));
                 // The next owners have about as many, right behind; of dozens of runs no processor foresees that.
@@ -217,13 +213,11 @@ impl<'s, 'a> Opened<'s, 'a> {
             true => self.begun_by_few(span, &pieces, &mut next),
             false => begun(span, found, &mut next),
         };
-        let mut places = Vec::with_capacity(found);
+        let (mut places, mut done) = (vec![0; found], 0);
         for (run, piece) in &pieces {
-            places.extend(self.runs[*run].halves[piece.clone()].iter().map(|half| {
-                let next = &mut next[place(half)];
-                *next += 1;
-                *next - 1
-            }));
+            let of_piece = &mut places[done..done + piece.len()];
+            put_in_places(&self.runs[*run].halves[piece.clone()], &mut next, of_piece);
+            done += piece.len();
         }
         let lanes = self.columns.iter().map(|_| OnceCell::new()).collect();
         let cuts = self.source.cuts.iter().map(|_| OnceCell::new()).collect();
@@ -418,6 +412,37 @@ impl<'s, 'a> Opened<'s, 'a> {
         let mut place = vec![0u32; rows.len()];
         (0..).zip(&order).for_each(|(at, row)| place[*row as usize] = at);
         Ok(Arc::new(Lane::concat(parts).select(&place)))
+    }
+}
+
+/// Where the rows of owners before `bound` end, which begin at `start`: not far behind.
+fn end_of(halves: &[u16], start: usize, bound: u32) -> usize {
+    let is_before = |half: &u16| u32::from(*half) < bound;
+    if halves.last().is_none_or(is_before) {
+        return halves.len();
+    }
+    let (mut from, mut step) = (start, LINE_BYTES / 2);
+    while halves.get(from + step).is_some_and(is_before) {
+        (from, step) = (from + step, 2 * step);
+    }
+    from + halves[from..halves.len().min(from + step)].partition_point(is_before)
+}
+
+/// Counts rows of owners of a span, which is aligned: as many as a power of two.
+#[inline(never)]
+fn count(halves: &[u16], counts: &mut [u32]) {
+    let Some(mask) = counts.len().checked_sub(1) else { return };
+    halves.iter().for_each(|half| counts[usize::from(*half) & mask] += 1);
+}
+
+/// Takes the next place of the owner of each row of a span as [`count`] has it.
+#[inline(never)]
+fn put_in_places(halves: &[u16], next: &mut [u32], places: &mut [u32]) {
+    let Some(mask) = next.len().checked_sub(1) else { return };
+    for (half, place) in halves.iter().zip(places) {
+        let next = &mut next[usize::from(*half) & mask];
+        *place = *next;
+        *next += 1;
     }
 }
 
