@@ -7,7 +7,8 @@ use crate::exec::compute::{Lane, NONE};
 use crate::exec::key_bytes;
 use crate::schema::ColumnId;
 use crate::value::Value;
-use std::ops::Range;
+use std::cell::OnceCell;
+use std::ops::{Deref, Range};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,7 +19,35 @@ pub(super) struct Batch<'a> {
     pub(super) lanes: Vec<Arc<Lane<'a>>>,
     pub(super) len: usize,
     /// The owners that have rows, ascending.
-    pub(super) segments: Rc<Vec<Segment>>,
+    pub(super) segments: Rc<Segments>,
+}
+
+/// Owners that have rows, ascending; batches of the same rows share them.
+#[derive(Default)]
+pub(super) struct Segments {
+    each: Vec<Segment>,
+    /// For each row the place of its owner, once somebody has asked.
+    numbers: OnceCell<Vec<u32>>,
+}
+
+impl FromIterator<Segment> for Segments {
+    fn from_iter<I: IntoIterator<Item = Segment>>(segments: I) -> Segments {
+        Segments::from(Vec::from_iter(segments))
+    }
+}
+
+impl From<Vec<Segment>> for Segments {
+    fn from(each: Vec<Segment>) -> Segments {
+        Segments { each, numbers: OnceCell::new() }
+    }
+}
+
+impl Deref for Segments {
+    type Target = [Segment];
+
+    fn deref(&self) -> &[Segment] {
+        &self.each
+    }
 }
 
 /// The rows of one owner: from where those of the one before end.
@@ -46,7 +75,7 @@ impl<'a> Batch<'a> {
             return self;
         }
         let lanes = selected(&self.lanes, rows, wanted);
-        Batch { lanes, len: rows.len(), segments: Rc::new(self.segments_of(rows)) }
+        Batch { lanes, len: rows.len(), segments: Rc::new(self.segments_of(rows).into()) }
     }
 
     /// Rows of several batches of as many values: those of one owner together, in the order of the batches.
@@ -89,13 +118,15 @@ impl<'a> Batch<'a> {
     }
 
     /// For each row the place of its owner among all.
-    pub(super) fn numbered(&self) -> Vec<u32> {
-        let (mut numbers, mut owner) = (self.begins(), u32::MAX);
-        for number in &mut numbers {
-            owner = owner.wrapping_add(*number);
-            *number = owner;
-        }
-        numbers
+    pub(super) fn numbered(&self) -> &[u32] {
+        self.segments.numbers.get_or_init(|| {
+            let (mut numbers, mut owner) = (self.begins(), u32::MAX);
+            for number in &mut numbers {
+                owner = owner.wrapping_add(*number);
+                *number = owner;
+            }
+            numbers
+        })
     }
 
     /// The owners of some rows, in ascending order of these.

@@ -15,7 +15,7 @@ const RECENT_BITS: u32 = 10;
 /// What numbers are mixed by.
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The codes of all keys, and the groups by them.
+/// The groups by the codes of all keys.
 #[derive(Default)]
 pub(super) struct Codes {
     keys: Vec<Domain>,
@@ -23,8 +23,6 @@ pub(super) struct Codes {
     bits: Vec<u32>,
     /// The group of each code, or [`NONE`].
     groups: Vec<u32>,
-    /// The code of each row of a batch.
-    pub(super) of: Vec<u32>,
     /// True where keys have too many values.
     given_up: bool,
 }
@@ -63,58 +61,59 @@ impl Key<'_> {
 }
 
 impl Codes {
-    /// Finds the codes of some rows; false where keys have too many values.
-    pub(super) fn find(&mut self, keys: &[Key<'_>], rows: usize) -> bool {
-        if self.given_up {
-            return false;
-        }
+    /// Finds the group of each of some rows; `new` that of a row whose codes have none. False, and nothing found, where keys have
+    /// too many values.
+    pub(super) fn find(
+        &mut self,
+        keys: &[Key<'_>],
+        rows: usize,
+        of: &mut Vec<u32>,
+        mut new: impl FnMut(usize) -> u32,
+    ) -> bool {
         self.keys.resize_with(keys.len(), Domain::default);
         self.bits.resize(keys.len(), 0);
-        self.of.clear();
-        self.of.resize(rows, 0);
-        let mut grown = self.groups.is_empty();
-        let mut each = Vec::with_capacity(keys.len());
-        for ((domain, bits), key) in self.keys.iter_mut().zip(&mut self.bits).zip(keys) {
-            each.push(match key {
-                Key::Null => Vec::new(),
-                Key::Numbers(kind, numbers) => domain.find(*kind, numbers),
-                Key::Coded(kind, coded) => domain.find_coded(*kind, coded),
-            });
-            let needed = usize::BITS - domain.codes.len().leading_zeros();
-            grown |= needed > *bits;
-            *bits = needed;
-        }
-        let all: u32 = self.bits.iter().sum();
-        self.given_up = all > CODE_BITS_MAX;
-        if self.given_up {
-            return false;
-        }
-        if grown {
+        while !self.given_up {
+            of.clear();
+            of.resize(rows, 0);
+            let (mut shift, mut grown) = (0, self.groups.is_empty());
+            for ((domain, bits), key) in self.keys.iter_mut().zip(&mut self.bits).zip(keys) {
+                match key {
+                    Key::Null => {}
+                    Key::Numbers(kind, numbers) => domain.add(*kind, numbers, shift, of),
+                    Key::Coded(kind, coded) => domain.add_coded(*kind, coded, shift, of),
+                }
+                let needed = usize::BITS - domain.codes.len().leading_zeros();
+                grown |= needed > *bits;
+                *bits = needed;
+                shift += *bits;
+                self.given_up |= shift > CODE_BITS_MAX;
+            }
+            if self.given_up {
+                break;
+            }
+            if !grown {
+                let groups = self.groups.as_mut_slice();
+                for (row, of) in of.iter_mut().enumerate() {
+                    let group = &mut groups[*of as usize];
+                    if *group == NONE {
+                        *group = new(row);
+                    }
+                    *of = *group;
+                }
+                return true;
+            }
+            // Rarely: the codes of this batch are put side by side anew.
             self.groups.clear();
-            self.groups.resize(1 << all, NONE);
+            self.groups.resize(1 << shift, NONE);
         }
-        let mut shift = 0;
-        for (codes, bits) in each.iter().zip(&self.bits) {
-            self.of.iter_mut().zip(codes).for_each(|(of, code)| *of |= code << shift);
-            shift += bits;
-        }
-        true
-    }
-
-    /// The group of a code; `new` finds it where it is not known.
-    #[inline(always)]
-    pub(super) fn group(&mut self, row: usize, new: impl FnOnce() -> u32) -> u32 {
-        let known = &mut self.groups[self.of[row] as usize];
-        if *known == NONE {
-            *known = new();
-        }
-        *known
+        of.clear();
+        false
     }
 }
 
 impl Domain {
-    /// The codes here of numbers that have codes already: few of them are met.
-    fn find_coded(&mut self, kind: u8, coded: &Coded) -> Vec<u32> {
+    /// Adds to each row the code here of a number that has a code already, above so many bits: few such numbers are met.
+    fn add_coded(&mut self, kind: u8, coded: &Coded, shift: u32, rows: &mut [u32]) {
         let is_known = self.coded.0 == kind && std::ptr::eq(self.coded.1, coded.of);
         if !is_known || self.of_coded.is_empty() {
             self.coded = (kind, coded.of);
@@ -122,33 +121,26 @@ impl Domain {
             self.of_coded.resize(coded.of.len() + 1, NONE);
             self.of_coded[coded.of.len()] = 0;
         }
-        let mut known = true;
-        let mut found = Vec::with_capacity(coded.codes.len());
-        found.extend(coded.codes.iter().map(|code| {
-            let of = self.of_coded[usize::from(*code)];
-            known &= of != NONE;
-            of
-        }));
-        if !known {
-            for (found, code) in found.iter_mut().zip(&coded.codes).filter(|(found, _)| **found == NONE) {
+        let of_coded = self.of_coded.as_mut_slice();
+        for (row, code) in rows.iter_mut().zip(&coded.codes) {
+            let of = &mut of_coded[usize::from(*code)];
+            if *of == NONE {
                 let new = self.codes.len() as u32 + 1;
-                let number = coded.of[usize::from(*code)];
-                *found = *self.codes.entry((kind, number)).or_insert(new);
-                self.of_coded[usize::from(*code)] = *found;
+                *of = *self.codes.entry((kind, coded.of[usize::from(*code)])).or_insert(new);
             }
+            *row |= *of << shift;
         }
-        found
     }
 
-    /// The codes of some numbers.
-    fn find(&mut self, kind: u8, numbers: &Numbers) -> Vec<u32> {
+    /// Adds to each row the code of a number.
+    fn add(&mut self, kind: u8, numbers: &Numbers, shift: u32, rows: &mut [u32]) {
         if self.recent.is_empty() || self.kind != kind {
             self.recent.clear();
             self.recent.resize(1 << RECENT_BITS, (0, NONE));
             self.kind = kind;
         }
         let recent = self.recent.as_mut_slice();
-        let all = numbers.values().iter().map(|number| {
+        let mut code_of = |number: &i64| {
             let place = ((*number as u64).wrapping_mul(ODD) >> (u64::BITS - RECENT_BITS)) as usize;
             let (known, code) = recent[place];
             if known == *number && code != NONE {
@@ -158,12 +150,14 @@ impl Domain {
             let code = *self.codes.entry((kind, *number)).or_insert(new);
             recent[place] = (*number, code);
             code
-        });
-        let mut codes: Vec<u32> = all.collect();
-        if let Some(nulls) = numbers.nulls() {
-            codes.iter_mut().zip(nulls).for_each(|(code, null)| *code *= u32::from(!null));
+        };
+        let rows = rows.iter_mut().zip(numbers.values());
+        match numbers.nulls() {
+            None => rows.for_each(|(row, number)| *row |= code_of(number) << shift),
+            Some(nulls) => rows.zip(nulls).for_each(|((row, number), null)| {
+                *row |= (code_of(number) * u32::from(!null)) << shift;
+            }),
         }
-        codes
     }
 }
 
@@ -178,18 +172,17 @@ mod tests {
         rows: usize,
         known: &mut Vec<Vec<Option<i64>>>,
     ) -> Vec<u32> {
-        assert!(codes.find(keys, rows));
         let mut of = Vec::new();
-        for row in 0..rows {
+        let found = codes.find(keys, rows, &mut of, |row| {
             let key: Vec<Option<i64>> =
                 keys.iter().map(|key| key.get(row).map(|(_, number)| number)).collect();
-            of.push(codes.group(row, || {
-                known.iter().position(|other| *other == key).unwrap_or_else(|| {
-                    known.push(key);
-                    known.len() - 1
-                }) as u32
-            }));
-        }
+            let place = known.iter().position(|other| *other == key).unwrap_or_else(|| {
+                known.push(key);
+                known.len() - 1
+            });
+            place as u32
+        });
+        assert!(found);
         of
     }
 
@@ -230,8 +223,9 @@ mod tests {
     fn a_key_of_too_many_values_is_given_up() {
         let mut codes = Codes::default();
         let many = Numbers::from((0..1 << CODE_BITS_MAX).collect::<Vec<i64>>());
-        assert!(!codes.find(&[Key::Numbers(1, Cow::Owned(many))], 1 << CODE_BITS_MAX));
-        assert!(!codes.find(&[Key::Numbers(1, Cow::Owned(vec![1].into()))], 1));
+        let mut find = |keys: &[Key<'_>], rows| codes.find(keys, rows, &mut Vec::new(), |_| 0);
+        assert!(!find(&[Key::Numbers(1, Cow::Owned(many))], 1 << CODE_BITS_MAX));
+        assert!(!find(&[Key::Numbers(1, Cow::Owned(vec![1].into()))], 1));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::exec::compute::{Kind, Lane, NONE, Numbers};
 use crate::exec::{FoldFunction, key_bytes};
 use crate::predicate::RowFunction;
 use hashbrown::HashMap;
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use std::sync::Arc;
 const GROUPS_LOOKED_THROUGH: usize = 16;
 
 /// The group that each row is in, and the first row of each.
-struct Grouping {
-    of: Vec<u32>,
+struct Grouping<'r> {
+    of: Cow<'r, [u32]>,
     firsts: Vec<u32>,
     segments: Vec<Segment>,
 }
@@ -36,16 +37,16 @@ pub(super) fn grouped<'a>(rows: &Batch<'a>, asked: &Grouped, wanted: &[bool]) ->
             None => return Ok(None),
         }
     }
-    Ok(Some(Batch { lanes, len: grouping.firsts.len(), segments: Rc::new(grouping.segments) }))
+    Ok(Some(Batch { lanes, len: grouping.firsts.len(), segments: Rc::new(grouping.segments.into()) }))
 }
 
-impl Grouping {
-    fn of(rows: &Batch<'_>, others: &[&Lane<'_>]) -> Grouping {
+impl<'r> Grouping<'r> {
+    fn of(rows: &'r Batch<'_>, others: &[&Lane<'_>]) -> Grouping<'r> {
         if others.is_empty() {
-            let segments = (1..).zip(&*rows.segments).map(|(end, owner)| Segment { half: owner.half, end });
+            let segments = (1..).zip(rows.segments.iter()).map(|(end, owner)| Segment { half: owner.half, end });
             let firsts = std::iter::once(0).chain(rows.segments.iter().map(|segment| segment.end));
             let firsts = firsts.take(rows.segments.len()).collect();
-            return Grouping { of: rows.numbered(), firsts, segments: segments.collect() };
+            return Grouping { of: Cow::Borrowed(rows.numbered()), firsts, segments: segments.collect() };
         }
         let mut of = Vec::with_capacity(rows.len);
         let mut firsts: Vec<u32> = Vec::with_capacity(rows.segments.len());
@@ -82,7 +83,7 @@ impl Grouping {
             }
             segments.push(Segment { half, end: firsts.len() as u32 });
         }
-        Grouping { of, firsts, segments }
+        Grouping { of: Cow::Owned(of), firsts, segments }
     }
 
     fn len(&self) -> usize {
@@ -91,7 +92,7 @@ impl Grouping {
 }
 
 /// What is made of each group; `None` where there is no loop for it.
-fn made<'a>(rows: &Batch<'a>, groups: &Grouping, aggregating: &Aggregating) -> Result<Option<Lane<'a>>> {
+fn made<'a>(rows: &Batch<'a>, groups: &Grouping<'_>, aggregating: &Aggregating) -> Result<Option<Lane<'a>>> {
     let arguments = aggregating.arguments.iter().map(|argument| argument.of(&rows.lanes, rows.len));
     let arguments = arguments.collect::<Result<Vec<_>>>()?;
     let filter = aggregating.filter.as_ref().map(|filter| filter.of(&rows.lanes, rows.len)).transpose()?;
@@ -160,13 +161,13 @@ fn made<'a>(rows: &Batch<'a>, groups: &Grouping, aggregating: &Aggregating) -> R
     })
 }
 
-fn counted<'a>(groups: &Grouping, counts: impl Fn(usize) -> bool) -> Lane<'a> {
+fn counted<'a>(groups: &Grouping<'_>, counts: impl Fn(usize) -> bool) -> Lane<'a> {
     let mut found = vec![0i64; groups.len()];
     groups.of.iter().enumerate().for_each(|(row, group)| found[*group as usize] += i64::from(counts(row)));
     Lane::Exact(Kind::Integer, found.into())
 }
 
-fn counted_distinct<'a>(groups: &Grouping, numbers: &Numbers, taken: impl Fn(usize) -> bool) -> Lane<'a> {
+fn counted_distinct<'a>(groups: &Grouping<'_>, numbers: &Numbers, taken: impl Fn(usize) -> bool) -> Lane<'a> {
     let rows = groups.of.iter().zip(numbers.iter()).enumerate().filter(|(row, _)| taken(*row));
     let mut seen: Vec<(u32, i64)> = rows.filter_map(|(_, (group, number))| Some((*group, number?))).collect();
     seen.sort_unstable();
@@ -177,7 +178,7 @@ fn counted_distinct<'a>(groups: &Grouping, numbers: &Numbers, taken: impl Fn(usi
 }
 
 fn folded<'a>(
-    groups: &Grouping,
+    groups: &Grouping<'_>,
     function: FoldFunction,
     kind: Kind,
     numbers: &Numbers,
@@ -231,7 +232,7 @@ fn folded<'a>(
 
 /// The best number of each group.
 fn best<'r>(
-    groups: &Grouping,
+    groups: &Grouping<'_>,
     rows: impl Iterator<Item = (&'r u32, &'r i64)>,
     worst: i64,
     better: impl Fn(i64, i64) -> i64,
@@ -276,7 +277,7 @@ impl Made {
 
 /// The level of each group: of the steps that its rows take at all, `level` says how far they go in time.
 fn funnels<'a>(
-    groups: &Grouping,
+    groups: &Grouping<'_>,
     times: &Numbers,
     unit: i64,
     masks: &[u32],

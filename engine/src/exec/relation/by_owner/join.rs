@@ -9,6 +9,7 @@ use crate::predicate::JoinKind;
 use crate::value::Value;
 use crate::{Error, Result};
 use hashbrown::HashMap;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -108,9 +109,9 @@ fn key_of<'l, 'a: 'l>(mut keys: impl Iterator<Item = &'l Lane<'a>>, row: usize, 
 
 /// The rows of owners of whom there is a row on the right, each beside that.
 fn beside<'a>(left: &Batch<'a>, right: &Batch<'a>, wanted: &[bool]) -> Batch<'a> {
-    let mut rights = left.numbered();
+    let mut rights = Cow::Borrowed(left.numbered());
     let same = left.segments.len() == right.segments.len()
-        && left.segments.iter().zip(&*right.segments).all(|(a, b)| a.half == b.half);
+        && left.segments.iter().zip(right.segments.iter()).all(|(a, b)| a.half == b.half);
     let mut kept = Batch { lanes: left.lanes.clone(), len: left.len, segments: left.segments.clone() };
     if !same {
         let (mut place, mut rows) = (0, Vec::with_capacity(left.len));
@@ -265,5 +266,5 @@ fn finish<'a>(
     held.add(lefts.len() * wanted.iter().filter(|wanted| **wanted).count() * LANE_VALUE_BYTES)?;
     let mut lanes = selected(&left.lanes, &lefts, wanted);
     lanes.extend(selected(right, &rights, &wanted[left.lanes.len()..]));
-    Ok(Batch { lanes, len: lefts.len(), segments: Rc::new(left.segments_of(&lefts)) })
+    Ok(Batch { lanes, len: lefts.len(), segments: Rc::new(left.segments_of(&lefts).into()) })
 }

@@ -63,8 +63,8 @@ struct Packed {
 /// What is made of each group.
 enum Totals {
     Counts(Vec<i64>),
-    /// Owners, and the last one that was counted.
-    Owners(Vec<i64>, Vec<u64>),
+    /// Owners, and the last one that was counted of each group.
+    Owners(Vec<(i64, u64)>),
     Folded(Vec<Folding>),
 }
 
@@ -100,7 +100,7 @@ impl Merging {
 
     pub(super) fn begin(&self) -> Groups {
         let totals = self.making.iter().map(|making| match counts(making) {
-            true if making.distinct && !making.arguments.is_empty() => Totals::Owners(Vec::new(), Vec::new()),
+            true if making.distinct && !making.arguments.is_empty() => Totals::Owners(Vec::new()),
             true => Totals::Counts(Vec::new()),
             false => Totals::Folded(Vec::new()),
         });
@@ -133,23 +133,20 @@ impl Merging {
                     && (is_known || argument.as_ref().is_none_or(|argument| !argument.is_null(row)))
             };
             match totals {
-                Totals::Owners(counts, last) => {
-                    counts.resize(count, 0);
-                    last.resize(count, u64::MAX);
+                Totals::Owners(counts) => {
+                    counts.resize(count, (0, u64::MAX));
+                    let counts = counts.as_mut_slice();
+                    let mut count = |group: u32, owner: u64| {
+                        let (count, last) = &mut counts[group as usize];
+                        *count += i64::from(*last != owner);
+                        *last = owner;
+                    };
+                    let owners = rows.numbered().iter().map(|owner| groups.owners + u64::from(*owner));
                     if is_known && filter.is_none() {
-                        for (group, owner) in groups.of.iter().zip(rows.numbered()) {
-                            let (group, owner) = (*group as usize, groups.owners + u64::from(owner));
-                            counts[group] += i64::from(last[group] != owner);
-                            last[group] = owner;
-                        }
-                        continue;
-                    }
-                    for (owner, (_, owned)) in (groups.owners..).zip(rows.owners()) {
-                        for row in owned.filter(|row| taken(*row)) {
-                            let group = groups.of[row] as usize;
-                            counts[group] += i64::from(last[group] != owner);
-                            last[group] = owner;
-                        }
+                        groups.of.iter().zip(owners).for_each(|(group, owner)| count(*group, owner));
+                    } else {
+                        let each = groups.of.iter().zip(owners).enumerate().filter(|(row, _)| taken(*row));
+                        each.for_each(|(_, (group, owner))| count(*group, owner));
                     }
                 }
                 Totals::Counts(counts) => {
@@ -246,9 +243,8 @@ enum Total {
 impl Totals {
     fn into_iter(self) -> Box<dyn Iterator<Item = Total>> {
         match self {
-            Totals::Counts(counts) | Totals::Owners(counts, _) => {
-                Box::new(counts.into_iter().map(Total::Count))
-            }
+            Totals::Counts(counts) => Box::new(counts.into_iter().map(Total::Count)),
+            Totals::Owners(counts) => Box::new(counts.into_iter().map(|(count, _)| Total::Count(count))),
             Totals::Folded(folded) => Box::new(folded.into_iter().map(|one| Total::Folded(Box::new(one)))),
         }
     }
@@ -280,7 +276,7 @@ impl Groups {
         let keys = self.keys.capacity() * size_of::<Vec<Value>>() + self.firsts.capacity() * size_of::<u64>();
         let totals = self.totals.iter().map(|totals| match totals {
             Totals::Counts(counts) => counts.capacity() * size_of::<i64>(),
-            Totals::Owners(counts, last) => (counts.capacity() + last.capacity()) * size_of::<u64>(),
+            Totals::Owners(counts) => counts.capacity() * size_of::<(i64, u64)>(),
             Totals::Folded(folded) => folded.capacity() * size_of::<Folding>(),
         });
         tables + keys + self.value_bytes + totals.sum::<usize>()
@@ -294,9 +290,7 @@ impl Groups {
         match numbers.filter(|numbers| numbers.len() <= PACKED_KEYS) {
             Some(numbers) => {
                 let mut codes = std::mem::take(&mut self.codes);
-                if codes.find(&numbers, rows) {
-                    of.extend((0..rows).map(|row| codes.group(row, || self.packed(&numbers, keys, row))));
-                } else {
+                if !codes.find(&numbers, rows, &mut of, |row| self.packed(&numbers, keys, row)) {
                     of.extend((0..rows).map(|row| self.packed(&numbers, keys, row)));
                 }
                 self.codes = codes;

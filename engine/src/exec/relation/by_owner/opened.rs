@@ -9,7 +9,7 @@
 //! What some owners have is a piece of each run, so values are read in the order in which they are stored and put in their places
 //! within a first-level cache.
 
-use super::batch::{Batch, Segment};
+use super::batch::{Batch, Segment, Segments};
 use super::cut::Cut;
 use super::source::Source;
 use crate::exec::compute::{self, Coded, Inputs, Kind, Lane, Numbers};
@@ -81,7 +81,7 @@ struct Last<'a> {
 /// The rows of some owners.
 #[derive(Default)]
 struct Rows<'a> {
-    segments: Rc<Vec<Segment>>,
+    segments: Rc<Segments>,
     /// Where they were found: a run, and which of its rows.
     pieces: Vec<(usize, Range<usize>)>,
     /// Where each goes, in the order in which they were found.
@@ -222,7 +222,7 @@ impl<'s, 'a> Opened<'s, 'a> {
         let lanes = self.columns.iter().map(|_| OnceCell::new()).collect();
         let cuts = self.source.cuts.iter().map(|_| OnceCell::new()).collect();
         let rows =
-            Rows { segments: Rc::new(segments), pieces, places, ordinals: OnceCell::new(), lanes, cuts };
+            Rows { segments: Rc::new(segments.into()), pieces, places, ordinals: OnceCell::new(), lanes, cuts };
         (last.span, last.rows) = (span.clone(), Rc::new(rows));
         Rc::clone(&last.rows)
     }
@@ -415,17 +415,19 @@ impl<'s, 'a> Opened<'s, 'a> {
     }
 }
 
-/// Where the rows of owners before `bound` end, which begin at `start`: not far behind.
+/// Where the rows of owners before `bound` end, which begin at `start`: not far behind, so that all up to there are compared,
+/// by vector and without a branch that nobody foresees.
 fn end_of(halves: &[u16], start: usize, bound: u32) -> usize {
-    let is_before = |half: &u16| u32::from(*half) < bound;
-    if halves.last().is_none_or(is_before) {
-        return halves.len();
+    let Ok(bound) = u16::try_from(bound) else { return halves.len() };
+    let mut end = start;
+    for some in halves[start..].chunks(LINE_BYTES) {
+        let before = some.iter().map(|half| u16::from(*half < bound)).sum::<u16>();
+        end += usize::from(before);
+        if usize::from(before) < some.len() {
+            break;
+        }
     }
-    let (mut from, mut step) = (start, LINE_BYTES / 2);
-    while halves.get(from + step).is_some_and(is_before) {
-        (from, step) = (from + step, 2 * step);
-    }
-    from + halves[from..halves.len().min(from + step)].partition_point(is_before)
+    end
 }
 
 /// Counts rows of owners of a span, which is aligned: as many as a power of two.

@@ -147,7 +147,7 @@ impl<'s, 'a> Chunk<'s, 'a> {
             }
             segments.push(Segment { half, end: at as u32 });
         }
-        Ok(Batch { lanes: lanes_of(&made).split_off(1), len: made.len(), segments: Rc::new(segments) })
+        Ok(Batch { lanes: lanes_of(&made).split_off(1), len: made.len(), segments: Rc::new(segments.into()) })
     }
 
     /// What neighbours say, row by row.
