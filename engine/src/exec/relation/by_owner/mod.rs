@@ -59,7 +59,7 @@ use steps::Chunk;
 use tree::{Builder, Node};
 
 /// Rows that are taken at once on average: a dozen lanes of them stay in a second-level cache.
-const ROWS_AT_ONCE: u64 = 4_096;
+const ROWS_AT_ONCE: u64 = 8_192;
 
 /// The fewest owners that are taken at once.
 const OWNERS_AT_ONCE_MIN: u64 = 64;
