@@ -100,6 +100,18 @@ impl Found<'_> {
         }
     }
 
+    /// The members as a bitset.
+    pub(crate) fn words(&self) -> Cow<'_, Words> {
+        let mut words = [0; BITSET_WORDS];
+        match self {
+            Found::Words(found, _) => return Cow::Borrowed(found),
+            Found::Members(members) => crate::kernel::set_members(&mut words, members, true),
+            Found::Everyone(0) => {}
+            Found::Everyone(rows) => crate::kernel::set_run(&mut words, 0, (rows - 1) as u16),
+        }
+        Cow::Owned(words)
+    }
+
     /// The members as a list, in a buffer where they are not one already.
     pub fn rows<'b>(&'b self, buffer: &'b mut Vec<u16>) -> &'b [u16] {
         match self {

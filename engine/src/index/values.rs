@@ -630,7 +630,10 @@ mod tests {
                 let mut selected = vec![u64::MAX; 300];
                 read.retain_within(low, high, 64, &mut selected);
                 let holds = |row: usize| selected[row / 64 - 64] >> (row % 64) & 1 == 1;
-                assert!((64 * 64..64 * 364).all(|row| holds(row) == (low..=high).contains(&codes[row])), "{low}");
+                assert!(
+                    (64 * 64..64 * 364).all(|row| holds(row) == (low..=high).contains(&codes[row])),
+                    "{low}"
+                );
             }
             if excepted {
                 let mut cut = section.to_vec();

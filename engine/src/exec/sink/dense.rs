@@ -333,7 +333,8 @@ fn add_codes(
         bytes += set.bytes() as u64;
     } else if let Some(values) = reader.values(chunk)? {
         // Those in the chunk may share a divisor, as any numbers may.
-        let (base, divisor) = (values.frame.base.wrapping_sub(key.least()) as u16, values.frame.divisor as u16);
+        let (base, divisor) =
+            (values.frame.base.wrapping_sub(key.least()) as u16, values.frame.divisor as u16);
         macro_rules! add {
             ($residual:expr) => {
                 each.for_each(|(cell, row)| {

@@ -242,7 +242,9 @@ impl ProfileReader<'_> {
         let frame = values.frame;
         let codes = usize::from(u16::MAX) + 1;
         let narrow = match values.residuals {
-            Residuals::None | Residuals::U8(_) | Residuals::Planes(..) | Residuals::U16(_) => frame.slope == 0,
+            Residuals::None | Residuals::U8(_) | Residuals::Planes(..) | Residuals::U16(_) => {
+                frame.slope == 0
+            }
             _ => false,
         };
         let is_text = self.reader.data_type() == DataType::Text;

@@ -43,7 +43,8 @@ pub(super) fn grouped<'a>(rows: &Batch<'a>, asked: &Grouped, wanted: &[bool]) ->
 impl<'r> Grouping<'r> {
     fn of(rows: &'r Batch<'_>, others: &[&Lane<'_>]) -> Grouping<'r> {
         if others.is_empty() {
-            let segments = (1..).zip(rows.segments.iter()).map(|(end, owner)| Segment { half: owner.half, end });
+            let segments =
+                (1..).zip(rows.segments.iter()).map(|(end, owner)| Segment { half: owner.half, end });
             let firsts = std::iter::once(0).chain(rows.segments.iter().map(|segment| segment.end));
             let firsts = firsts.take(rows.segments.len()).collect();
             return Grouping { of: Cow::Borrowed(rows.numbered()), firsts, segments: segments.collect() };

@@ -11,8 +11,9 @@
 //! found, and hardly anybody else is.
 
 use crate::index::owners::Bounds;
+use crate::kernel;
 use muster_storage::chunk::Words;
-use muster_storage::format::CHUNK_MEMBERS;
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
 use std::ops::Range;
 
 /// As many steps have a byte each.
@@ -30,17 +31,49 @@ const TOPS: u32 = 0x8080_8080;
 /// Rows of some owners, in the order of these, and when they happened.
 pub(super) struct TimedRun {
     pub(super) times: Bounds,
-    /// The place of its chunk among those that are looked at.
+    /// The place of its chunk among those that are looked at, and its own there.
     pub(super) chunk: usize,
-    pub(super) rows: Range<usize>,
+    pub(super) place: usize,
 }
 
-/// A chunk of rows.
-pub(super) struct Stepped<'a> {
+/// The rows of a chunk that are of a step, run by run.
+pub(super) struct Stepped {
     /// The low halves of their owners' ordinals.
-    pub(super) halves: &'a [u16],
-    /// The rows of each step, ascending: at most [`STEPS_MAX`].
-    pub(super) steps: Vec<Vec<u16>>,
+    halves: Vec<u16>,
+    /// Where those of each run end.
+    ends: Vec<usize>,
+}
+
+impl Stepped {
+    /// Those that are marked, of some runs of a chunk whose rows belong to these.
+    pub(super) fn new(halves: &[u16], marked: &Words, runs: impl Iterator<Item = Range<usize>>) -> Stepped {
+        let (mut selected, mut some) = (Vec::new(), [0; BITSET_WORDS]);
+        let ends = runs.map(|rows| {
+            let words = rows.start / 64..rows.end.div_ceil(64);
+            let some = &mut some[..words.len()];
+            some.copy_from_slice(&marked[words.clone()]);
+            if let [first, ..] = some {
+                *first &= u64::MAX << (rows.start % 64);
+            }
+            if let (Some(last), over @ 1..) = (some.last_mut(), rows.end % 64) {
+                *last &= !(u64::MAX << over);
+            }
+            kernel::select_u16(
+                &halves[words.start * 64..halves.len().min(words.end * 64)],
+                some,
+                &mut selected,
+            );
+            selected.len()
+        });
+        let ends = ends.collect();
+        Stepped { halves: selected, ends }
+    }
+
+    /// Whose those of a run are.
+    fn of(&self, run: usize) -> &[u16] {
+        let start = run.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.halves[start..self.ends[run]]
+    }
 }
 
 /// Runs as time goes on.
@@ -73,20 +106,18 @@ impl Timeline {
         Timeline { runs, at_once, reach }
     }
 
-    /// Adds the owners of rows of each step that may be close to each other.
-    pub(super) fn add_near(&self, chunks: &[Stepped<'_>], near: &mut Words) {
-        let steps = chunks.first().map_or(0, |chunk| chunk.steps.len());
+    /// Adds the owners of rows of each step that may be close to each other, of chunks with so many steps each: at most
+    /// [`STEPS_MAX`].
+    pub(super) fn add_near(&self, chunks: &[Vec<Stepped>], near: &mut Words) {
+        let steps = chunks.first().map_or(0, Vec::len);
         let tops = TOPS & u32::MAX.checked_shr(u32::BITS - 8 * steps as u32).unwrap_or(0);
         let mut last = vec![0u32; CHUNK_MEMBERS];
         for (at, run) in self.runs.iter().enumerate() {
             let number = at / self.at_once;
             let least = u32::from(self.reach[number]) * ONES;
-            let Stepped { halves, steps } = &chunks[run.chunk];
-            for (step, rows) in steps.iter().enumerate() {
+            for (step, stepped) in chunks[run.chunk].iter().enumerate() {
                 let (others, this) = (!(0xff << (8 * step)), (number as u32 + 1) << (8 * step));
-                let from = rows.partition_point(|row| usize::from(*row) < run.rows.start);
-                let rows = rows[from..].iter().take_while(|row| usize::from(**row) < run.rows.end);
-                for half in rows.filter_map(|row| halves.get(usize::from(*row))) {
+                for half in stepped.of(run.place) {
                     let last = &mut last[usize::from(*half)];
                     *last = *last & others | this;
                     // No byte borrows of the next, as its top bit is set, which stays where the byte is not below the least.
@@ -102,8 +133,6 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel;
-    use muster_storage::format::BITSET_WORDS;
     use proptest::prelude::*;
 
     /// A row: its owner, its time, and the steps that it is, a bit each.
@@ -114,21 +143,25 @@ mod tests {
         let mut stored = rows.to_vec();
         stored.sort_unstable_by_key(|(owner, time, _)| (time.div_euclid(span), *owner));
         let halves: Vec<u16> = stored.iter().map(|(owner, ..)| *owner).collect();
-        let of_step = |step: usize| {
+        let of_step = |step: usize, runs: &[Range<usize>]| {
             let rows = stored.iter().enumerate().filter(|(_, (_, _, mask))| mask >> step & 1 == 1);
-            rows.map(|(row, _)| row as u16).collect()
+            let mut words = [0; BITSET_WORDS];
+            rows.for_each(|(row, _)| words[row / 64] |= 1 << (row % 64));
+            Stepped::new(&halves, &words, runs.iter().cloned())
         };
-        let (mut runs, mut start) = (Vec::new(), 0);
+        let (mut runs, mut rows, mut start) = (Vec::new(), Vec::new(), 0);
         for some in stored.chunk_by(|a, b| a.1.div_euclid(span) == b.1.div_euclid(span)) {
             let times = some
                 .iter()
                 .fold(Bounds::of_nulls(), |all, (_, time, _)| all.and(Bounds { low: *time, high: *time }));
-            runs.push(TimedRun { times, chunk: 0, rows: start..start + some.len() });
+            runs.push(TimedRun { times, chunk: 0, place: runs.len() });
+            rows.push(start..start + some.len());
             start += some.len();
         }
         runs.reverse();
-        runs.push(TimedRun { times: Bounds::of_nulls(), chunk: 0, rows: start..start });
-        let chunk = Stepped { halves: &halves, steps: (0..steps).map(of_step).collect() };
+        runs.push(TimedRun { times: Bounds::of_nulls(), chunk: 0, place: runs.len() });
+        rows.push(start..start);
+        let chunk = (0..steps).map(|step| of_step(step, &rows)).collect();
         let mut near = [0; BITSET_WORDS];
         Timeline::new(runs, within).add_near(&[chunk], &mut near);
         near

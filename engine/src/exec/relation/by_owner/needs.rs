@@ -11,7 +11,7 @@ use crate::calendar::MICROS_PER_DAY;
 use crate::control::Cancel;
 use crate::events::Strays;
 use crate::exec::chunk::Worker;
-use crate::exec::{FoldFunction, resolve_at};
+use crate::exec::{FoldFunction, Found, resolve_at};
 use crate::expr::{Expr, Function};
 use crate::index::owners::{OwnersRef, RunBounds};
 use crate::kernel;
@@ -243,9 +243,10 @@ impl<'a> Need<'a> {
         for chunk in self.strays.chunks_of(owners) {
             let Some(stored) = self.ordinals.owners(chunk)? else { continue };
             let mask = mask_of(&stored, owners);
+            let mut buffer = Vec::new();
             for step in workers.iter_mut().zip(&self.steps) {
-                rows_of(step, chunk, &mask, |rows| {
-                    for row in rows {
+                rows_of(step, chunk, &mask, |found| {
+                    for row in found.rows(&mut buffer) {
                         let half = stored.halves.get(usize::from(*row)).copied().unwrap_or_default();
                         have[usize::from(half) / 64] |= 1 << (half % 64);
                     }
@@ -269,12 +270,17 @@ impl<'a> Need<'a> {
             let mask = mask_of(&stored, owners);
             let mut steps = Vec::with_capacity(workers.len());
             for step in workers.iter_mut().zip(&self.steps) {
-                rows_of(step, chunk, &mask, |rows| steps.push(rows.to_vec()))?;
+                rows_of(step, chunk, &mask, |found| {
+                    let rows = stored.runs_of(owners).map(|(_, rows)| rows);
+                    steps.push(Stepped::new(stored.halves, &found.words(), rows));
+                })?;
             }
-            let of_run =
-                |(run, rows): (RunBounds, _)| TimedRun { times: run.times, chunk: chunks.len(), rows };
-            runs.extend(stored.runs_of(owners).map(of_run));
-            chunks.push(Stepped { halves: stored.halves, steps });
+            let of_run = |(place, (run, _)): (usize, (RunBounds, _))| {
+                let chunk = chunks.len();
+                TimedRun { times: run.times, chunk, place }
+            };
+            runs.extend(stored.runs_of(owners).enumerate().map(of_run));
+            chunks.push(steps);
         }
         Timeline::new(runs, within).add_near(&chunks, have);
         Ok(())
@@ -291,17 +297,16 @@ fn mask_of(stored: &OwnersRef<'_>, owners: u32) -> Box<Words> {
     mask
 }
 
-/// Hears of the rows of a chunk that a plan is of, among some, ascending.
+/// Hears of the rows of a chunk that a plan is of, among some.
 fn rows_of<'s, 'a>(
     (worker, plan): (&mut Worker<'s, 'a>, &Plan<'a>),
     chunk: u32,
     mask: &Words,
-    hear: impl FnOnce(&[u16]),
+    hear: impl FnOnce(Found<'_>),
 ) -> Result<()> {
     worker.begin(chunk..chunk + 1);
     let answer = worker.members(chunk, Some(mask))?;
-    let mut buffer = Vec::new();
-    hear(answer.found(plan.table.chunk_rows(chunk)).rows(&mut buffer));
+    hear(answer.found(plan.table.chunk_rows(chunk)));
     worker.recycle(answer);
     Ok(())
 }

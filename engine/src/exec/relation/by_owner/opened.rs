@@ -221,8 +221,14 @@ impl<'s, 'a> Opened<'s, 'a> {
         }
         let lanes = self.columns.iter().map(|_| OnceCell::new()).collect();
         let cuts = self.source.cuts.iter().map(|_| OnceCell::new()).collect();
-        let rows =
-            Rows { segments: Rc::new(segments.into()), pieces, places, ordinals: OnceCell::new(), lanes, cuts };
+        let rows = Rows {
+            segments: Rc::new(segments.into()),
+            pieces,
+            places,
+            ordinals: OnceCell::new(),
+            lanes,
+            cuts,
+        };
         (last.span, last.rows) = (span.clone(), Rc::new(rows));
         Rc::clone(&last.rows)
     }
