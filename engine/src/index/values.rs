@@ -117,10 +117,23 @@ impl<'a> Exceptions<'a> {
         if low == MARK { self.of(row) } else { u64::from(low) }
     }
 
-    /// Rows with exceptions mostly lie as close together anywhere: it is looked for from where it would be then, so that one or
-    /// two lines are read.
     #[cold]
     fn of(&self, row: usize) -> u64 {
+        let exception = self.0.get(self.place(row)).filter(|exception| usize::from(exception.row) == row);
+        exception.map_or(0, Exception::residual)
+    }
+
+    /// Those of some rows, and by how much each is more than what the row holds among the others.
+    pub fn within(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, u64)> + 'a {
+        let more = |exception: &Exception| exception.residual().wrapping_sub(u64::from(MARK));
+        let all = self.0[self.place(rows.start)..].iter();
+        let here = all.take_while(move |exception| usize::from(exception.row) < rows.end);
+        here.map(move |exception| (usize::from(exception.row), more(exception)))
+    }
+
+    /// The first that is not of a row before this one. Rows with exceptions mostly lie as close together anywhere: it is looked for
+    /// from where it would be then, so that one or two lines are read.
+    fn place(&self, row: usize) -> usize {
         let Exceptions(all) = self;
         let is_before = |at: usize| all.get(at).is_some_and(|exception| usize::from(exception.row) < row);
         let (mut from, mut step) = (row * all.len() / CHUNK_MEMBERS, 1);
@@ -133,16 +146,7 @@ impl<'a> Exceptions<'a> {
             (from, to, step) = (to + 1, to + step, 2 * step);
         }
         let to = to.min(all.len());
-        let at = from + all[from.min(to)..to].partition_point(|exception| usize::from(exception.row) < row);
-        all.get(at).filter(|exception| usize::from(exception.row) == row).map_or(0, Exception::residual)
-    }
-
-    /// Those of some rows, and by how much each is more than what the row holds among the others.
-    pub fn within(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, u64)> + 'a {
-        let at = |row: usize| self.0.partition_point(|exception| usize::from(exception.row) < row);
-        let (from, to) = (at(rows.start), at(rows.end));
-        let more = |exception: &Exception| exception.residual().wrapping_sub(u64::from(MARK));
-        self.0[from..to.max(from)].iter().map(move |exception| (usize::from(exception.row), more(exception)))
+        from + all[from.min(to)..to].partition_point(|exception| usize::from(exception.row) < row)
     }
 }
 

@@ -106,13 +106,13 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
         if found == 0 {
             out.fill(0);
         } else if let (false, Some(terms)) = (by_vector, self.terms(owned)) {
-            // Listed, and without a branch on what holds: hardly one of either would be foreseen.
             let mut owners = Vec::new();
             kernel::decode_members(&some, kernel::cardinality(&some), &mut owners);
-            out.fill(0);
-            for owner in owners {
-                let holds = terms.iter().fold(true, |holds, term| holds & term.holds(usize::from(owner)));
-                out[usize::from(owner) / 64] |= u64::from(holds) << (owner % 64);
+            out.copy_from_slice(&some);
+            for term in terms {
+                let mut here = [0; BITSET_WORDS];
+                term.write(&owners, &mut here);
+                out.iter_mut().zip(&here).for_each(|(word, here)| *word &= here);
             }
         } else if !by_vector {
             select_bits(&some, out, |owner| owned.holds(&At { passes: &self.passes, owner }))?;
@@ -142,12 +142,10 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
             let lane = slot.lane.filter(|_| slot.makes_number());
             let made = lane.map(|lane| self.passes[slot.pass].lanes[lane].made.as_slice());
             let numbers = made.is_some() == slot.makes_number() && !slot.is_mean();
-            (owned.wanted && numbers).then(|| Term {
-                counts: self.counts(slot),
-                made,
-                low: *low,
-                high: *high,
-            })
+            let counts = self.counts(slot);
+            // Who is listed has a row, and so a value where there is one pass and no NULL.
+            let listed = matches!(&*self.passes, [pass] if std::ptr::eq(counts, &*pass.counts));
+            (owned.wanted && numbers).then_some(Term { counts, listed, made, low: *low, high: *high })
         };
         checks.iter().map(term).collect()
     }
@@ -226,6 +224,8 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
 /// An interval that an aggregate has to be in.
 struct Term<'s, C> {
     counts: &'s [C],
+    /// True where nobody without a value is asked about.
+    listed: bool,
     /// The numbers; `None` where the count is asked.
     made: Option<&'s [i64]>,
     low: i64,
@@ -233,12 +233,21 @@ struct Term<'s, C> {
 }
 
 impl<C: Counter> Term<'_, C> {
-    #[inline(always)]
-    fn holds(&self, owner: usize) -> bool {
-        let count = self.counts[owner].number();
+    /// Adds those of some owners for whom it holds, without a branch on that: hardly one of either would be foreseen.
+    fn write(&self, owners: &[u16], out: &mut Words) {
+        let (low, high) = (self.low, self.high);
+        let within = |number: i64| (low <= number) & (number <= high);
+        let mut put =
+            |owner: u16, holds: bool| out[usize::from(owner) / 64] |= u64::from(holds) << (owner % 64);
+        let count = |owner: u16| self.counts[usize::from(owner)].number();
         match self.made {
-            Some(made) => (count > 0) & (self.low <= made[owner]) & (made[owner] <= self.high),
-            None => (self.low..=self.high).contains(&(count as i64)),
+            None => owners.iter().for_each(|owner| put(*owner, within(count(*owner) as i64))),
+            Some(made) if self.listed => {
+                owners.iter().for_each(|owner| put(*owner, within(made[usize::from(*owner)])));
+            }
+            Some(made) => owners.iter().for_each(|owner| {
+                put(*owner, (count(*owner) > 0) & within(made[usize::from(*owner)]));
+            }),
         }
     }
 }
