@@ -307,7 +307,9 @@ fn verify_forms(snapshot: &Snapshot, schema: &TableSchema, cancel: &Cancel) -> R
                     form.map_err(|what| reader.malformed(chunk, SectionKind::Sets, what))?;
                 }
             }
-            reader.values(chunk)?;
+            if let Some(values) = reader.values(chunk)? {
+                values.check().map_err(|what| reader.malformed(chunk, SectionKind::Values, what))?;
+            }
             reader.order(chunk)?;
             reader.fences(chunk)?;
             reader.strings(chunk)?;

@@ -74,6 +74,13 @@ impl CodeSet {
             Residuals::U8(residuals) if frame.slope == 0 => each!(residuals),
             Residuals::U16(residuals) if frame.slope == 0 => each!(residuals),
             Residuals::U32(residuals) if frame.slope == 0 => each!(residuals),
+            Residuals::Excepted(low, exceptions) if frame.slope == 0 => {
+                each!(low);
+                for (row, _) in exceptions.within(0..values.rows) {
+                    let (word, bit) = (&mut out[row / 64], 1 << (row % 64));
+                    *word = *word & !bit | u64::from(self.has(values.get(row))) << (row % 64);
+                }
+            }
             _ => (0..values.rows).for_each(|row| {
                 if let Some(word) = out.get_mut(row / 64) {
                     *word |= u64::from(self.has(values.get(row))) << (row % 64);
@@ -86,25 +93,26 @@ impl CodeSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::values::{codes_section, frame_of, values_section};
+    use crate::index::values::{codes_section, frame_of, small_section, values_section};
     use muster_storage::disk::Bytes;
     use muster_storage::format::BITSET_WORDS;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
-        fn sets_have_the_codes_of_their_intervals(ends in proptest::collection::btree_set(-400i64..400, 0..40), open in any::<bool>(), codes in proptest::collection::vec(-500i64..500, 1..300), step in prop_oneof![Just(1i64), Just(7), Just(1_000)]) {
+        fn sets_have_the_codes_of_their_intervals(ends in proptest::collection::btree_set(-400i64..400, 0..40), open in any::<bool>(), codes in proptest::collection::vec(-500i64..500, 1..300), step in prop_oneof![Just(1i64), Just(7), Just(1_000)], far in prop_oneof![Just(3i64), Just(66_000)]) {
             let ends: Vec<i64> = ends.into_iter().collect();
             let mut intervals: Vec<(i64, i64)> = ends.chunks_exact(2).map(|pair| (pair[0] * step, pair[1] * step)).collect();
             if open && let Some(first) = intervals.first_mut() {
                 first.0 = i64::MIN;
             }
-            let codes: Vec<i64> = codes.into_iter().map(|code| code * step).collect();
+            // The last one is far from the others.
+            let codes: Vec<i64> = codes.into_iter().map(|code| code * step).chain([far * step]).collect();
             let bounds = (*codes.iter().min().unwrap(), *codes.iter().max().unwrap());
             let set = CodeSet::new(intervals.iter().copied(), bounds).unwrap();
             let expected = |code: i64| intervals.iter().any(|(low, high)| (*low..=*high).contains(&code));
             let framed = frame_of(&codes, None);
-            for section in [values_section(&framed), codes_section(&framed)] {
+            for section in [values_section(&framed), codes_section(&framed), small_section(&framed)] {
                 let section = Bytes::copied(&section);
                 let mut out = [u64::MAX; BITSET_WORDS];
                 set.scan(&ValuesRef::open(&section).unwrap(), &mut out);

@@ -6,6 +6,7 @@ use super::codeset::CodeSet;
 use super::compute::{self, Inputs};
 use super::owned::{OwnedWorker, write_in_owners};
 use super::relation::ByOwnerWorker;
+use super::values_bounds;
 use crate::Result;
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
@@ -360,10 +361,7 @@ impl<'a> Worker<'_, 'a> {
         let make = || {
             let planned = &plan.leaves[leaf];
             let reader = plan.reader(planned);
-            let values = |chunk| reader.entry(chunk, SectionKind::Values);
-            let zones = (0..plan.table.chunks()).filter_map(values).filter(|entry| entry.cardinality > 0);
-            let bounds =
-                zones.map(|entry| (entry.low, entry.high)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+            let bounds = values_bounds(reader, plan.table.chunks())?;
             match &planned.test {
                 Test::Codes(intervals) => CodeSet::new(intervals.iter().copied(), bounds),
                 Test::Text { codes, .. } => {
@@ -554,7 +552,11 @@ fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): 
         Residuals::U8(residuals) => each!(residuals),
         Residuals::U16(residuals) => each!(residuals),
         Residuals::U32(residuals) => each!(residuals),
-        Residuals::Planes(..) | Residuals::WidePlanes(..) | Residuals::Excepted(..) | Residuals::U64(_) => {
+        Residuals::Excepted(low, exceptions) => retain(members, negated, prefetch, |row| {
+            let residual = low.get(row).map(|low| exceptions.residual(*low, row));
+            residual.is_some_and(|residual| residual.wrapping_sub(first) < span)
+        }),
+        Residuals::Planes(..) | Residuals::WidePlanes(..) | Residuals::U64(_) => {
             retain(members, negated, prefetch, |row| (low..=high).contains(&values.get(row)));
         }
     }

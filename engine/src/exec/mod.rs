@@ -41,6 +41,7 @@ use crate::control::{Cancel, Held};
 use crate::plan::{Node, Plan, Test};
 use crate::predicate::Predicate;
 use crate::schema::TableId;
+use crate::table::ColumnReader;
 use crate::{Result, Snapshot};
 use chunk::Worker;
 use muster_storage::chunk::Words;
@@ -128,6 +129,13 @@ impl Found<'_> {
             }
         }
     }
+}
+
+/// The least and the greatest code of a column's values as they were imported, of so many chunks; `None` where there is none.
+fn values_bounds(reader: &ColumnReader<'_>, chunks: u32) -> Option<(i64, i64)> {
+    let zones = (0..chunks).filter_map(|chunk| reader.entry(chunk, SectionKind::Values));
+    let bounds = zones.filter(|entry| entry.cardinality > 0).map(|entry| (entry.low, entry.high));
+    bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
 }
 
 /// The members of `predicate` within `scope`, poured into `sink`.

@@ -18,7 +18,7 @@ use crate::kernel;
 use crate::plan::Test;
 use crate::table::ColumnReader;
 use muster_storage::chunk::Words;
-use muster_storage::format::{BITSET_WORDS, SectionKind};
+use muster_storage::format::SectionKind;
 
 /// Whether a test is TRUE, or with `negated` FALSE, of a row that holds `cell`.
 pub(super) fn holds(test: &Test, cell: CellRef<'_>, negated: bool) -> bool {
@@ -314,13 +314,7 @@ pub(super) fn split<'r, 'a: 'r>(
     if changed.is_empty() {
         return Ok(None);
     }
-    let mut unchanged = Box::new([0; BITSET_WORDS]);
-    match found {
-        Found::Words(words, _) => unchanged.copy_from_slice(words),
-        Found::Members(members) => kernel::set_members(&mut unchanged, members, true),
-        Found::Everyone(0) => {}
-        Found::Everyone(rows) => kernel::set_run(&mut unchanged, 0, (rows - 1) as u16),
-    }
+    let mut unchanged = Box::new(found.words().into_owned());
     changed.retain(|row| kernel::has(&unchanged, *row));
     if changed.is_empty() {
         return Ok(None);

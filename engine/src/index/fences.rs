@@ -258,7 +258,7 @@ impl<'a> RankSearch<'a> {
 fn below(residuals: Residuals<'_>, range: std::ops::Range<usize>, bound: u64) -> usize {
     match residuals {
         Residuals::None => 0,
-        // Planes are not for what has fences.
+        // Neither planes nor exceptions are for what has fences.
         Residuals::Planes(..) | Residuals::WidePlanes(..) | Residuals::Excepted(..) => 0,
         Residuals::U8(values) => u8::try_from(bound)
             .map_or(range.len(), |bound| kernel::count_below(&values[range.clone()], bound)),

@@ -29,13 +29,13 @@ pub const VALUES_HEADER_BYTES: usize = 64;
 pub const PLANES_MAX: u8 = 4;
 
 /// In the place of the number of planes where rows have exceptions instead.
-const EXCEPTED: u8 = u8::MAX;
+pub const EXCEPTIONS: u8 = u8::MAX;
 
-/// What rows with an exception hold among the others.
-const MARK: u16 = u16::MAX;
+/// What rows with an exception hold among the others, whose residuals are less.
+pub const EXCEPTION_MARK: u16 = u16::MAX;
 
 /// At most one row in so many has an exception: six bytes each, and a search for who wants it alone.
-const EXCEPTIONS_SHARE: usize = 32;
+pub const EXCEPTION_ROWS_MIN: usize = 32;
 
 /// Where less than one row in so many is gathered, rows are asked of the cache …
 const GATHERED_FAR: usize = 8;
@@ -114,7 +114,7 @@ impl<'a> Exceptions<'a> {
     /// The residual of a row that holds these two bytes.
     #[inline(always)]
     pub fn residual(&self, low: u16, row: usize) -> u64 {
-        if low == MARK { self.of(row) } else { u64::from(low) }
+        if low == EXCEPTION_MARK { self.of(row) } else { u64::from(low) }
     }
 
     #[cold]
@@ -125,9 +125,11 @@ impl<'a> Exceptions<'a> {
 
     /// Those of some rows, and by how much each is more than what the row holds among the others.
     pub fn within(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, u64)> + 'a {
-        let more = |exception: &Exception| exception.residual().wrapping_sub(u64::from(MARK));
+        let more = |exception: &Exception| exception.residual().wrapping_sub(u64::from(EXCEPTION_MARK));
         let all = self.0[self.place(rows.start)..].iter();
-        let here = all.take_while(move |exception| usize::from(exception.row) < rows.end);
+        let before_end = all.take_while(move |exception| usize::from(exception.row) < rows.end);
+        // Those of damaged bytes need not ascend.
+        let here = before_end.filter(move |exception| usize::from(exception.row) >= rows.start);
         here.map(move |exception| (usize::from(exception.row), more(exception)))
     }
 
@@ -270,7 +272,7 @@ impl<'a> ValuesRef<'a> {
         let (body, planes) = (&section[VALUES_HEADER_BYTES..], header[29]);
         let residuals = match (Residuals::read(body, header[28], rows)?, planes) {
             (residuals, 0) => residuals,
-            (Residuals::U16(low), EXCEPTED) => {
+            (Residuals::U16(low), EXCEPTIONS) => {
                 let (at, count) = (2 * rows, (word(32)? & 0xffff_ffff) as usize);
                 let exceptions = body.get(at..at + count * size_of::<Exception>()).ok_or(malformed)?;
                 let exceptions = <[Exception]>::ref_from_bytes(exceptions).map_err(|_| malformed)?;
@@ -289,6 +291,20 @@ impl<'a> ValuesRef<'a> {
             _ => return Err(Malformed("bit planes beside one or two bytes for each row of a full chunk")),
         };
         Ok(ValuesRef { frame, rows, residuals })
+    }
+
+    /// Whether exceptions are of the rows that say so, and of these only. Cost: a look at every row.
+    pub fn check(&self) -> Result<(), Malformed> {
+        let Residuals::Excepted(low, Exceptions(all)) = self.residuals else { return Ok(()) };
+        let marked = low.iter().enumerate().filter(|(_, low)| **low == EXCEPTION_MARK).map(|(row, _)| row);
+        let rows = all.iter().map(|exception| usize::from(exception.row));
+        let large = all.iter().all(|exception| exception.residual() >= u64::from(EXCEPTION_MARK));
+        match marked.eq(rows) && large {
+            true => Ok(()),
+            false => {
+                Err(Malformed("an exception, of a residual beyond the others, for each row that says so"))
+            }
+        }
     }
 
     /// The value of a row. Panics beyond the chunk's rows.
@@ -365,10 +381,11 @@ impl<'a> ValuesRef<'a> {
             Residuals::U8(residuals) => by!(kernel::within_u8, residuals, u8),
             Residuals::U16(residuals) => by!(kernel::within_u16, residuals, u16),
             Residuals::Excepted(low, exceptions) => {
-                by!(kernel::within_u16, low, u16, least.min(MARK.into()), greatest);
+                by!(kernel::within_u16, low, u16, least.min(EXCEPTION_MARK.into()), greatest);
                 // All exceptions are in, or none is.
-                if greatest >= u64::from(MARK) {
-                    let beyond = |more: u64| !(least..=greatest).contains(&(u64::from(MARK) + more));
+                if greatest >= u64::from(EXCEPTION_MARK) {
+                    let residual = |more: u64| u64::from(EXCEPTION_MARK).wrapping_add(more);
+                    let beyond = |more: u64| !(least..=greatest).contains(&residual(more));
                     for (row, _) in exceptions.within(rows.clone()).filter(|(_, more)| beyond(*more)) {
                         selected[row / 64 - first] &= !(1 << (row % 64));
                     }
@@ -498,14 +515,14 @@ pub fn packed_section(framed: &Framed) -> Vec<u8> {
 
 /// The `Values` section of numbers that no order beside them repeats: with exceptions where most are small.
 pub fn small_section(framed: &Framed) -> Vec<u8> {
-    let large = |residual: &u64| *residual >= u64::from(MARK);
+    let large = |residual: &u64| *residual >= u64::from(EXCEPTION_MARK);
     let count = framed.residuals.iter().filter(|residual| large(residual)).count();
-    if framed.width != 4 || count > framed.residuals.len() / EXCEPTIONS_SHARE {
+    if framed.width != 4 || count > framed.residuals.len() / EXCEPTION_ROWS_MIN {
         return values_section(framed);
     }
-    let residuals = framed.residuals.iter().map(|residual| (*residual).min(MARK.into())).collect();
+    let residuals = framed.residuals.iter().map(|residual| (*residual).min(EXCEPTION_MARK.into())).collect();
     let mut section = values_section(&Framed { width: 2, residuals, ..*framed });
-    section[29] = EXCEPTED;
+    section[29] = EXCEPTIONS;
     section[32..36].copy_from_slice(&(count as u32).to_le_bytes());
     for (row, residual) in framed.residuals.iter().enumerate().filter(|(_, residual)| large(residual)) {
         let exception = Exception { row: row as u16, low: *residual as u16, high: (residual >> 16) as u16 };
@@ -639,7 +656,14 @@ mod tests {
                     "{low}"
                 );
             }
+            assert!(read.check().is_ok());
             if excepted {
+                // The last row that has one says that it has none, and the other way around.
+                for (row, low) in [(59_400 - 59_400 % few + 1, 7u16), (5, u16::MAX)] {
+                    let mut other = section.to_vec();
+                    other[VALUES_HEADER_BYTES + 2 * row..][..2].copy_from_slice(&low.to_le_bytes());
+                    assert!(ValuesRef::open(&Bytes::copied(&other)).unwrap().check().is_err());
+                }
                 let mut cut = section.to_vec();
                 cut[28] = 4;
                 assert!(ValuesRef::open(&Bytes::copied(&cut)).is_err());
@@ -647,7 +671,7 @@ mod tests {
                 assert!(ValuesRef::open(&Bytes::copied(cut)).is_err());
             }
         }
-        assert_eq!(small_section(&frame_of(&[0, 70_000, 80_000], None)).len(), VALUES_HEADER_BYTES + 12);
+        assert_eq!(small_section(&frame_of(&[0, 70_001, 80_000], None)).len(), VALUES_HEADER_BYTES + 12);
     }
 
     proptest! {
@@ -659,10 +683,11 @@ mod tests {
         }
 
         #[test]
-        fn rows_are_retained_by_vector_as_one_by_one(codes in proptest::collection::vec(-400i64..400, 1..300), step in prop_oneof![Just(1i64), Just(7), Just(1_000), Just(1 << 30), Just(1 << 53)], low in -500i64..500, span in -2i64..300, open in any::<bool>(), bits in any::<u64>(), first in 0usize..4) {
+        fn rows_are_retained_by_vector_as_one_by_one(codes in proptest::collection::vec(-400i64..400, 1..300), step in prop_oneof![Just(1i64), Just(7), Just(1_000), Just(1 << 30), Just(1 << 53)], low in -500i64..500, span in -2i64..300, open in any::<bool>(), bits in any::<u64>(), first in 0usize..4, small in any::<bool>()) {
             let (low, high) = (low * step, if open { i64::MAX } else { (low + span) * step });
             let codes: Vec<i64> = codes.into_iter().map(|code| code * step).collect();
-            let section = Bytes::copied(&values_section(&frame_of(&codes, None)));
+            let framed = frame_of(&codes, None);
+            let section = Bytes::copied(&if small { small_section(&framed) } else { values_section(&framed) });
             let values = ValuesRef::open(&section).unwrap();
             let mut selected = [bits, u64::MAX, bits.rotate_left(9)];
             let before = selected;
@@ -673,6 +698,35 @@ mod tests {
                     let expected = before >> bit & 1 == 1 && codes.get(row).is_some_and(|code| (low..=high).contains(code));
                     prop_assert_eq!(word >> bit & 1 == 1, expected, "row {}", row);
                 }
+            }
+        }
+
+        #[test]
+        fn a_few_large_numbers_are_found_where_they_are(
+            codes in proptest::collection::vec(0i64..65_600, 1..400),
+            large in proptest::collection::btree_map(0usize..400, 65_500i64..1 << 32, 0..14),
+            null in any::<u8>(),
+            bounds in (0i64..70_000, 0i64..1 << 32),
+            first in 0usize..7,
+        ) {
+            let mut codes: Vec<i64> = codes.into_iter().cycle().take(400).collect();
+            large.iter().for_each(|(row, code)| codes[*row] = *code);
+            let nulls: Vec<bool> = (0..400).map(|row| row % 256 == usize::from(null)).collect();
+            let section = Bytes::copied(&small_section(&frame_of(&codes, Some(&nulls))));
+            let values = ValuesRef::open(&section).unwrap();
+            prop_assert!(values.check().is_ok());
+            let rows: Vec<u16> = (0..400).filter(|row| !nulls[usize::from(*row)]).collect();
+            let mut gathered = Vec::new();
+            values.gather(&rows, &mut gathered);
+            let expected: Vec<i64> = rows.iter().map(|row| codes[usize::from(*row)]).collect();
+            prop_assert_eq!(&gathered, &expected);
+            prop_assert!(rows.iter().zip(&expected).all(|(row, code)| values.get(usize::from(*row)) == *code));
+            let (low, high) = (bounds.0.min(bounds.1), bounds.0.max(bounds.1));
+            let mut selected = vec![u64::MAX; 400_usize.div_ceil(64) - first];
+            values.retain_within(low, high, first, &mut selected);
+            for row in rows.iter().map(|row| usize::from(*row)).filter(|row| *row >= 64 * first) {
+                let holds = selected[row / 64 - first] >> (row % 64) & 1 == 1;
+                prop_assert_eq!(holds, (low..=high).contains(&codes[row]), "row {}", row);
             }
         }
 

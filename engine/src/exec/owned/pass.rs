@@ -225,7 +225,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             Some((frame, Residuals::U32(residuals))) => self.sum(halves, &residuals[rows], frame),
             Some((frame, Residuals::Excepted(low, exceptions))) => {
                 self.sum(halves, &low[rows.clone()], frame);
-                self.add(stored, frame, exceptions.within(rows));
+                self.add_exceptions(stored, frame, exceptions.within(rows));
             }
             _ => rows.zip(halves).for_each(|(row, half)| {
                 self.take_row(usize::from(*half), lanes.iter().map(|open| (open.0, code_at(open, row))));
@@ -243,23 +243,19 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         self.found += places.len();
         match summed(lanes, rows.end) {
             None if lanes.is_empty() => self.bits |= C::count(array(&mut self.counts), &places),
-            Some((frame, Residuals::U16(residuals))) => {
-                let mut narrow = std::mem::take(&mut self.narrow);
-                narrow.clear();
-                kernel::select_u16(&residuals[rows], selected, &mut narrow);
-                self.sum(&places, &narrow, frame);
-                self.narrow = narrow;
-            }
-            Some((frame, Residuals::Excepted(low, exceptions))) => {
+            Some((frame, residuals @ (Residuals::U16(low) | Residuals::Excepted(low, _)))) => {
                 let mut narrow = std::mem::take(&mut self.narrow);
                 narrow.clear();
                 kernel::select_u16(&low[rows.clone()], selected, &mut narrow);
                 self.sum(&places, &narrow, frame);
                 self.narrow = narrow;
-                let selected = std::mem::take(&mut self.selected);
-                let is_selected = |row: usize| selected[row / 64] >> (row % 64) & 1 == 1;
-                self.add(stored, frame, exceptions.within(rows).filter(|(row, _)| is_selected(*row)));
-                self.selected = selected;
+                if let Residuals::Excepted(_, exceptions) = residuals {
+                    let selected = std::mem::take(&mut self.selected);
+                    let is_selected = |row: usize| selected[row / 64] >> (row % 64) & 1 == 1;
+                    let some = exceptions.within(rows).filter(|(row, _)| is_selected(*row));
+                    self.add_exceptions(stored, frame, some);
+                    self.selected = selected;
+                }
             }
             Some((frame, Residuals::U32(residuals))) => {
                 let mut wide = std::mem::take(&mut self.wide);
@@ -283,8 +279,13 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         self.places = places;
     }
 
-    /// Adds what the residuals of some rows are more than was summed.
-    fn add(&mut self, stored: &OwnersRef<'_>, frame: Frame, rows: impl Iterator<Item = (usize, u64)>) {
+    /// Adds by how much the residuals of some rows are more than was summed.
+    fn add_exceptions(
+        &mut self,
+        stored: &OwnersRef<'_>,
+        frame: Frame,
+        rows: impl Iterator<Item = (usize, u64)>,
+    ) {
         let Some(state) = self.lanes.first_mut() else { return };
         for (row, more) in rows {
             if let Some(half) = stored.halves.get(row) {

@@ -5,7 +5,9 @@
 //! ```
 //!
 //! A cell is the codes of the key columns side by side, each in as many bits as it needs; NULL takes the code after the
-//! last. Numbers that lie close together are as good as codes: how far each is from the least. Where a column's sets are fewer bytes than its codes, the bits of its codes are unions of the sets, and sixty-four
+//! last. Numbers that lie close together are as good as codes: how far each is from the least.
+//!
+//! Where a column's sets are fewer bytes than its codes, the bits of its codes are unions of the sets, and sixty-four
 //! members get their cells at a time ([`kernel::cells_of`]). The pass over the values adds the count and the residual at
 //! once: a count above 48 bits of residuals, in four lanes, so that neither can overflow within a chunk. Sums stay exact:
 //! a chunk's residuals are below 2^48 and become 128 bits with their frame.
@@ -23,6 +25,8 @@ use muster_storage::format::{BITSET_BYTES, BITSET_WORDS, SectionKind};
 
 /// Up to this many bits a cell has: 4,096 cells and their lanes stay in an L2 cache.
 const CELL_BITS_MAX: u32 = 12;
+/// And so many cells there are.
+pub const CELLS_MAX: usize = 1 << CELL_BITS_MAX;
 /// Of fewer rows than one in so many cells each finds its group by itself.
 const ROWS_SHARE: usize = 16;
 /// Columns of up to this many bits together can be read from their sets.

@@ -5,19 +5,19 @@
 //! in an array; the rest in a hash table.
 
 use super::accumulate::{Accumulator, AggregateReader};
-use super::dense::{Cells, DenseTable};
+use super::dense::{CELLS_MAX, Cells, DenseTable};
 use super::histogram::count_residuals;
 use super::{Found, Sink};
 use crate::control::{Held, allocation, row_bytes};
 use crate::delta::CellRef;
 use crate::dictionary::Dictionary;
 use crate::exec::overlay::split;
+use crate::exec::values_bounds;
 use crate::schema::{ColumnId, DataType};
 use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
 use crate::{Error, Result};
 use hashbrown::HashMap;
-use muster_storage::format::SectionKind;
 
 /// One aggregate of a grouping. NULLs are passed over, as SQL has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +193,7 @@ impl KeyReader<'_> {
         }
     }
 
-    /// The number of the column's values that are not NULL, where it is known beforehand.
+    /// The number of values that the column may have but NULL, where it is known beforehand.
     pub fn values(&self) -> Option<usize> {
         match self.reader.data_type() {
             DataType::Boolean => Some(2),
@@ -231,11 +231,9 @@ fn numbers_of(table: &TableState, reader: &ColumnReader<'_>) -> Option<(i64, usi
     if matches!(reader.data_type(), DataType::Boolean | DataType::Text) {
         return None;
     }
-    let chunks = (0..table.chunks()).filter_map(|chunk| reader.entry(chunk, SectionKind::Values));
-    let bounds = chunks.filter(|entry| entry.cardinality > 0).map(|entry| (entry.low, entry.high));
-    let (least, greatest) = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+    let (least, greatest) = values_bounds(reader, table.chunks())?;
     let count = usize::try_from(greatest.checked_sub(least)?).ok()?.checked_add(1)?;
-    (count < ARRAY_CELLS_MAX).then_some((least, count))
+    (count < CELLS_MAX).then_some((least, count))
 }
 
 /// Bytes of the cache lines that `rows` random rows of a column of `bytes` touch, at most.

@@ -6,7 +6,7 @@ use crate::kernel;
 /// How far ahead of its use a row's code is asked of the cache.
 const PREFETCH_AHEAD: usize = 24;
 
-/// Adds each row to the count of its residual; false where residuals are wider than counts may be. A residual beyond the counts,
+/// Adds each row to the count of its residual; false where residuals are of a form that is not counted so. A residual beyond the counts,
 /// as damaged bytes may have, is passed over.
 pub fn count_residuals(residuals: Residuals<'_>, rows: &[u16], counts: &mut [u64]) -> bool {
     macro_rules! count {

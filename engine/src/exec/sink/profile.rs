@@ -260,7 +260,8 @@ impl ProfileReader<'_> {
         if narrow {
             tally.residuals.clear();
             tally.residuals.resize(if values.residuals.width() < 2 { 1 << 12 } else { codes }, 0);
-            count_residuals(values.residuals, rows, &mut tally.residuals);
+            let counted = count_residuals(values.residuals, rows, &mut tally.residuals);
+            debug_assert!(counted, "residuals of one or two bytes are");
             tally.residuals[0] = tally.residuals[0].saturating_sub(null_members);
             for (residual, count) in tally.residuals.iter().enumerate().filter(|(_, count)| **count > 0) {
                 add(frame.value(0, residual as u64), *count);

@@ -70,44 +70,43 @@ impl Codes {
         of: &mut Vec<u32>,
         mut new: impl FnMut(usize) -> u32,
     ) -> bool {
+        of.clear();
+        if self.given_up {
+            return false;
+        }
+        of.resize(rows, 0);
         self.keys.resize_with(keys.len(), Domain::default);
         self.bits.resize(keys.len(), 0);
-        while !self.given_up {
-            of.clear();
-            of.resize(rows, 0);
-            let (mut shift, mut grown) = (0, self.groups.is_empty());
-            for ((domain, bits), key) in self.keys.iter_mut().zip(&mut self.bits).zip(keys) {
-                match key {
-                    Key::Null => {}
-                    Key::Numbers(kind, numbers) => domain.add(*kind, numbers, shift, of),
-                    Key::Coded(kind, coded) => domain.add_coded(*kind, coded, shift, of),
-                }
-                let needed = usize::BITS - domain.codes.len().leading_zeros();
-                grown |= needed > *bits;
-                *bits = needed;
-                shift += *bits;
-                self.given_up |= shift > CODE_BITS_MAX;
+        let (mut shift, mut grown) = (0, self.groups.is_empty());
+        for ((domain, bits), key) in self.keys.iter_mut().zip(&mut self.bits).zip(keys) {
+            match key {
+                Key::Null => {}
+                Key::Numbers(kind, numbers) => domain.add(*kind, numbers, shift, of),
+                Key::Coded(kind, coded) => domain.add_coded(*kind, coded, shift, of),
             }
-            if self.given_up {
-                break;
+            let needed = usize::BITS - domain.codes.len().leading_zeros();
+            grown |= needed > *bits;
+            *bits = needed;
+            shift += needed;
+            if shift > CODE_BITS_MAX {
+                self.given_up = true;
+                of.clear();
+                return false;
             }
-            if !grown {
-                let groups = self.groups.as_mut_slice();
-                for (row, of) in of.iter_mut().enumerate() {
-                    let group = &mut groups[*of as usize];
-                    if *group == NONE {
-                        *group = new(row);
-                    }
-                    *of = *group;
-                }
-                return true;
-            }
-            // Rarely: the codes of this batch are put side by side anew.
+        }
+        if grown {
             self.groups.clear();
             self.groups.resize(1 << shift, NONE);
         }
-        of.clear();
-        false
+        let groups = self.groups.as_mut_slice();
+        for (row, of) in of.iter_mut().enumerate() {
+            let group = &mut groups[*of as usize];
+            if *group == NONE {
+                *group = new(row);
+            }
+            *of = *group;
+        }
+        true
     }
 }
 
@@ -226,6 +225,10 @@ mod tests {
         let mut find = |keys: &[Key<'_>], rows| codes.find(keys, rows, &mut Vec::new(), |_| 0);
         assert!(!find(&[Key::Numbers(1, Cow::Owned(many))], 1 << CODE_BITS_MAX));
         assert!(!find(&[Key::Numbers(1, Cow::Owned(vec![1].into()))], 1));
+        // Four keys, of which the first two are too many.
+        let some = Numbers::from((0..4_096).collect::<Vec<i64>>());
+        let keys = [1, 2, 3, 4].map(|kind| Key::Numbers(kind, Cow::Borrowed(&some)));
+        assert!(!Codes::default().find(&keys, 4_096, &mut Vec::new(), |_| 0));
     }
 
     #[test]

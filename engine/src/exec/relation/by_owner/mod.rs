@@ -151,7 +151,7 @@ impl<'a> Tree<'a> {
         let chunk = Chunk::open(self, workers, owners, asked.as_ref())?;
         held.add(chunk.held())?;
         let at_once = ROWS_AT_ONCE * CHUNK_MEMBERS as u64 / chunk.rows_found().max(1);
-        let at_once = at_once.clamp(OWNERS_AT_ONCE_MIN, CHUNK_MEMBERS as u64).next_power_of_two() as u32;
+        let at_once = nearest_power(at_once.clamp(OWNERS_AT_ONCE_MIN, CHUNK_MEMBERS as u64)) as u32;
         for first in (0..CHUNK_MEMBERS as u32).step_by(at_once as usize) {
             let span = first..first + at_once;
             let words = first as usize / 64..(first + at_once) as usize / 64;
@@ -464,4 +464,10 @@ impl<'p, 'a> ByOwnerWorker<'p, 'a> {
         }
         Ok(bytes)
     }
+}
+
+/// The power of two that is nearest: a chunk of a few rows more than another is taken as that one is.
+fn nearest_power(number: u64) -> u64 {
+    let above = number.next_power_of_two();
+    if 4 * number < 3 * above { above / 2 } else { above }
 }

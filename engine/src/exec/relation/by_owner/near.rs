@@ -197,6 +197,23 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_step_are_those_that_are_marked_in_their_run() {
+        let halves: Vec<u16> = (0..=u16::MAX).map(|row| row.wrapping_mul(7)).collect();
+        let mut marked = [0; BITSET_WORDS];
+        let is_marked = |row: usize| row % 3 == 0 || row % 64 == 63;
+        (0..CHUNK_MEMBERS).filter(|row| is_marked(*row)).for_each(|row| marked[row / 64] |= 1 << (row % 64));
+        for len in [CHUNK_MEMBERS, 4_097] {
+            let ends = [0, 1, 63, 64, 65, 65, 200, 4_096, len];
+            let runs: Vec<Range<usize>> = ends.windows(2).map(|two| two[0]..two[1]).collect();
+            let stepped = Stepped::new(&halves[..len], &marked, runs.iter().cloned());
+            for (place, rows) in runs.into_iter().enumerate() {
+                let expected: Vec<u16> = rows.filter(|row| is_marked(*row)).map(|row| halves[row]).collect();
+                assert_eq!(stepped.of(place), expected, "run {place}");
+            }
+        }
+    }
+
+    #[test]
     fn runs_that_are_further_apart_leave_an_owner_out() {
         let rows = [(65_535, 0, 1), (65_535, 95, 2), (7, 95, 1), (7, 99, 2), (8, 40, 2)];
         let found = near(&rows, 10, 2, 60);

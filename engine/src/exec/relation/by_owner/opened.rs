@@ -1,13 +1,13 @@
 //! The rows of a table that belong to some owners side by side: in the order of their owners, those of one as they are stored.
 //!
 //! ```text
-//! runs of the chunk, each in the order of owners      owners 0..2048        owners 2048..4096
-//!   January   0 0 3 7 … 2047 │ 2050 … │ …       ─▶   0 0 0 2 3 3 7 …  ─▶  2049 2050 2050 …
-//!   February  0 2 3   …      │ 2049 … │ …            (counted, then each row to its place)
+//! runs of the chunk, each in the order of owners      owners 0..4096        owners 4096..8192
+//!   January   0 0 3 7 … 4095 │ 4098 … │ …       ─▶   0 0 0 2 3 3 7 …  ─▶  4097 4098 4098 …
+//!   February  0 2 3   …      │ 4097 … │ …            (counted, then each row to its place)
 //! ```
 //!
 //! What some owners have is a piece of each run, so values are read in the order in which they are stored and put in their places
-//! within a first-level cache.
+//! within a cache.
 
 use super::batch::{Batch, Segment, Segments};
 use super::cut::Cut;
@@ -28,6 +28,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 const LINE_BYTES: usize = 64;
+
+/// Owners of rows that are compared with a bound at once: two lines.
+const HALVES_AT_ONCE: usize = 64;
 
 /// With rows of fewer than one owner in so many, owners without are not looked at.
 const OWNERS_SHARE: usize = 8;
@@ -242,8 +245,9 @@ impl<'s, 'a> Opened<'s, 'a> {
     ) -> Vec<Segment> {
         let mut present = [0u64; BITSET_WORDS];
         for (run, piece) in pieces {
-            let halves = &self.runs[*run].halves[piece.clone()];
-            halves.iter().for_each(|half| present[usize::from(*half) / 64] |= 1 << (half % 64));
+            // Damaged bytes may have others than those of the span: they are taken for these, as counted.
+            let halves = self.runs[*run].halves[piece.clone()].iter().map(|half| in_span(*half, span));
+            halves.for_each(|half| present[usize::from(half) / 64] |= 1 << (half % 64));
         }
         let (mut segments, mut end, mut members) = (Vec::new(), 0, Vec::new());
         kernel::decode_members(&present, kernel::cardinality(&present), &mut members);
@@ -426,7 +430,7 @@ impl<'s, 'a> Opened<'s, 'a> {
 fn end_of(halves: &[u16], start: usize, bound: u32) -> usize {
     let Ok(bound) = u16::try_from(bound) else { return halves.len() };
     let mut end = start;
-    for some in halves[start..].chunks(LINE_BYTES) {
+    for some in halves[start..].chunks(HALVES_AT_ONCE) {
         let before = some.iter().map(|half| u16::from(*half < bound)).sum::<u16>();
         end += usize::from(before);
         if usize::from(before) < some.len() {
@@ -436,14 +440,20 @@ fn end_of(halves: &[u16], start: usize, bound: u32) -> usize {
     end
 }
 
-/// Counts rows of owners of a span, which is aligned: as many as a power of two.
+/// An owner of a span, which is aligned and has as many as a power of two: any other is taken for one of these.
+fn in_span(half: u16, span: &Range<u32>) -> u16 {
+    debug_assert!(span.len().is_power_of_two() && (span.start as usize).is_multiple_of(span.len()));
+    (span.start | (u32::from(half) & (span.len() as u32 - 1))) as u16
+}
+
+/// Counts rows of owners of a span as [`in_span`] has them.
 #[inline(never)]
 fn count(halves: &[u16], counts: &mut [u32]) {
     let Some(mask) = counts.len().checked_sub(1) else { return };
     halves.iter().for_each(|half| counts[usize::from(*half) & mask] += 1);
 }
 
-/// Takes the next place of the owner of each row of a span as [`count`] has it.
+/// Takes the next place of the owner of each row, as [`count`] has them.
 #[inline(never)]
 fn put_in_places(halves: &[u16], next: &mut [u32], places: &mut [u32]) {
     let Some(mask) = next.len().checked_sub(1) else { return };
