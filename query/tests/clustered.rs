@@ -73,6 +73,27 @@ fn a_step_that_nobody_took_is_needed_in_some_modes_only() {
     assert_eq!((of(""), of("'strict_deduplication', ")), (vec![2], vec![1, 2]));
 }
 
+/// Owners' keys of a chunk that is full take two bytes and a plane; a profile left all of them out.
+#[test]
+fn a_profile_of_owners_counts_all_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path().join("db")).unwrap();
+    let mut session = db.session();
+    run(&mut session, "CREATE TABLE members (id BIGINT PRIMARY KEY)");
+    run(&mut session, "CREATE TABLE rows (whose BIGINT REFERENCES members (id), at TIMESTAMP)");
+    let file = directory.path().join("file.csv");
+    let ids = (0..40_000).map(|id| 3 * id);
+    let members: String = ids.clone().map(|id| format!("{id}\n")).collect();
+    std::fs::write(&file, members).unwrap();
+    run(&mut session, &format!("COPY members FROM '{}'", file.display()));
+    let rows: String = ids.clone().chain(ids).map(|id| format!("{id},{}\n", day_text(id % 900))).collect();
+    std::fs::write(&file, rows).unwrap();
+    run(&mut session, &format!("COPY rows FROM '{}'", file.display()));
+    let outcome = session.execute("PROFILE rows BY whose").unwrap();
+    let counts: Vec<i64> = outcome.rows().map(|row| row.get(2).unwrap()).collect();
+    assert_eq!((counts.len(), counts.iter().sum::<i64>()), (40_000, 80_000));
+}
+
 /// The answers of a table whose rows belong to members are those of one whose rows do not.
 fn same_as_loose(options: &str) {
     let directory = tempfile::tempdir().unwrap();
@@ -176,8 +197,7 @@ fn same_as_loose(options: &str) {
     let statements = [
         "SELECT kind, count(*), count(DISTINCT whose), sum(amount) FROM (SELECT DISTINCT whose, kind, amount FROM rows) x GROUP BY kind ORDER BY kind",
         "SELECT kind, count(*), sum(cost), min(cost), max(cost), avg(amount) FROM rows WHERE whose IN (SELECT id FROM members WHERE grp < 40) GROUP BY kind ORDER BY kind",
-        // Keys that take two bytes and some planes were left out of whole chunks.
-        "PROFILE rows WHERE cost > 690 BY whose, cost, kind",
+        "PROFILE rows WHERE cost > 690 BY kind, word",
         "SELECT kind, word, sum(cost) FROM rows WHERE cost >= 300 GROUP BY kind, word ORDER BY kind, word",
         "SELECT cost, count(*), count(amount) FROM rows WHERE cost < 5 OR cost > 4900000 OR whose = 300 GROUP BY cost ORDER BY cost",
         "SELECT c, count(*) FROM (SELECT whose, count(*) AS c FROM rows GROUP BY whose) x GROUP BY c ORDER BY c",

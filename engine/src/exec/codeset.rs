@@ -93,7 +93,8 @@ impl CodeSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::values::{codes_section, frame_of, small_section, values_section};
+    use crate::index::exceptions::small_section;
+    use crate::index::values::{codes_section, frame_of, values_section};
     use muster_storage::disk::Bytes;
     use muster_storage::format::BITSET_WORDS;
     use proptest::prelude::*;

@@ -3,10 +3,11 @@
 //! An encoder lives for an import and keeps what outlives a chunk: the column's dictionary. All else is decided chunk by
 //! chunk from the values themselves.
 
+use super::exceptions::small_section;
 use super::lists::lists_section;
 use super::order::order_sections;
 use super::strings::strings_section;
-use super::values::{Framed, codes_section, frame_of, packed_section, small_section, values_section};
+use super::values::{Framed, codes_section, frame_of, packed_section, values_section};
 use crate::batch::{ColumnValues, Strings};
 use crate::delta::Cell;
 use crate::dictionary::DictionaryBuilder;

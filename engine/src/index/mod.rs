@@ -15,6 +15,7 @@
 //! Which of them a chunk has is read from the part's table of sections, chunk by chunk, never inferred.
 
 pub mod encode;
+pub mod exceptions;
 pub mod fences;
 pub mod lists;
 pub mod order;

@@ -13,29 +13,19 @@
 //! each, not two bytes. Grouping by such a column reads little more than half of what it would else. So are the keys of owners
 //! in rows that are clustered by them, beside two bytes: a chunk of rows has those of one or two chunks of owners.
 //!
-//! Of numbers most of which are small, as amounts are, the few that two bytes are too little for stand apart as *exceptions*
-//! (patched frame of reference: Zukowski, Héman, Nes, Boncz, Super-Scalar RAM-CPU Cache Compression, ICDE 2006).
+//! Of numbers most of which are small, as amounts are, the few that two bytes are too little for stand apart ([`super::exceptions`]).
 
+use super::exceptions::{EXCEPTION_BYTES, EXCEPTION_MARK, EXCEPTIONS, Exceptions};
 use crate::kernel;
 use muster_storage::chunk::{Malformed, Words};
 use muster_storage::format::{BITSET_BYTES, BITSET_WORDS, CHUNK_MEMBERS};
-use std::ops::Range;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Bytes before the residuals.
 pub const VALUES_HEADER_BYTES: usize = 64;
 
 /// Bit planes beside a byte: with more, two bytes a row are as good.
 pub const PLANES_MAX: u8 = 4;
-
-/// In the place of the number of planes where rows have exceptions instead.
-pub const EXCEPTIONS: u8 = u8::MAX;
-
-/// What rows with an exception hold among the others, whose residuals are less.
-pub const EXCEPTION_MARK: u16 = u16::MAX;
-
-/// At most one row in so many has an exception: six bytes each, and a search for who wants it alone.
-pub const EXCEPTION_ROWS_MIN: usize = 32;
 
 /// Where less than one row in so many is gathered, rows are asked of the cache …
 const GATHERED_FAR: usize = 8;
@@ -90,66 +80,6 @@ pub enum Residuals<'a> {
     U32(&'a [u32]),
     /// Eight bytes each.
     U64(&'a [u64]),
-}
-
-/// The residuals of the rows that two bytes are too little for, by their rows.
-#[derive(Clone, Copy, Debug)]
-pub struct Exceptions<'a>(&'a [Exception]);
-
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct Exception {
-    row: u16,
-    low: u16,
-    high: u16,
-}
-
-impl Exception {
-    fn residual(&self) -> u64 {
-        u64::from(self.high) << 16 | u64::from(self.low)
-    }
-}
-
-impl<'a> Exceptions<'a> {
-    /// The residual of a row that holds these two bytes.
-    #[inline(always)]
-    pub fn residual(&self, low: u16, row: usize) -> u64 {
-        if low == EXCEPTION_MARK { self.of(row) } else { u64::from(low) }
-    }
-
-    #[cold]
-    fn of(&self, row: usize) -> u64 {
-        let exception = self.0.get(self.place(row)).filter(|exception| usize::from(exception.row) == row);
-        exception.map_or(0, Exception::residual)
-    }
-
-    /// Those of some rows, and by how much each is more than what the row holds among the others.
-    pub fn within(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, u64)> + 'a {
-        let more = |exception: &Exception| exception.residual().wrapping_sub(u64::from(EXCEPTION_MARK));
-        let all = self.0[self.place(rows.start)..].iter();
-        let before_end = all.take_while(move |exception| usize::from(exception.row) < rows.end);
-        // Those of damaged bytes need not ascend.
-        let here = before_end.filter(move |exception| usize::from(exception.row) >= rows.start);
-        here.map(move |exception| (usize::from(exception.row), more(exception)))
-    }
-
-    /// The first that is not of a row before this one. Rows with exceptions mostly lie as close together anywhere: it is looked for
-    /// from where it would be then, so that one or two lines are read.
-    fn place(&self, row: usize) -> usize {
-        let Exceptions(all) = self;
-        let is_before = |at: usize| all.get(at).is_some_and(|exception| usize::from(exception.row) < row);
-        let (mut from, mut step) = (row * all.len() / CHUNK_MEMBERS, 1);
-        while from > 0 && !is_before(from - 1) {
-            (from, step) = (from.saturating_sub(step), 2 * step);
-        }
-        let mut to = from;
-        step = 1;
-        while is_before(to) {
-            (from, to, step) = (to + 1, to + step, 2 * step);
-        }
-        let to = to.min(all.len());
-        from + all[from.min(to)..to].partition_point(|exception| usize::from(exception.row) < row)
-    }
 }
 
 impl<'a> Residuals<'a> {
@@ -274,9 +204,8 @@ impl<'a> ValuesRef<'a> {
             (residuals, 0) => residuals,
             (Residuals::U16(low), EXCEPTIONS) => {
                 let (at, count) = (2 * rows, (word(32)? & 0xffff_ffff) as usize);
-                let exceptions = body.get(at..at + count * size_of::<Exception>()).ok_or(malformed)?;
-                let exceptions = <[Exception]>::ref_from_bytes(exceptions).map_err(|_| malformed)?;
-                Residuals::Excepted(low, Exceptions(exceptions))
+                let exceptions = body.get(at..at + count * EXCEPTION_BYTES).ok_or(malformed)?;
+                Residuals::Excepted(low, Exceptions::read(exceptions)?)
             }
             (residuals @ (Residuals::U8(_) | Residuals::U16(_)), 1..=PLANES_MAX) if rows == CHUNK_MEMBERS => {
                 let at = rows * residuals.width();
@@ -295,15 +224,9 @@ impl<'a> ValuesRef<'a> {
 
     /// Whether exceptions are of the rows that say so, and of these only. Cost: a look at every row.
     pub fn check(&self) -> Result<(), Malformed> {
-        let Residuals::Excepted(low, Exceptions(all)) = self.residuals else { return Ok(()) };
-        let marked = low.iter().enumerate().filter(|(_, low)| **low == EXCEPTION_MARK).map(|(row, _)| row);
-        let rows = all.iter().map(|exception| usize::from(exception.row));
-        let large = all.iter().all(|exception| exception.residual() >= u64::from(EXCEPTION_MARK));
-        match marked.eq(rows) && large {
-            true => Ok(()),
-            false => {
-                Err(Malformed("an exception, of a residual beyond the others, for each row that says so"))
-            }
+        match self.residuals {
+            Residuals::Excepted(low, exceptions) => exceptions.check(low),
+            _ => Ok(()),
         }
     }
 
@@ -513,24 +436,6 @@ pub fn packed_section(framed: &Framed) -> Vec<u8> {
     with_planes_above(framed, 2)
 }
 
-/// The `Values` section of numbers that no order beside them repeats: with exceptions where most are small.
-pub fn small_section(framed: &Framed) -> Vec<u8> {
-    let large = |residual: &u64| *residual >= u64::from(EXCEPTION_MARK);
-    let count = framed.residuals.iter().filter(|residual| large(residual)).count();
-    if framed.width != 4 || count > framed.residuals.len() / EXCEPTION_ROWS_MIN {
-        return values_section(framed);
-    }
-    let residuals = framed.residuals.iter().map(|residual| (*residual).min(EXCEPTION_MARK.into())).collect();
-    let mut section = values_section(&Framed { width: 2, residuals, ..*framed });
-    section[29] = EXCEPTIONS;
-    section[32..36].copy_from_slice(&(count as u32).to_le_bytes());
-    for (row, residual) in framed.residuals.iter().enumerate().filter(|(_, residual)| large(residual)) {
-        let exception = Exception { row: row as u16, low: *residual as u16, high: (residual >> 16) as u16 };
-        section.extend_from_slice(exception.as_bytes());
-    }
-    section
-}
-
 /// The `Values` section with so many bytes a row and bit planes above them, where that is what residuals need.
 fn with_planes_above(framed: &Framed, width: u8) -> Vec<u8> {
     let (widest, bits) =
@@ -562,6 +467,7 @@ pub fn extend_narrowed(section: &mut Vec<u8>, width: u8, residuals: impl Iterato
 
 #[cfg(test)]
 mod tests {
+    use super::super::exceptions::small_section;
     use super::*;
     use muster_storage::disk::Bytes;
     use proptest::prelude::*;
@@ -632,48 +538,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn numbers_that_are_small_but_for_a_few_have_exceptions() {
-        let codes = |few: usize| -> Vec<i64> {
-            let code = |row: i64| if row % few as i64 == 1 { 65_535 + row * 7 } else { row % 65_535 };
-            (0..60_000).map(code).collect()
-        };
-        for (few, excepted) in [(33, true), (31, false), (1_000, true)] {
-            let codes = codes(few);
-            let section = Bytes::copied(&small_section(&frame_of(&codes, None)));
-            let read = ValuesRef::open(&section).unwrap();
-            assert_eq!(matches!(read.residuals, Residuals::Excepted(..)), excepted, "one in {few}");
-            assert!(codes.iter().enumerate().all(|(row, code)| read.get(row) == *code));
-            let (rows, mut gathered) = ([0, 1, 2, 34, 1_001, 59_999], Vec::new());
-            read.gather(&rows, &mut gathered);
-            assert_eq!(gathered, rows.map(|row| codes[usize::from(row)]));
-            for (low, high) in [(3, 500), (500, 65_534), (65_535, i64::MAX), (3, 200_000), (90_000, 90_100)] {
-                let mut selected = vec![u64::MAX; 300];
-                read.retain_within(low, high, 64, &mut selected);
-                let holds = |row: usize| selected[row / 64 - 64] >> (row % 64) & 1 == 1;
-                assert!(
-                    (64 * 64..64 * 364).all(|row| holds(row) == (low..=high).contains(&codes[row])),
-                    "{low}"
-                );
-            }
-            assert!(read.check().is_ok());
-            if excepted {
-                // The last row that has one says that it has none, and the other way around.
-                for (row, low) in [(59_400 - 59_400 % few + 1, 7u16), (5, u16::MAX)] {
-                    let mut other = section.to_vec();
-                    other[VALUES_HEADER_BYTES + 2 * row..][..2].copy_from_slice(&low.to_le_bytes());
-                    assert!(ValuesRef::open(&Bytes::copied(&other)).unwrap().check().is_err());
-                }
-                let mut cut = section.to_vec();
-                cut[28] = 4;
-                assert!(ValuesRef::open(&Bytes::copied(&cut)).is_err());
-                let cut = &section[..section.len() - 1];
-                assert!(ValuesRef::open(&Bytes::copied(cut)).is_err());
-            }
-        }
-        assert_eq!(small_section(&frame_of(&[0, 70_001, 80_000], None)).len(), VALUES_HEADER_BYTES + 12);
-    }
-
     proptest! {
         #[test]
         fn any_codes_come_back(codes in proptest::collection::vec(any::<i64>(), 0..50), small in proptest::collection::vec(-9i64..9, 0..50)) {
@@ -698,35 +562,6 @@ mod tests {
                     let expected = before >> bit & 1 == 1 && codes.get(row).is_some_and(|code| (low..=high).contains(code));
                     prop_assert_eq!(word >> bit & 1 == 1, expected, "row {}", row);
                 }
-            }
-        }
-
-        #[test]
-        fn a_few_large_numbers_are_found_where_they_are(
-            codes in proptest::collection::vec(0i64..65_600, 1..400),
-            large in proptest::collection::btree_map(0usize..400, 65_500i64..1 << 32, 0..14),
-            null in any::<u8>(),
-            bounds in (0i64..70_000, 0i64..1 << 32),
-            first in 0usize..7,
-        ) {
-            let mut codes: Vec<i64> = codes.into_iter().cycle().take(400).collect();
-            large.iter().for_each(|(row, code)| codes[*row] = *code);
-            let nulls: Vec<bool> = (0..400).map(|row| row % 256 == usize::from(null)).collect();
-            let section = Bytes::copied(&small_section(&frame_of(&codes, Some(&nulls))));
-            let values = ValuesRef::open(&section).unwrap();
-            prop_assert!(values.check().is_ok());
-            let rows: Vec<u16> = (0..400).filter(|row| !nulls[usize::from(*row)]).collect();
-            let mut gathered = Vec::new();
-            values.gather(&rows, &mut gathered);
-            let expected: Vec<i64> = rows.iter().map(|row| codes[usize::from(*row)]).collect();
-            prop_assert_eq!(&gathered, &expected);
-            prop_assert!(rows.iter().zip(&expected).all(|(row, code)| values.get(usize::from(*row)) == *code));
-            let (low, high) = (bounds.0.min(bounds.1), bounds.0.max(bounds.1));
-            let mut selected = vec![u64::MAX; 400_usize.div_ceil(64) - first];
-            values.retain_within(low, high, first, &mut selected);
-            for row in rows.iter().map(|row| usize::from(*row)).filter(|row| *row >= 64 * first) {
-                let holds = selected[row / 64 - first] >> (row % 64) & 1 == 1;
-                prop_assert_eq!(holds, (low..=high).contains(&codes[row]), "row {}", row);
             }
         }
 
