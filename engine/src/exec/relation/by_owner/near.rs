@@ -200,7 +200,7 @@ mod tests {
     fn rows_of_a_step_are_those_that_are_marked_in_their_run() {
         let halves: Vec<u16> = (0..=u16::MAX).map(|row| row.wrapping_mul(7)).collect();
         let mut marked = [0; BITSET_WORDS];
-        let is_marked = |row: usize| row % 3 == 0 || row % 64 == 63;
+        let is_marked = |row: usize| row.is_multiple_of(3) || row % 64 == 63;
         (0..CHUNK_MEMBERS).filter(|row| is_marked(*row)).for_each(|row| marked[row / 64] |= 1 << (row % 64));
         for len in [CHUNK_MEMBERS, 4_097] {
             let ends = [0, 1, 63, 64, 65, 65, 200, 4_096, len];

@@ -512,7 +512,7 @@ fn put_stored(stored: &ValuesRef<'_>, run: &Run<'_>, piece: &Range<usize>, place
         Residuals::U16(residuals) if stored.frame.slope == 0 => put!(residuals),
         Residuals::U32(residuals) if stored.frame.slope == 0 => put!(residuals),
         Residuals::Excepted(low, exceptions) if stored.frame.slope == 0 => {
-            put!(low, |low, row| exceptions.residual(low, row))
+            put!(low, |low, row| exceptions.residual(low, row));
         }
         _ => {
             for (place, at) in places.iter().zip(piece.clone()) {
