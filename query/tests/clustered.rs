@@ -8,6 +8,7 @@ mod asking;
 use asking::{day_text, ids};
 use musterdb::{Database, Session};
 use std::fmt::Write;
+use std::path::Path;
 
 /// Days are counted from 2024-01-01.
 const DAYS: i64 = 900;
@@ -19,6 +20,13 @@ fn time(day: i64) -> String {
 
 fn run(session: &mut Session, sql: &str) {
     session.execute(sql).map_err(|error| error.render(sql)).unwrap();
+}
+
+/// Imports the lines of a CSV file, the first of which names the columns.
+fn copy(session: &mut Session, table: &str, lines: &str, directory: &Path) {
+    let file = directory.join("file.csv");
+    std::fs::write(&file, lines).unwrap();
+    run(session, &format!("COPY {table} FROM '{}' (HEADER)", file.display()));
 }
 
 /// Chunks of owners and of rows, runs by month and day, counts beyond a byte: the table that belongs to somebody answers as the
@@ -62,9 +70,7 @@ fn a_step_that_nobody_took_is_needed_in_some_modes_only() {
             writeln!(lines, "{whose},{},{kind}", day_text(day)).unwrap();
         }
     }
-    let file = directory.path().join("file.csv");
-    std::fs::write(&file, &lines).unwrap();
-    run(&mut session, &format!("COPY rows FROM '{}' (HEADER)", file.display()));
+    copy(&mut session, "rows", &lines, directory.path());
     let mut of = |mode: &str| {
         let steps = "kind = 'a', kind = 'b', kind = 'c', kind = 'd'";
         let level = format!("window_funnel(INTERVAL '9 days', {mode}at, {steps})");
@@ -81,14 +87,11 @@ fn a_profile_of_owners_counts_all_of_them() {
     let mut session = db.session();
     run(&mut session, "CREATE TABLE members (id BIGINT PRIMARY KEY)");
     run(&mut session, "CREATE TABLE rows (whose BIGINT REFERENCES members (id), at TIMESTAMP)");
-    let file = directory.path().join("file.csv");
     let ids = (0..40_000).map(|id| 3 * id);
     let members: String = ids.clone().map(|id| format!("{id}\n")).collect();
-    std::fs::write(&file, members).unwrap();
-    run(&mut session, &format!("COPY members FROM '{}'", file.display()));
+    copy(&mut session, "members", &format!("id\n{members}"), directory.path());
     let rows: String = ids.clone().chain(ids).map(|id| format!("{id},{}\n", day_text(id % 900))).collect();
-    std::fs::write(&file, rows).unwrap();
-    run(&mut session, &format!("COPY rows FROM '{}'", file.display()));
+    copy(&mut session, "rows", &format!("whose,at\n{rows}"), directory.path());
     let outcome = session.execute("PROFILE rows BY whose").unwrap();
     let counts: Vec<i64> = outcome.rows().map(|row| row.get(2).unwrap()).collect();
     assert_eq!((counts.len(), counts.iter().sum::<i64>()), (40_000, 80_000));
@@ -113,9 +116,7 @@ fn same_as_loose(options: &str) {
     };
     let mut lines = "id,grp\n".to_owned();
     (0..members).for_each(|id| writeln!(lines, "{},{}", 3 * id, id % 97).unwrap());
-    let file = directory.path().join("file.csv");
-    std::fs::write(&file, &lines).unwrap();
-    run(&mut session, &format!("COPY members FROM '{}' (HEADER)", file.display()));
+    copy(&mut session, "members", &lines, directory.path());
     let mut lines = "whose,at,kind,amount,word,cost\n".to_owned();
     for number in 0..rows {
         // One member has thousands of rows, some rows are nobody's, most are of the last days.
@@ -137,9 +138,8 @@ fn same_as_loose(options: &str) {
         let cost = if next(100) == 0 { next(5_000_000) } else { next(700) };
         writeln!(lines, "{whose},{},{kind},{amount},{word},{cost}", day_text(day)).unwrap();
     }
-    std::fs::write(&file, &lines).unwrap();
     for table in ["rows", "loose"] {
-        run(&mut session, &format!("COPY {table} FROM '{}' (HEADER)", file.display()));
+        copy(&mut session, table, &lines, directory.path());
     }
     let from = time(DAYS - 30);
     let conditions = [
