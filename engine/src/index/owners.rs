@@ -17,6 +17,7 @@
 
 use muster_storage::chunk::Malformed;
 use muster_storage::format::CHUNK_MEMBERS;
+use std::ops::Range;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes before the runs.
@@ -59,6 +60,12 @@ impl Bounds {
     #[inline]
     pub fn may_lie_in(&self, intervals: &[(i64, i64)]) -> bool {
         self.low <= self.high && self.first_of(intervals).is_some_and(|(low, _)| low <= self.high)
+    }
+
+    /// [`Self::may_lie_in`] of one interval, without a branch.
+    #[inline]
+    pub fn may_lie_within(&self, (low, high): (i64, i64)) -> bool {
+        (self.low <= self.high) & (low <= self.high) & (self.low <= high)
     }
 
     /// True where every row has a code between the bounds, none is NULL, and all these lie in one interval of some.
@@ -138,15 +145,34 @@ impl<'a> OwnersRef<'a> {
     }
 
     /// The runs of a chunk of owners, each with its rows.
-    pub fn runs_of(&self, owners: u32) -> impl Iterator<Item = (RunBounds, std::ops::Range<usize>)> + 'a {
-        let (runs, codes, rows) = (self.runs, self.codes, self.halves.len());
-        let first = runs.partition_point(|run| run.owners < owners);
-        let here = runs[first..].iter().enumerate().take_while(move |(_, run)| run.owners == owners);
-        here.map(move |(at, run)| {
-            let end = runs.get(first + at + 1).map_or(rows, |next| next.start as usize);
-            let times = Bounds { low: run.low, high: run.high };
-            (RunBounds { times, codes: codes.get(first + at).copied() }, run.start as usize..end)
-        })
+    pub fn runs_of(&self, owners: u32) -> impl Iterator<Item = (RunBounds, Range<usize>)> + 'a {
+        let stored = *self;
+        self.places_of(owners).map(move |at| stored.run(at))
+    }
+
+    /// Where the runs of a chunk of owners are.
+    pub fn places_of(&self, owners: u32) -> Range<usize> {
+        let first = self.runs.partition_point(|run| run.owners < owners);
+        first..first + self.runs[first..].partition_point(|run| run.owners == owners)
+    }
+
+    /// A run with its rows.
+    #[inline]
+    pub fn run(&self, at: usize) -> (RunBounds, Range<usize>) {
+        let end = self.runs.get(at + 1).map_or(self.halves.len(), |next| next.start as usize);
+        (RunBounds { times: self.times(at), codes: self.codes(at) }, self.runs[at].start as usize..end)
+    }
+
+    /// When the rows of a run happened.
+    #[inline]
+    pub fn times(&self, at: usize) -> Bounds {
+        Bounds { low: self.runs[at].low, high: self.runs[at].high }
+    }
+
+    /// What the rows of a run have in the cluster column, where that is known.
+    #[inline]
+    pub fn codes(&self, at: usize) -> Option<Bounds> {
+        self.codes.get(at).copied()
     }
 }
 
@@ -162,9 +188,9 @@ impl<'a> OwnersRef<'a> {
     /// The rows of some owners, ascending halves, within a run, which is in their order.
     pub fn rows_of<'o>(
         &self,
-        run: std::ops::Range<usize>,
+        run: Range<usize>,
         halves: &'o [u16],
-    ) -> impl Iterator<Item = std::ops::Range<usize>> + use<'a, 'o> {
+    ) -> impl Iterator<Item = Range<usize>> + use<'a, 'o> {
         let stored = self.halves;
         let mut start = run.start;
         halves.iter().filter_map(move |half| {

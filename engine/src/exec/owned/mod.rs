@@ -23,7 +23,7 @@ use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
 use pass::PassWorker;
 
-/// Below so many rows of a chunk of owners, those that have one are gone through rather than all owners.
+/// Below so many rows of a chunk of owners, those that have one are noted, and gone through rather than all owners.
 const FEW_ROWS: usize = 4_096;
 
 /// What one thread needs to ask the rows of owners.
@@ -89,42 +89,65 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
 
     /// Writes the owners that have the wanted outcome.
     fn write(&self, owned: &Owned<'_>, out: &mut Words) -> Result<()> {
-        let found: usize = self.passes.iter().map(|state| state.found).sum();
-        let by_vector = found >= FEW_ROWS && owned.check.by_vector(&owned.slots);
+        let passes = if owned.is_in { &self.passes[..1] } else { &self.passes[..] };
+        match passes.iter().map(PassWorker::owners).collect::<Option<Vec<_>>>() {
+            Some(listed) => self.write_listed(owned, &listed, out)?,
+            None => self.write_all(owned, passes, out)?,
+        }
+        if owned.not_in {
+            out.iter_mut().for_each(|word| *word = !*word);
+        }
+        Ok(())
+    }
+
+    /// Writes those of listed owners that have the wanted outcome, and all others where that is so of them.
+    fn write_listed(&self, owned: &Owned<'_>, listed: &[&[u16]], out: &mut Words) -> Result<()> {
+        out.fill(0);
+        let mut rest = [0; BITSET_WORDS];
+        match self.terms(owned).as_deref() {
+            Some([first, others @ ..]) => {
+                listed.iter().for_each(|owners| first.write(owners, out));
+                for term in others {
+                    rest.fill(0);
+                    listed.iter().for_each(|owners| term.write(owners, &mut rest));
+                    out.iter_mut().zip(&rest).for_each(|(word, rest)| *word &= rest);
+                }
+            }
+            _ => {
+                for owner in listed.iter().copied().flatten() {
+                    let at = At { passes: &self.passes, owner: usize::from(*owner) };
+                    out[usize::from(*owner) / 64] |= u64::from(owned.holds(&at)?) << (owner % 64);
+                }
+            }
+        }
+        if owned.of_nothing {
+            rest.fill(u64::MAX);
+            listed.iter().for_each(|owners| kernel::set_members(&mut rest, owners, false));
+            out.iter_mut().zip(&rest).for_each(|(word, rest)| *word |= rest);
+        }
+        Ok(())
+    }
+
+    /// Writes the owners that have the wanted outcome, of whom some passes have many rows.
+    fn write_all(&self, owned: &Owned<'_>, passes: &[PassWorker<'_, '_, C>], out: &mut Words) -> Result<()> {
+        let by_vector = owned.check.by_vector(&owned.slots);
+        // Who has no row is told by the check.
+        let by_check = by_vector && !owned.of_nothing && !owned.check_of_nothing;
         let mut some = [0; BITSET_WORDS];
-        let listed = match () {
-            // Who has no row is told by the check.
-            () if by_vector && !owned.of_nothing && !owned.check_of_nothing => &[],
-            () if owned.is_in => &self.passes[..1],
-            () => &self.passes[..],
-        };
-        for state in listed.iter().filter(|state| state.found > 0) {
+        for state in passes.iter().filter(|state| state.found > 0 && !by_check) {
             let mut here = [0; BITSET_WORDS];
             C::within(&state.counts, 1, C::MAX, &mut here);
             kernel::union_into(&here, &mut some);
         }
-        if found == 0 {
-            out.fill(0);
-        } else if let (false, Some(terms)) = (by_vector, self.terms(owned)) {
-            let mut owners = Vec::new();
-            kernel::decode_members(&some, kernel::cardinality(&some), &mut owners);
-            out.copy_from_slice(&some);
-            for term in terms {
-                let mut here = [0; BITSET_WORDS];
-                term.write(&owners, &mut here);
-                out.iter_mut().zip(&here).for_each(|(word, here)| *word &= here);
-            }
-        } else if !by_vector {
-            select_bits(&some, out, |owner| owned.holds(&At { passes: &self.passes, owner }))?;
-        } else {
+        if by_vector {
             self.check(owned, &owned.check, owned.wanted, out);
-            if !listed.is_empty() {
-                out.iter_mut().zip(&some).for_each(|(word, some)| *word &= some);
-            }
+        } else {
+            select_bits(&some, out, |owner| owned.holds(&At { passes: &self.passes, owner }))?;
         }
-        if owned.not_in {
-            out.iter_mut().for_each(|word| *word = !*word);
-        } else if owned.of_nothing {
+        if by_vector && !by_check {
+            out.iter_mut().zip(&some).for_each(|(word, some)| *word &= some);
+        }
+        if owned.of_nothing {
             out.iter_mut().zip(&some).for_each(|(word, some)| *word |= !some);
         }
         Ok(())

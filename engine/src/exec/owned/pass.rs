@@ -1,5 +1,6 @@
 //! The rows of one condition, taken run by run: tested by vector, counted and summed by their owners.
 
+use super::FEW_ROWS;
 use super::counter::Counter;
 use crate::Result;
 use crate::exec::chunk::{Answer, Worker};
@@ -20,6 +21,8 @@ pub(super) struct PassWorker<'p, 'a, C> {
     pub(super) lanes: Vec<LaneState<C>>,
     /// Rows found for the present chunk of owners.
     pub(super) found: usize,
+    /// Whose they are, each owner once; not told of [`FEW_ROWS`] and more.
+    listed: Listed,
     /// The bits of all counts of that chunk.
     pub(super) bits: C,
     /// Bits of rows, the halves of these rows' owners, and what they have in a column, of either width.
@@ -50,6 +53,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             counts: array(true),
             lanes: lanes.collect(),
             found: 0,
+            listed: Listed::default(),
             bits: C::default(),
             selected: vec![0; BITSET_WORDS],
             places: Vec::new(),
@@ -60,12 +64,21 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
 
     /// Forgets the present chunk of owners.
     pub(super) fn reset(&mut self) {
-        if self.found > 0 {
-            self.counts.fill(C::default());
-            self.lanes.iter_mut().for_each(|lane| lane.counts.fill(C::default()));
-            self.found = 0;
-            self.bits = C::default();
+        let all = std::iter::once(&mut self.counts).chain(self.lanes.iter_mut().map(|lane| &mut lane.counts));
+        for counts in all.filter(|counts| !counts.is_empty()) {
+            match self.listed.get(self.found) {
+                Some(owners) => owners.iter().for_each(|owner| counts[usize::from(*owner)] = C::default()),
+                None => counts.fill(C::default()),
+            }
         }
+        self.listed.clear();
+        self.found = 0;
+        self.bits = C::default();
+    }
+
+    /// Whose the rows found are, each owner once, in any order; `None` where that was not noted, of [`FEW_ROWS`] and more.
+    pub(super) fn owners(&self) -> Option<&[u16]> {
+        self.listed.get(self.found)
     }
 
     /// Takes the rows of a chunk of owners, or only of some.
@@ -73,7 +86,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         let mut bytes = 0;
         for chunk in pass.strays.chunks_of(owners) {
             let Some(stored) = pass.ordinals.owners(chunk)? else { continue };
-            let runs = stored.runs_of(owners).filter(|(run, _)| pass.can_have(run));
+            let runs = pass.runs_asked(&stored, owners).into_iter().map(|at| stored.run(at));
             let asked: Vec<(RunBounds, Range<usize>)> = match only {
                 None => runs.collect(),
                 Some(only) => runs
@@ -99,6 +112,9 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         'a: 'l,
     {
         let rows = &mut self.counts[owner];
+        if self.found < FEW_ROWS {
+            self.listed.note(owner as u16, *rows == C::default());
+        }
         for (state, (lane, code)) in self.lanes.iter_mut().zip(codes) {
             if let Some(code) = code {
                 state.add(owner, *rows, code, lane.makes);
@@ -220,7 +236,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         self.found += rows.len();
         let halves = &stored.halves[rows.clone()];
         match summed(lanes, rows.end) {
-            None if lanes.is_empty() => self.bits |= C::count(array(&mut self.counts), halves),
+            None if lanes.is_empty() => self.count(halves),
             Some((frame, Residuals::U16(residuals))) => self.sum(halves, &residuals[rows], frame),
             Some((frame, Residuals::U32(residuals))) => self.sum(halves, &residuals[rows], frame),
             Some((frame, Residuals::Excepted(low, exceptions))) => {
@@ -242,7 +258,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         kernel::select_u16(&stored.halves[rows.clone()], selected, &mut places);
         self.found += places.len();
         match summed(lanes, rows.end) {
-            None if lanes.is_empty() => self.bits |= C::count(array(&mut self.counts), &places),
+            None if lanes.is_empty() => self.count(&places),
             Some((frame, residuals @ (Residuals::U16(low) | Residuals::Excepted(low, _)))) => {
                 let mut narrow = std::mem::take(&mut self.narrow);
                 narrow.clear();
@@ -295,21 +311,84 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         }
     }
 
+    /// Counts rows.
+    fn count(&mut self, halves: &[u16]) {
+        let counts = array(&mut self.counts);
+        if self.found < FEW_ROWS {
+            for half in halves {
+                let count = &mut counts[usize::from(*half)];
+                self.listed.note(*half, *count == C::default());
+                *count = count.next();
+                self.bits |= *count;
+            }
+        } else {
+            self.bits |= C::count(counts, halves);
+        }
+    }
+
     /// Counts rows and sums a column of which none is NULL.
-    #[inline(never)]
     fn sum<R: Copy + Into<u64>>(&mut self, halves: &[u16], residuals: &[R], frame: Frame) {
+        if self.found < FEW_ROWS {
+            self.sum_noted::<R, true>(halves, residuals, frame);
+        } else {
+            self.sum_noted::<R, false>(halves, residuals, frame);
+        }
+    }
+
+    #[inline(never)]
+    fn sum_noted<R: Copy + Into<u64>, const NOTED: bool>(
+        &mut self,
+        halves: &[u16],
+        residuals: &[R],
+        frame: Frame,
+    ) {
         let counts = array(&mut self.counts);
         let Some(state) = self.lanes.first_mut() else { return };
         let (made, mut bits) = (array(&mut state.made), self.bits);
         for (half, residual) in halves.iter().zip(residuals) {
             let owner = usize::from(*half);
             let code = frame.base.wrapping_add(frame.divisor.wrapping_mul((*residual).into()) as i64);
-            let before = if counts[owner] == C::default() { 0 } else { made[owner] };
+            let first = counts[owner] == C::default();
+            if NOTED {
+                self.listed.note(*half, first);
+            }
+            let before = if first { 0 } else { made[owner] };
             made[owner] = before.wrapping_add(code);
             counts[owner] = counts[owner].next();
             bits |= counts[owner];
         }
         self.bits = bits;
+    }
+}
+
+/// Owners of few rows, in the order in which they are found.
+struct Listed {
+    owners: Box<[u16; FEW_ROWS]>,
+    count: usize,
+}
+
+impl Default for Listed {
+    fn default() -> Listed {
+        Listed { owners: Box::new([0; FEW_ROWS]), count: 0 }
+    }
+}
+
+impl Listed {
+    /// Notes the owner of a row, if it is the first; without a branch on that, as it is foreseen by nobody.
+    #[inline(always)]
+    fn note(&mut self, owner: u16, first: bool) {
+        // There are no more owners than rows, and so fewer than places.
+        self.owners[self.count % FEW_ROWS] = owner;
+        self.count += usize::from(first);
+    }
+
+    /// The owners of so many rows, if these are few.
+    fn get(&self, rows: usize) -> Option<&[u16]> {
+        (rows < FEW_ROWS).then(|| &self.owners[..self.count.min(FEW_ROWS)])
+    }
+
+    fn clear(&mut self) {
+        self.count = 0;
     }
 }
 
@@ -400,10 +479,36 @@ impl RowTest<'_> {
 }
 
 impl Pass<'_> {
-    /// False where no row of a run can satisfy the tests.
-    fn can_have(&self, run: &RunBounds) -> bool {
-        let may =
-            |test: &RowTest<'_>| test.bounds_of(run).is_none_or(|bounds| bounds.may_lie_in(&test.intervals));
-        self.tests.iter().take_while(|test| test.by != RunsBy::Nothing).all(may)
+    /// The places of those runs of a chunk of owners of which a row can satisfy the tests.
+    fn runs_asked(&self, stored: &OwnersRef<'_>, owners: u32) -> Vec<usize> {
+        let places = stored.places_of(owners);
+        let mut asked: Vec<usize> = places.collect();
+        // Most runs have none of some values, but some of a span of time: what they have in the cluster column is asked first.
+        for test in self.tests.iter().rev() {
+            match (test.by, &*test.intervals) {
+                (RunsBy::Time, [interval]) => keep(&mut asked, |at| stored.times(at).may_lie_within(*interval)),
+                (RunsBy::Time, several) => keep(&mut asked, |at| stored.times(at).may_lie_in(several)),
+                (RunsBy::Cluster, [interval]) => {
+                    keep(&mut asked, |at| stored.codes(at).is_none_or(|codes| codes.may_lie_within(*interval)));
+                }
+                (RunsBy::Cluster, several) => {
+                    keep(&mut asked, |at| stored.codes(at).is_none_or(|codes| codes.may_lie_in(several)));
+                }
+                (RunsBy::Nothing, _) => {}
+            }
+        }
+        asked
     }
+}
+
+/// Keeps the places for which `may`, without a branch on that.
+#[inline(always)]
+fn keep(places: &mut Vec<usize>, may: impl Fn(usize) -> bool) {
+    let mut kept = 0;
+    for at in 0..places.len() {
+        let place = places[at];
+        places[kept] = place;
+        kept += usize::from(may(place));
+    }
+    places.truncate(kept);
 }
