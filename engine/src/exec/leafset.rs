@@ -13,7 +13,7 @@ use crate::kernel;
 use crate::plan::{Leaf, Node, Test};
 use crate::table::ColumnReader;
 use muster_storage::chunk::{ChunkRef, Words};
-use muster_storage::format::SectionKind;
+use muster_storage::format::{CHUNK_MEMBERS, SectionKind};
 use std::sync::Arc;
 
 /// A leaf of up to this many intervals has its ranks resolved for a whole task at once.
@@ -230,7 +230,9 @@ impl<'a> Worker<'_, 'a> {
     /// Adds the members that were written as a bitset, of which bits beyond the chunk's rows mean nothing; so many are they.
     fn add_written(&mut self, mut words: Box<Words>, bytes: u64, chunk: u32, clause: &mut Clause<'a>) -> u32 {
         let rows = self.plan.table.chunk_rows(chunk);
-        words.iter_mut().enumerate().for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
+        if rows < CHUNK_MEMBERS {
+            words.iter_mut().enumerate().for_each(|(index, word)| *word &= kernel::first_bits(rows, index));
+        }
         self.stats.bytes += bytes;
         let cardinality = kernel::cardinality(&words);
         clause.add_answer(Answer::Words(words, cardinality), self);

@@ -135,8 +135,9 @@ impl<'a> OwnersRef<'a> {
         let runs = <[Run]>::ref_from_bytes(runs).map_err(|_| malformed)?;
         let codes = <[Bounds]>::ref_from_bytes(codes).map_err(|_| malformed)?;
         let halves = <[u16]>::ref_from_bytes(halves).map_err(|_| malformed)?;
-        let ascending =
-            runs.windows(2).all(|two| two[0].start < two[1].start && two[0].owners <= two[1].owners);
+        // Without a branch a run: all of them are as they should be, nearly always.
+        let ascend = |two: &[Run]| (two[0].start < two[1].start) & (two[0].owners <= two[1].owners);
+        let ascending = runs.windows(2).fold(true, |all, two| all & ascend(two));
         let covered = runs.first().is_none_or(|run| run.start == 0) && (rows == 0) == runs.is_empty();
         if !ascending || !covered || runs.last().is_some_and(|run| run.start as usize >= rows) {
             return Err(Malformed("runs that ascend and cover all rows"));

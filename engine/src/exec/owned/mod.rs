@@ -15,6 +15,7 @@ pub(in crate::exec) use in_owners::write_in_owners;
 pub(crate) use loose::Loose;
 
 use crate::Result;
+use crate::exec::FoldFunction;
 use crate::kernel;
 use crate::plan::{Aggregates, Check, Owned, Slot};
 use crate::predicate::Truth;
@@ -70,7 +71,8 @@ struct Gathered<'p, 'a, C> {
 
 impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
     fn of(owned: &'p Owned<'a>) -> Gathered<'p, 'a, C> {
-        Gathered { passes: owned.passes.iter().map(PassWorker::new).collect() }
+        let sums = owned.passes.len() == 1 && owned.slots.iter().all(|slot| slot.function == FoldFunction::Sum);
+        Gathered { passes: owned.passes.iter().map(|pass| PassWorker::new(pass, sums)).collect() }
     }
 
     fn gather(&mut self, owned: &'p Owned<'a>, owners: u32, only: Option<&[u16]>) -> Result<u64> {
@@ -90,7 +92,7 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
     /// Writes the owners that have the wanted outcome.
     fn write(&self, owned: &Owned<'_>, out: &mut Words) -> Result<()> {
         let passes = if owned.is_in { &self.passes[..1] } else { &self.passes[..] };
-        match passes.iter().map(PassWorker::owners).collect::<Option<Vec<_>>>() {
+        match passes.iter().map(PassWorker::listed).collect::<Option<Vec<_>>>() {
             Some(listed) => self.write_listed(owned, &listed, out)?,
             None => self.write_all(owned, passes, out)?,
         }
@@ -297,10 +299,6 @@ struct At<'s, 'p, 'a, C> {
 
 impl<C: Counter> Aggregates for At<'_, '_, '_, C> {
     fn get(&self, slot: &Slot) -> (u64, i64) {
-        let state = &self.passes[slot.pass];
-        let rows = state.counts[self.owner].number();
-        let Some(lane) = slot.lane.map(|lane| &state.lanes[lane]) else { return (rows, 0) };
-        let count = lane.counts.get(self.owner).map_or(rows, |count| count.number());
-        (count, lane.made.get(self.owner).copied().unwrap_or(0))
+        self.passes[slot.pass].get(self.owner, slot.lane)
     }
 }

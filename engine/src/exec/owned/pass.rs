@@ -21,8 +21,12 @@ pub(super) struct PassWorker<'p, 'a, C> {
     pub(super) lanes: Vec<LaneState<C>>,
     /// Rows found for the present chunk of owners.
     pub(super) found: usize,
-    /// Whose they are, each owner once; not told of [`FEW_ROWS`] and more.
-    listed: Listed,
+    /// Whose they are, row by row, as long as they are fewer than [`FEW_ROWS`].
+    listed: Vec<u16>,
+    /// False where few rows need no count: nothing is asked but one sum, in which no row is NULL, of those who have one.
+    counts_few: bool,
+    /// True where the numbers of owners without rows are 0, as few rows need them.
+    is_clean: bool,
     /// The bits of all counts of that chunk.
     pub(super) bits: C,
     /// Bits of rows, the halves of these rows' owners, and what they have in a column, of either width.
@@ -41,7 +45,8 @@ pub(super) struct LaneState<C> {
 }
 
 impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
-    pub(super) fn new(pass: &'p Pass<'a>) -> PassWorker<'p, 'a, C> {
+    /// `sums` where nothing is asked but the sum of the only lane, of rows of this pass only.
+    pub(super) fn new(pass: &'p Pass<'a>, sums: bool) -> PassWorker<'p, 'a, C> {
         let array = |wanted: bool| vec![C::default(); if wanted { CHUNK_MEMBERS } else { 0 }];
         let lanes = pass.lanes.iter().map(|lane| LaneState {
             counts: array(!lane.total),
@@ -53,7 +58,9 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             counts: array(true),
             lanes: lanes.collect(),
             found: 0,
-            listed: Listed::default(),
+            listed: Vec::with_capacity(FEW_ROWS),
+            counts_few: !(sums && matches!(&*pass.lanes, [lane] if lane.total && lane.makes == Makes::Sum)),
+            is_clean: true,
             bits: C::default(),
             selected: vec![0; BITSET_WORDS],
             places: Vec::new(),
@@ -64,21 +71,52 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
 
     /// Forgets the present chunk of owners.
     pub(super) fn reset(&mut self) {
-        let all = std::iter::once(&mut self.counts).chain(self.lanes.iter_mut().map(|lane| &mut lane.counts));
-        for counts in all.filter(|counts| !counts.is_empty()) {
-            match self.listed.get(self.found) {
-                Some(owners) => owners.iter().for_each(|owner| counts[usize::from(*owner)] = C::default()),
-                None => counts.fill(C::default()),
-            }
+        let is_few = self.is_few();
+        let counts = (self.lanes.iter_mut().map(|lane| &mut lane.counts))
+            .chain((!is_few || self.counts_few).then_some(&mut self.counts));
+        for counts in counts.filter(|counts| !counts.is_empty()) {
+            if is_few { clear(array(counts), &self.listed) } else { counts.fill(C::default()) }
         }
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.made.is_empty() && is_few) {
+            clear(array(&mut lane.made), &self.listed);
+        }
+        self.is_clean &= is_few;
         self.listed.clear();
         self.found = 0;
         self.bits = C::default();
     }
 
-    /// Whose the rows found are, each owner once, in any order; `None` where that was not noted, of [`FEW_ROWS`] and more.
-    pub(super) fn owners(&self) -> Option<&[u16]> {
-        self.listed.get(self.found)
+    fn is_few(&self) -> bool {
+        self.found < FEW_ROWS
+    }
+
+    /// Whose the rows found are, row by row; `None` of [`FEW_ROWS`] and more.
+    pub(super) fn listed(&self) -> Option<&[u16]> {
+        self.is_few().then_some(&*self.listed)
+    }
+
+    /// How many values of a lane, or rows, a listed owner has, and what was made of them.
+    pub(super) fn get(&self, owner: usize, lane: Option<usize>) -> (u64, i64) {
+        // Who is listed has a row at least, and nothing else is asked where these are not counted.
+        let rows = if self.is_few() && !self.counts_few { 1 } else { self.counts[owner].number() };
+        let Some(lane) = lane.map(|lane| &self.lanes[lane]) else { return (rows, 0) };
+        let count = lane.counts.get(owner).map_or(rows, |count| count.number());
+        (count, lane.made.get(owner).copied().unwrap_or(0))
+    }
+
+    /// Lists whose the rows are that are about to be taken, while there are few.
+    fn find(&mut self, owners: &[u16]) {
+        let was_few = self.is_few();
+        self.found += owners.len();
+        if self.is_few() {
+            self.listed.extend_from_slice(owners);
+            if !self.is_clean {
+                self.lanes.iter_mut().for_each(|lane| lane.made.fill(0));
+                self.is_clean = true;
+            }
+        } else if was_few && !self.counts_few {
+            self.bits |= C::count(array(&mut self.counts), &self.listed);
+        }
     }
 
     /// Takes the rows of a chunk of owners, or only of some.
@@ -99,22 +137,25 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         }
         for (owner, place) in pass.loose.of_chunk(owners) {
             let codes = pass.loose.codes.iter().map(|codes| codes[*place as usize]);
-            self.found += 1;
+            self.find(&[*owner as u16]);
             self.take_row((owner & 0xffff) as usize, pass.lanes.iter().zip(codes));
         }
         Ok(bytes)
     }
 
-    /// Takes one row: the code of each lane, `None` where NULL.
+    /// Takes one row, whose owner was listed: the code of each lane, `None` where NULL.
     #[inline(always)]
     fn take_row<'l>(&mut self, owner: usize, codes: impl Iterator<Item = (&'l Lane<'a>, Option<i64>)>)
     where
         'a: 'l,
     {
-        let rows = &mut self.counts[owner];
-        if self.found < FEW_ROWS {
-            self.listed.note(owner as u16, *rows == C::default());
+        if self.is_few() && !self.counts_few {
+            for (state, (_, code)) in self.lanes.iter_mut().zip(codes) {
+                state.made[owner] = state.made[owner].wrapping_add(code.unwrap_or(0));
+            }
+            return;
         }
+        let rows = &mut self.counts[owner];
         for (state, (lane, code)) in self.lanes.iter_mut().zip(codes) {
             if let Some(code) = code {
                 state.add(owner, *rows, code, lane.makes);
@@ -233,10 +274,10 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
 
     /// Takes all rows of a span.
     fn take_all(&mut self, stored: &OwnersRef<'_>, rows: Range<usize>, lanes: &[OpenLane<'_, 'a>]) {
-        self.found += rows.len();
         let halves = &stored.halves[rows.clone()];
+        self.find(halves);
         match summed(lanes, rows.end) {
-            None if lanes.is_empty() => self.count(halves),
+            None if lanes.is_empty() => self.bits |= C::count(array(&mut self.counts), halves),
             Some((frame, Residuals::U16(residuals))) => self.sum(halves, &residuals[rows], frame),
             Some((frame, Residuals::U32(residuals))) => self.sum(halves, &residuals[rows], frame),
             Some((frame, Residuals::Excepted(low, exceptions))) => {
@@ -252,13 +293,14 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
     /// Takes the selected rows of some words: what is asked of them is put in a row first.
     fn take_selected(&mut self, stored: &OwnersRef<'_>, words: Range<usize>, lanes: &[OpenLane<'_, 'a>]) {
         let rows = words.start * 64..(words.end * 64).min(stored.halves.len());
-        let selected = &self.selected[words.clone()];
+        let all_selected = std::mem::take(&mut self.selected);
+        let selected = &all_selected[words.clone()];
         let mut places = std::mem::take(&mut self.places);
         places.clear();
         kernel::select_u16(&stored.halves[rows.clone()], selected, &mut places);
-        self.found += places.len();
+        self.find(&places);
         match summed(lanes, rows.end) {
-            None if lanes.is_empty() => self.count(&places),
+            None if lanes.is_empty() => self.bits |= C::count(array(&mut self.counts), &places),
             Some((frame, residuals @ (Residuals::U16(low) | Residuals::Excepted(low, _)))) => {
                 let mut narrow = std::mem::take(&mut self.narrow);
                 narrow.clear();
@@ -266,11 +308,9 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
                 self.sum(&places, &narrow, frame);
                 self.narrow = narrow;
                 if let Residuals::Excepted(_, exceptions) = residuals {
-                    let selected = std::mem::take(&mut self.selected);
-                    let is_selected = |row: usize| selected[row / 64] >> (row % 64) & 1 == 1;
+                    let is_selected = |row: usize| all_selected[row / 64] >> (row % 64) & 1 == 1;
                     let some = exceptions.within(rows).filter(|(row, _)| is_selected(*row));
                     self.add_exceptions(stored, frame, some);
-                    self.selected = selected;
                 }
             }
             Some((frame, Residuals::U32(residuals))) => {
@@ -281,18 +321,16 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
                 self.wide = wide;
             }
             _ => {
-                let selected = std::mem::take(&mut self.selected);
                 let mut halves = places.iter();
-                for_each_bit(&selected[words.clone()], words.start, |row| {
+                for_each_bit(selected, words.start, |row| {
                     if let Some(half) = halves.next() {
                         let codes = lanes.iter().map(|open| (open.0, code_at(open, row)));
                         self.take_row(usize::from(*half), codes);
                     }
                 });
-                self.selected = selected;
             }
         }
-        self.places = places;
+        (self.selected, self.places) = (all_selected, places);
     }
 
     /// Adds by how much the residuals of some rows are more than was summed.
@@ -311,84 +349,43 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         }
     }
 
-    /// Counts rows.
-    fn count(&mut self, halves: &[u16]) {
-        let counts = array(&mut self.counts);
-        if self.found < FEW_ROWS {
-            for half in halves {
-                let count = &mut counts[usize::from(*half)];
-                self.listed.note(*half, *count == C::default());
-                *count = count.next();
-                self.bits |= *count;
-            }
-        } else {
-            self.bits |= C::count(counts, halves);
-        }
-    }
-
     /// Counts rows and sums a column of which none is NULL.
-    fn sum<R: Copy + Into<u64>>(&mut self, halves: &[u16], residuals: &[R], frame: Frame) {
-        if self.found < FEW_ROWS {
-            self.sum_noted::<R, true>(halves, residuals, frame);
+    fn sum<R: Copy + Into<u64>>(&mut self, owners: &[u16], residuals: &[R], frame: Frame) {
+        if self.is_few() {
+            self.sum_few(owners, residuals, frame);
         } else {
-            self.sum_noted::<R, false>(halves, residuals, frame);
+            self.sum_many(owners, residuals, frame);
         }
     }
 
     #[inline(never)]
-    fn sum_noted<R: Copy + Into<u64>, const NOTED: bool>(
-        &mut self,
-        halves: &[u16],
-        residuals: &[R],
-        frame: Frame,
-    ) {
+    fn sum_few<R: Copy + Into<u64>>(&mut self, owners: &[u16], residuals: &[R], frame: Frame) {
+        let Some(state) = self.lanes.first_mut() else { return };
+        let made = array(&mut state.made);
+        for (owner, residual) in owners.iter().zip(residuals) {
+            let made = &mut made[usize::from(*owner)];
+            let code = frame.base.wrapping_add(frame.divisor.wrapping_mul((*residual).into()) as i64);
+            *made = made.wrapping_add(code);
+        }
+        if self.counts_few {
+            self.bits |= C::count(array(&mut self.counts), owners);
+        }
+    }
+
+    #[inline(never)]
+    fn sum_many<R: Copy + Into<u64>>(&mut self, owners: &[u16], residuals: &[R], frame: Frame) {
         let counts = array(&mut self.counts);
         let Some(state) = self.lanes.first_mut() else { return };
         let (made, mut bits) = (array(&mut state.made), self.bits);
-        for (half, residual) in halves.iter().zip(residuals) {
-            let owner = usize::from(*half);
+        for (owner, residual) in owners.iter().zip(residuals) {
+            let owner = usize::from(*owner);
             let code = frame.base.wrapping_add(frame.divisor.wrapping_mul((*residual).into()) as i64);
-            let first = counts[owner] == C::default();
-            if NOTED {
-                self.listed.note(*half, first);
-            }
-            let before = if first { 0 } else { made[owner] };
+            let before = if counts[owner] == C::default() { 0 } else { made[owner] };
             made[owner] = before.wrapping_add(code);
             counts[owner] = counts[owner].next();
             bits |= counts[owner];
         }
         self.bits = bits;
-    }
-}
-
-/// Owners of few rows, in the order in which they are found.
-struct Listed {
-    owners: Box<[u16; FEW_ROWS]>,
-    count: usize,
-}
-
-impl Default for Listed {
-    fn default() -> Listed {
-        Listed { owners: Box::new([0; FEW_ROWS]), count: 0 }
-    }
-}
-
-impl Listed {
-    /// Notes the owner of a row, if it is the first; without a branch on that, as it is foreseen by nobody.
-    #[inline(always)]
-    fn note(&mut self, owner: u16, first: bool) {
-        // There are no more owners than rows, and so fewer than places.
-        self.owners[self.count % FEW_ROWS] = owner;
-        self.count += usize::from(first);
-    }
-
-    /// The owners of so many rows, if these are few.
-    fn get(&self, rows: usize) -> Option<&[u16]> {
-        (rows < FEW_ROWS).then(|| &self.owners[..self.count.min(FEW_ROWS)])
-    }
-
-    fn clear(&mut self) {
-        self.count = 0;
     }
 }
 
@@ -414,6 +411,10 @@ fn array<T>(numbers: &mut [T]) -> &mut [T; CHUNK_MEMBERS] {
         Ok(array) => array,
         Err(_) => unreachable!("arrays of owners have a place for each of a chunk"),
     }
+}
+
+fn clear<T: Copy + Default>(numbers: &mut [T; CHUNK_MEMBERS], owners: &[u16]) {
+    owners.iter().for_each(|owner| numbers[usize::from(*owner)] = T::default());
 }
 
 fn for_each_bit(words: &[u64], first: usize, mut hear: impl FnMut(usize)) {
