@@ -90,7 +90,15 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
     }
 
     /// Writes the owners that have the wanted outcome.
-    fn write(&self, owned: &Owned<'_>, out: &mut Words) -> Result<()> {
+    fn write(&mut self, owned: &Owned<'_>, out: &mut Words) -> Result<()> {
+        if let ([state], Check::Within { low, high, .. }, true) =
+            (&mut *self.passes, &owned.check, owned.wanted && !owned.of_nothing && !owned.not_in)
+        {
+            out.fill(0);
+            if state.drain_within(*low, *high, out).is_some() {
+                return Ok(());
+            }
+        }
         let passes = if owned.is_in { &self.passes[..1] } else { &self.passes[..] };
         match passes.iter().map(PassWorker::listed).collect::<Option<Vec<_>>>() {
             Some(listed) => self.write_listed(owned, &listed, out)?,

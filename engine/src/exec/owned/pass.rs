@@ -8,8 +8,12 @@ use crate::index::owners::{Bounds, OwnersRef, RunBounds};
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
 use crate::plan::{Lane, Makes, Node, Pass, RowTest, RunsBy};
+use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS, SectionKind};
 use std::ops::Range;
+
+/// Lines of a section of owners that are asked for ahead: the first of its runs, the rest comes by the processor's own prefetcher.
+const RUNS_LINES_AHEAD: usize = 24;
 
 /// What one thread makes of the rows of one condition.
 pub(super) struct PassWorker<'p, 'a, C> {
@@ -104,6 +108,21 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         (count, lane.made.get(owner).copied().unwrap_or(0))
     }
 
+    /// Writes who has a sum in an interval, of those who have few rows of which nothing but the sum of one column is asked, and
+    /// forgets these rows; `None` where it is not so. An owner's sum is gone with the first of its rows, so that 0 has to be out.
+    pub(super) fn drain_within(&mut self, low: i64, high: i64, out: &mut Words) -> Option<()> {
+        let lane = self.lanes.first_mut()?;
+        if self.counts_few || self.found >= FEW_ROWS || (low..=high).contains(&0) {
+            return None;
+        }
+        let made = array(&mut lane.made);
+        for owner in self.listed.drain(..) {
+            let sum = std::mem::take(&mut made[usize::from(owner)]);
+            out[usize::from(owner) / 64] |= u64::from((low <= sum) & (sum <= high)) << (owner % 64);
+        }
+        Some(())
+    }
+
     /// Lists whose the rows are that are about to be taken, while there are few.
     fn find(&mut self, owners: &[u16]) {
         let was_few = self.is_few();
@@ -175,7 +194,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         few: bool,
     ) -> Result<u64> {
         // The next chunk of owners begins where the next chunk of rows ends, most of the time.
-        pass.ordinals.prefetch(chunk + 2, SectionKind::Owners, 2);
+        pass.ordinals.prefetch(chunk + 2, SectionKind::Owners, RUNS_LINES_AHEAD);
         let columns =
             pass.tests.iter().map(|test| &test.reader).chain(pass.lanes.iter().map(|lane| &lane.reader));
         columns.for_each(|reader| reader.prefetch(chunk + 2, SectionKind::Values, 1));
