@@ -49,6 +49,31 @@ within! {
     within_i64 of i64 as u64;
 }
 
+macro_rules! drain {
+    ($($name:ident of $type:ty;)*) => {$(
+        /// Writes a bit for each count, as [`within_u8`] does, leaves 0 in its place, and returns the sum of all.
+        #[inline(always)]
+        pub(super) fn $name(counts: &mut [$type], low: $type, high: $type, out: &mut [u64]) -> u64 {
+            let mut sum = 0;
+            let mut counts = counts.chunks_mut(64);
+            for word in out {
+                *word = 0;
+                for (place, count) in counts.next().unwrap_or_default().iter_mut().enumerate() {
+                    let count = std::mem::take(count);
+                    sum += u64::from(count);
+                    *word |= u64::from((low <= count) & (count <= high)) << place;
+                }
+            }
+            sum
+        }
+    )*};
+}
+
+drain! {
+    drain_u8 of u8;
+    drain_u32 of u32;
+}
+
 macro_rules! select {
     ($($name:ident of $type:ty;)*) => {$(
         /// Appends the values whose bits are set.

@@ -122,6 +122,10 @@ dispatch! {
     mark_within = array::mark_within; (codes: &[i64], low: i64, high: i64, marks: &mut [bool]);
     /// Writes a bit for each value: whether it lies from `low` to `high`, which is not below it. Words beyond are 0.
     within_u8 = array::within_u8, in AVX-512 within_u8_masks; (values: &[u8], low: u8, high: u8, out: &mut [u64]);
+    /// Writes a bit for each count, as [`within_u8`] does, leaves 0 in its place, and returns the sum of all.
+    drain_u8 = array::drain_u8, in AVX-512 drain_u8_masks; (counts: &mut [u8], low: u8, high: u8, out: &mut [u64]) -> u64;
+    /// [`drain_u8`] of wider counts.
+    drain_u32 = array::drain_u32; (counts: &mut [u32], low: u32, high: u32, out: &mut [u64]) -> u64;
     /// [`within_u8`] of wider values.
     within_u16 = array::within_u16, in AVX-512 within_u16_masks; (values: &[u16], low: u16, high: u16, out: &mut [u64]);
     /// [`within_u8`] of wider values.
@@ -286,6 +290,32 @@ within_masks! {
     within_u16_masks of u16, safe array::within_u16: 32 at once, _mm512_set1_epi16, _mm512_loadu_epi16, _mm512_sub_epi16, _mm512_cmple_epu16_mask;
     within_u32_masks of u32, safe array::within_u32: 16 at once, _mm512_set1_epi32, _mm512_loadu_epi32, _mm512_sub_epi32, _mm512_cmple_epu32_mask;
     within_i64_masks of i64, safe array::within_i64: 8 at once, _mm512_set1_epi64, _mm512_loadu_epi64, _mm512_sub_epi64, _mm512_cmple_epu64_mask;
+}
+
+/// [`array::drain_u8`] for sixty-four counts at a time.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn drain_u8_masks(counts: &mut [u8], low: u8, high: u8, out: &mut [u64]) -> u64 {
+    use std::arch::x86_64::{
+        _mm512_add_epi64, _mm512_cmpge_epu8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_epi8,
+        _mm512_reduce_add_epi64, _mm512_sad_epu8, _mm512_set1_epi8, _mm512_setzero_si512,
+        _mm512_storeu_epi8,
+    };
+    let (least, most) = (_mm512_set1_epi8(low as i8), _mm512_set1_epi8(high as i8));
+    let (none, mut sums) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+    let whole = (counts.len() / 64).min(out.len());
+    let (whole_out, rest) = out.split_at_mut(whole);
+    for (word, counts) in whole_out.iter_mut().zip(counts.chunks_exact_mut(64)) {
+        // SAFETY: sixty-four counts are loaded and stored, without demands on their alignment.
+        let some = unsafe {
+            let some = _mm512_loadu_epi8(counts.as_ptr().cast());
+            _mm512_storeu_epi8(counts.as_mut_ptr().cast(), none);
+            some
+        };
+        *word = _mm512_cmpge_epu8_mask(some, least) & _mm512_cmple_epu8_mask(some, most);
+        sums = _mm512_add_epi64(sums, _mm512_sad_epu8(some, none));
+    }
+    _mm512_reduce_add_epi64(sums) as u64 + array::drain_u8(&mut counts[whole * 64..], low, high, rest)
 }
 
 /// [`bitset::has_each`] for sixteen members at a time. Neighbours in a list that ascends mostly lie within 1,024 bits: these are

@@ -22,12 +22,25 @@ pub(super) trait Counter: Copy + Default + PartialEq + BitOrAssign {
     fn may_wrap(self) -> bool;
     /// Counts a row for each place; returns the bits of the counts it made.
     fn count(counts: &mut [Self; CHUNK_MEMBERS], places: &[u16]) -> Self;
+    /// The same, without a word on what was made: [`Self::drain`] tells whether a count wrapped.
+    fn add(counts: &mut [Self; CHUNK_MEMBERS], places: &[u16]);
+    /// Writes which counts lie between two numbers, and sets all to 0; returns their sum.
+    fn drain(counts: &mut [Self], low: u64, high: u64, out: &mut Words) -> u64;
     /// Writes which counts lie between two numbers.
     fn within(counts: &[Self], low: u64, high: u64, out: &mut Words);
 }
 
+/// Calls `hear` with each place, of which lines further on are asked for.
+#[inline(always)]
+fn for_each(places: &[u16], mut hear: impl FnMut(usize)) {
+    for (line, some) in places.chunks(PLACES_A_LINE).enumerate() {
+        kernel::prefetch(places, (line + LINES_AHEAD) * PLACES_A_LINE);
+        some.iter().for_each(|place| hear(usize::from(*place)));
+    }
+}
+
 macro_rules! counter {
-    ($type:ty, $kernel:path) => {
+    ($type:ty, $within:path, $drain:path) => {
         impl Counter for $type {
             const MAX: u64 = <$type>::MAX as u64;
 
@@ -49,20 +62,30 @@ macro_rules! counter {
             #[inline(never)]
             fn count(counts: &mut [Self; CHUNK_MEMBERS], places: &[u16]) -> Self {
                 let mut bits = 0;
-                for (line, some) in places.chunks(PLACES_A_LINE).enumerate() {
-                    kernel::prefetch(places, (line + LINES_AHEAD) * PLACES_A_LINE);
-                    for place in some {
-                        let count = &mut counts[usize::from(*place)];
-                        *count = count.wrapping_add(1);
-                        bits |= *count;
-                    }
-                }
+                for_each(places, |place| {
+                    counts[place] = counts[place].wrapping_add(1);
+                    bits |= counts[place];
+                });
                 bits
+            }
+
+            #[inline(never)]
+            fn add(counts: &mut [Self; CHUNK_MEMBERS], places: &[u16]) {
+                for_each(places, |place| counts[place] = counts[place].wrapping_add(1));
+            }
+
+            fn drain(counts: &mut [Self], low: u64, high: u64, out: &mut Words) -> u64 {
+                // What is greater than any count is written of none.
+                let (low, high) = match <$type>::try_from(low) {
+                    Ok(low) => (low, high.min(<Self as Counter>::MAX) as $type),
+                    Err(_) => (1, 0),
+                };
+                $drain(counts, low, high, out)
             }
 
             fn within(counts: &[Self], low: u64, high: u64, out: &mut Words) {
                 match <$type>::try_from(low) {
-                    Ok(low) => $kernel(counts, low, high.min(<Self as Counter>::MAX) as $type, out),
+                    Ok(low) => $within(counts, low, high.min(<Self as Counter>::MAX) as $type, out),
                     Err(_) => out.fill(0),
                 }
             }
@@ -70,5 +93,5 @@ macro_rules! counter {
     };
 }
 
-counter!(u8, kernel::within_u8);
-counter!(u32, kernel::within_u32);
+counter!(u8, kernel::within_u8, kernel::drain_u8);
+counter!(u32, kernel::within_u32, kernel::drain_u32);

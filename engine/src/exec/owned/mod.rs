@@ -17,7 +17,7 @@ pub(crate) use loose::Loose;
 use crate::Result;
 use crate::exec::FoldFunction;
 use crate::kernel;
-use crate::plan::{Aggregates, Check, Owned, Slot};
+use crate::plan::{Aggregates, Check, Makes, Owned, Slot};
 use crate::predicate::Truth;
 use counter::Counter;
 use muster_storage::chunk::Words;
@@ -50,29 +50,55 @@ impl<'p, 'a> OwnedWorker<'p, 'a> {
         out: &mut Words,
     ) -> Result<u64> {
         let mut bytes = self.narrow.gather(self.owned, owners, only)?;
-        if self.narrow.overflowed() {
-            self.narrow.reset();
+        if !self.narrow.write(self.owned, out)? {
             let wide = self.wide.get_or_insert_with(|| Gathered::of(self.owned));
             bytes += wide.gather(self.owned, owners, only)?;
             wide.write(self.owned, out)?;
-            wide.reset();
-        } else {
-            self.narrow.write(self.owned, out)?;
-            self.narrow.reset();
         }
         Ok(bytes)
     }
 }
 
+/// What is asked of the rows of the only condition, of those who have some: where it is one interval, what is made of them is
+/// forgotten as it is compared. Nobody is asked about whose aggregate is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// How many there are.
+    Count { low: u64, high: u64 },
+    /// The sum of the only lane, in which none is NULL.
+    Sum { low: i64, high: i64 },
+    /// Anything else.
+    More,
+}
+
+impl Asked {
+    fn of(owned: &Owned<'_>) -> Asked {
+        let ([pass], Check::Within { slot, low, high }) = (&*owned.passes, &owned.check) else { return Asked::More };
+        if !owned.wanted || owned.of_nothing || owned.not_in || low > high || (*low..=*high).contains(&0) {
+            return Asked::More;
+        }
+        match (owned.slots[*slot].function, &*pass.lanes) {
+            (FoldFunction::Count, []) if *low > 0 => {
+                Asked::Count { low: low.unsigned_abs(), high: high.unsigned_abs() }
+            }
+            (FoldFunction::Sum, [lane]) if lane.total && lane.makes == Makes::Sum => {
+                Asked::Sum { low: *low, high: *high }
+            }
+            _ => Asked::More,
+        }
+    }
+}
+
 /// The aggregates of the owners of one chunk.
 struct Gathered<'p, 'a, C> {
+    asked: Asked,
     passes: Vec<PassWorker<'p, 'a, C>>,
 }
 
 impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
     fn of(owned: &'p Owned<'a>) -> Gathered<'p, 'a, C> {
-        let sums = owned.passes.len() == 1 && owned.slots.iter().all(|slot| slot.function == FoldFunction::Sum);
-        Gathered { passes: owned.passes.iter().map(|pass| PassWorker::new(pass, sums)).collect() }
+        let asked = Asked::of(owned);
+        Gathered { asked, passes: owned.passes.iter().map(|pass| PassWorker::new(pass, asked)).collect() }
     }
 
     fn gather(&mut self, owned: &'p Owned<'a>, owners: u32, only: Option<&[u16]>) -> Result<u64> {
@@ -80,25 +106,28 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
         both.map(|(state, pass)| state.gather(pass, owners, only)).sum()
     }
 
-    /// True where some count may be more than it says. Lanes count no more than their pass does.
-    fn overflowed(&self) -> bool {
-        self.passes.iter().any(|state| state.bits.may_wrap())
-    }
-
-    fn reset(&mut self) {
-        self.passes.iter_mut().for_each(PassWorker::reset);
-    }
-
-    /// Writes the owners that have the wanted outcome.
-    fn write(&mut self, owned: &Owned<'_>, out: &mut Words) -> Result<()> {
-        if let ([state], Check::Within { low, high, .. }, true) =
-            (&mut *self.passes, &owned.check, owned.wanted && !owned.of_nothing && !owned.not_in)
-        {
-            out.fill(0);
-            if state.drain_within(*low, *high, out).is_some() {
-                return Ok(());
+    /// Writes the owners that have the wanted outcome, and forgets their rows; false where some had more than counts can hold, so
+    /// that it says nothing.
+    fn write(&mut self, owned: &Owned<'_>, out: &mut Words) -> Result<bool> {
+        let fits = match (self.asked, &mut *self.passes) {
+            (Asked::Count { low, high }, [state]) if !state.is_few() => state.drain_counts(low, high, out),
+            (Asked::Sum { low, high }, [state]) if state.is_few() => {
+                out.fill(0);
+                state.drain_sums(low, high, out);
+                true
             }
-        }
+            // Lanes count no more than their pass does.
+            (_, passes) if passes.iter().any(|state| state.bits.may_wrap()) => false,
+            _ => {
+                self.write_any(owned, out)?;
+                true
+            }
+        };
+        self.passes.iter_mut().for_each(PassWorker::reset);
+        Ok(fits)
+    }
+
+    fn write_any(&self, owned: &Owned<'_>, out: &mut Words) -> Result<()> {
         let passes = if owned.is_in { &self.passes[..1] } else { &self.passes[..] };
         match passes.iter().map(PassWorker::listed).collect::<Option<Vec<_>>>() {
             Some(listed) => self.write_listed(owned, &listed, out)?,

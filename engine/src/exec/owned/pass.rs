@@ -1,7 +1,7 @@
 //! The rows of one condition, taken run by run: tested by vector, counted and summed by their owners.
 
-use super::FEW_ROWS;
 use super::counter::Counter;
+use super::{Asked, FEW_ROWS};
 use crate::Result;
 use crate::exec::chunk::{Answer, Worker};
 use crate::index::owners::{Bounds, OwnersRef, RunBounds};
@@ -27,8 +27,7 @@ pub(super) struct PassWorker<'p, 'a, C> {
     pub(super) found: usize,
     /// Whose they are, row by row, as long as they are fewer than [`FEW_ROWS`].
     listed: Vec<u16>,
-    /// False where few rows need no count: nothing is asked but one sum, in which no row is NULL, of those who have one.
-    counts_few: bool,
+    asked: Asked,
     /// True where the numbers of owners without rows are 0, as few rows need them.
     is_clean: bool,
     /// The bits of all counts of that chunk.
@@ -49,8 +48,7 @@ pub(super) struct LaneState<C> {
 }
 
 impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
-    /// `sums` where nothing is asked but the sum of the only lane, of rows of this pass only.
-    pub(super) fn new(pass: &'p Pass<'a>, sums: bool) -> PassWorker<'p, 'a, C> {
+    pub(super) fn new(pass: &'p Pass<'a>, asked: Asked) -> PassWorker<'p, 'a, C> {
         let array = |wanted: bool| vec![C::default(); if wanted { CHUNK_MEMBERS } else { 0 }];
         let lanes = pass.lanes.iter().map(|lane| LaneState {
             counts: array(!lane.total),
@@ -63,7 +61,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             lanes: lanes.collect(),
             found: 0,
             listed: Vec::with_capacity(FEW_ROWS),
-            counts_few: !(sums && matches!(&*pass.lanes, [lane] if lane.total && lane.makes == Makes::Sum)),
+            asked,
             is_clean: true,
             bits: C::default(),
             selected: vec![0; BITSET_WORDS],
@@ -75,9 +73,9 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
 
     /// Forgets the present chunk of owners.
     pub(super) fn reset(&mut self) {
-        let is_few = self.is_few();
+        let (is_few, counts_few) = (self.is_few(), self.counts_few());
         let counts = (self.lanes.iter_mut().map(|lane| &mut lane.counts))
-            .chain((!is_few || self.counts_few).then_some(&mut self.counts));
+            .chain((!is_few || counts_few).then_some(&mut self.counts));
         for counts in counts.filter(|counts| !counts.is_empty()) {
             if is_few { clear(array(counts), &self.listed) } else { counts.fill(C::default()) }
         }
@@ -90,8 +88,14 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         self.bits = C::default();
     }
 
-    fn is_few(&self) -> bool {
+    /// True where what is made of rows is looked for row by row, not owner by owner.
+    pub(super) fn is_few(&self) -> bool {
         self.found < FEW_ROWS
+    }
+
+    /// True where rows are counted also while there are few. A sum of those who have a row needs no count.
+    fn counts_few(&self) -> bool {
+        !matches!(self.asked, Asked::Sum { .. })
     }
 
     /// Whose the rows found are, row by row; `None` of [`FEW_ROWS`] and more.
@@ -102,25 +106,30 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
     /// How many values of a lane, or rows, a listed owner has, and what was made of them.
     pub(super) fn get(&self, owner: usize, lane: Option<usize>) -> (u64, i64) {
         // Who is listed has a row at least, and nothing else is asked where these are not counted.
-        let rows = if self.is_few() && !self.counts_few { 1 } else { self.counts[owner].number() };
+        let rows = if self.is_few() && !self.counts_few() { 1 } else { self.counts[owner].number() };
         let Some(lane) = lane.map(|lane| &self.lanes[lane]) else { return (rows, 0) };
         let count = lane.counts.get(owner).map_or(rows, |count| count.number());
         (count, lane.made.get(owner).copied().unwrap_or(0))
     }
 
-    /// Writes who has a sum in an interval, of those who have few rows of which nothing but the sum of one column is asked, and
-    /// forgets these rows; `None` where it is not so. An owner's sum is gone with the first of its rows, so that 0 has to be out.
-    pub(super) fn drain_within(&mut self, low: i64, high: i64, out: &mut Words) -> Option<()> {
-        let lane = self.lanes.first_mut()?;
-        if self.counts_few || self.found >= FEW_ROWS || (low..=high).contains(&0) {
-            return None;
-        }
+    /// Writes who has a sum in an interval, where nothing else is asked of few rows, and forgets them. An owner's sum is gone with
+    /// the first of its rows.
+    pub(super) fn drain_sums(&mut self, low: i64, high: i64, out: &mut Words) {
+        let Some(lane) = self.lanes.first_mut() else { return };
         let made = array(&mut lane.made);
         for owner in self.listed.drain(..) {
             let sum = std::mem::take(&mut made[usize::from(owner)]);
             out[usize::from(owner) / 64] |= u64::from((low <= sum) & (sum <= high)) << (owner % 64);
         }
-        Some(())
+    }
+
+    /// Writes who has a number of rows in an interval, where nothing else is asked, and forgets these rows; false where there were
+    /// more than counts can hold.
+    pub(super) fn drain_counts(&mut self, low: u64, high: u64, out: &mut Words) -> bool {
+        let counted = C::drain(&mut self.counts, low, high, out);
+        self.listed.clear();
+        // A count that wraps loses as many as it can hold, and nothing else does.
+        counted == std::mem::take(&mut self.found) as u64
     }
 
     /// Lists whose the rows are that are about to be taken, while there are few.
@@ -133,7 +142,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
                 self.lanes.iter_mut().for_each(|lane| lane.made.fill(0));
                 self.is_clean = true;
             }
-        } else if was_few && !self.counts_few {
+        } else if was_few && !self.counts_few() {
             self.bits |= C::count(array(&mut self.counts), &self.listed);
         }
     }
@@ -168,7 +177,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
     where
         'a: 'l,
     {
-        if self.is_few() && !self.counts_few {
+        if self.is_few() && !self.counts_few() {
             for (state, (_, code)) in self.lanes.iter_mut().zip(codes) {
                 state.made[owner] = state.made[owner].wrapping_add(code.unwrap_or(0));
             }
@@ -296,7 +305,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         let halves = &stored.halves[rows.clone()];
         self.find(halves);
         match summed(lanes, rows.end) {
-            None if lanes.is_empty() => self.bits |= C::count(array(&mut self.counts), halves),
+            None if lanes.is_empty() => self.count(halves),
             Some((frame, Residuals::U16(residuals))) => self.sum(halves, &residuals[rows], frame),
             Some((frame, Residuals::U32(residuals))) => self.sum(halves, &residuals[rows], frame),
             Some((frame, Residuals::Excepted(low, exceptions))) => {
@@ -319,7 +328,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         kernel::select_u16(&stored.halves[rows.clone()], selected, &mut places);
         self.find(&places);
         match summed(lanes, rows.end) {
-            None if lanes.is_empty() => self.bits |= C::count(array(&mut self.counts), &places),
+            None if lanes.is_empty() => self.count(&places),
             Some((frame, residuals @ (Residuals::U16(low) | Residuals::Excepted(low, _)))) => {
                 let mut narrow = std::mem::take(&mut self.narrow);
                 narrow.clear();
@@ -368,6 +377,16 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         }
     }
 
+    /// Counts rows.
+    fn count(&mut self, owners: &[u16]) {
+        let counts = array(&mut self.counts);
+        if matches!(self.asked, Asked::Count { .. }) && self.found >= FEW_ROWS {
+            C::add(counts, owners);
+        } else {
+            self.bits |= C::count(counts, owners);
+        }
+    }
+
     /// Counts rows and sums a column of which none is NULL.
     fn sum<R: Copy + Into<u64>>(&mut self, owners: &[u16], residuals: &[R], frame: Frame) {
         if self.is_few() {
@@ -386,7 +405,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
             let code = frame.base.wrapping_add(frame.divisor.wrapping_mul((*residual).into()) as i64);
             *made = made.wrapping_add(code);
         }
-        if self.counts_few {
+        if self.counts_few() {
             self.bits |= C::count(array(&mut self.counts), owners);
         }
     }
