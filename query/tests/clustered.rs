@@ -189,6 +189,13 @@ fn same_as_loose(options: &str) {
         "(SELECT sum(cost) FROM rows r WHERE r.whose = m.id) > 2000".to_owned(),
         format!("id IN (SELECT whose FROM rows WHERE at >= {from} AND kind = 3 GROUP BY whose HAVING sum(cost) BETWEEN 500 AND 900000)"),
         "(SELECT count(*) FROM rows r WHERE r.whose = m.id AND cost BETWEEN 100 AND 2000000) >= 2".to_owned(),
+        // One interval, of which 0 is part or is not, of few rows and of many.
+        "(SELECT count(*) FROM rows r WHERE r.whose = m.id AND kind = 3) BETWEEN 2 AND 3".to_owned(),
+        "(SELECT count(*) FROM rows r WHERE r.whose = m.id AND kind = 2 AND word = 'x7') >= 1".to_owned(),
+        format!("(SELECT sum(cost) FROM rows r WHERE r.whose = m.id AND at >= {from} AND kind = 1) <= 600"),
+        "(SELECT sum(cost) FROM rows r WHERE r.whose = m.id AND word = 'x7') BETWEEN 1 AND 900".to_owned(),
+        "(SELECT sum(cost - 300) FROM rows r WHERE r.whose = m.id AND kind = 2) < -100".to_owned(),
+        "id IN (SELECT whose FROM rows WHERE kind = 1 GROUP BY whose HAVING sum(cost) >= 700 AND sum(cost) <> 900)".to_owned(),
         "EXISTS (SELECT 1 FROM rows r WHERE r.whose = m.id AND cost > 65534 AND kind = 1)".to_owned(),
         "(SELECT max(cost) FROM rows r WHERE r.whose = m.id AND kind <> 2) > 65535".to_owned(),
         "id IN (SELECT whose FROM (SELECT whose, cost, lag(cost) OVER (PARTITION BY whose ORDER BY at, cost) AS b FROM rows) x WHERE cost > b + 65000)".to_owned(),

@@ -470,13 +470,25 @@ mod tests {
                         let expected = narrow.get(bit).is_some_and(|value| (low..=high).contains(value));
                         prop_assert_eq!(out[bit / 64] >> (bit % 64) & 1 == 1, expected, "{} at {}", stringify!($kernel), bit);
                     }
+                    (narrow, low, high, out)
+                }};
+            }
+            macro_rules! check_drain {
+                ($drain:ident, $kernel:ident, $type:ty) => {{
+                    let (mut counts, low, high, within) = check!($kernel, $type);
+                    let mut out = vec![u64::MAX; words];
+                    let taken = counts.len().min(64 * words);
+                    let sum: u64 = counts[..taken].iter().map(|count| u64::from(*count)).sum();
+                    prop_assert_eq!($drain(&mut counts, low, high, &mut out), sum);
+                    prop_assert_eq!(out, within);
+                    prop_assert!(counts[..taken].iter().all(|count| *count == 0));
                 }};
             }
             for level in LEVELS.into_iter().filter(|level| *level <= available()) {
                 FORCED.set(Some(level));
-                check!(within_u8, u8);
+                check_drain!(drain_u8, within_u8, u8);
+                check_drain!(drain_u32, within_u32, u32);
                 check!(within_u16, u16);
-                check!(within_u32, u32);
                 check!(within_i64, i64);
             }
             FORCED.set(None);
