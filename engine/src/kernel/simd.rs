@@ -298,8 +298,7 @@ within_masks! {
 fn drain_u8_masks(counts: &mut [u8], low: u8, high: u8, out: &mut [u64]) -> u64 {
     use std::arch::x86_64::{
         _mm512_add_epi64, _mm512_cmpge_epu8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_epi8,
-        _mm512_reduce_add_epi64, _mm512_sad_epu8, _mm512_set1_epi8, _mm512_setzero_si512,
-        _mm512_storeu_epi8,
+        _mm512_reduce_add_epi64, _mm512_sad_epu8, _mm512_set1_epi8, _mm512_setzero_si512, _mm512_storeu_epi8,
     };
     let (least, most) = (_mm512_set1_epi8(low as i8), _mm512_set1_epi8(high as i8));
     let (none, mut sums) = (_mm512_setzero_si512(), _mm512_setzero_si512());

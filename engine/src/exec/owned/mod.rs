@@ -73,7 +73,9 @@ enum Asked {
 
 impl Asked {
     fn of(owned: &Owned<'_>) -> Asked {
-        let ([pass], Check::Within { slot, low, high }) = (&*owned.passes, &owned.check) else { return Asked::More };
+        let ([pass], Check::Within { slot, low, high }) = (&*owned.passes, &owned.check) else {
+            return Asked::More;
+        };
         if !owned.wanted || owned.of_nothing || owned.not_in || low > high || (*low..=*high).contains(&0) {
             return Asked::More;
         }

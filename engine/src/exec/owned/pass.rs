@@ -525,10 +525,14 @@ impl Pass<'_> {
         // Most runs have none of some values, but some of a span of time: what they have in the cluster column is asked first.
         for test in self.tests.iter().rev() {
             match (test.by, &*test.intervals) {
-                (RunsBy::Time, [interval]) => keep(&mut asked, |at| stored.times(at).may_lie_within(*interval)),
+                (RunsBy::Time, [interval]) => {
+                    keep(&mut asked, |at| stored.times(at).may_lie_within(*interval))
+                }
                 (RunsBy::Time, several) => keep(&mut asked, |at| stored.times(at).may_lie_in(several)),
                 (RunsBy::Cluster, [interval]) => {
-                    keep(&mut asked, |at| stored.codes(at).is_none_or(|codes| codes.may_lie_within(*interval)));
+                    keep(&mut asked, |at| {
+                        stored.codes(at).is_none_or(|codes| codes.may_lie_within(*interval))
+                    });
                 }
                 (RunsBy::Cluster, several) => {
                     keep(&mut asked, |at| stored.codes(at).is_none_or(|codes| codes.may_lie_in(several)));
