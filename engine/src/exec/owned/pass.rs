@@ -526,7 +526,7 @@ impl Pass<'_> {
         for test in self.tests.iter().rev() {
             match (test.by, &*test.intervals) {
                 (RunsBy::Time, [interval]) => {
-                    keep(&mut asked, |at| stored.times(at).may_lie_within(*interval))
+                    keep(&mut asked, |at| stored.times(at).may_lie_within(*interval));
                 }
                 (RunsBy::Time, several) => keep(&mut asked, |at| stored.times(at).may_lie_in(several)),
                 (RunsBy::Cluster, [interval]) => {
