@@ -51,7 +51,8 @@ within! {
 
 macro_rules! drain {
     ($($name:ident of $type:ty;)*) => {$(
-        /// Writes a bit for each count, as [`within_u8`] does, leaves 0 in its place, and returns the sum of all.
+        /// Writes a bit for each count, as [`within_u8`] does (none where `high` is below `low`), leaves 0 in its place, and returns
+        /// the sum of all.
         #[inline(always)]
         pub(super) fn $name(counts: &mut [$type], low: $type, high: $type, out: &mut [u64]) -> u64 {
             let mut sum = 0;

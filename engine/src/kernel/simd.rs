@@ -122,7 +122,8 @@ dispatch! {
     mark_within = array::mark_within; (codes: &[i64], low: i64, high: i64, marks: &mut [bool]);
     /// Writes a bit for each value: whether it lies from `low` to `high`, which is not below it. Words beyond are 0.
     within_u8 = array::within_u8, in AVX-512 within_u8_masks; (values: &[u8], low: u8, high: u8, out: &mut [u64]);
-    /// Writes a bit for each count, as [`within_u8`] does, leaves 0 in its place, and returns the sum of all.
+    /// Writes a bit for each count, as [`within_u8`] does (none where `high` is below `low`), leaves 0 in its place, and returns the
+    /// sum of all.
     drain_u8 = array::drain_u8, in AVX-512 drain_u8_masks; (counts: &mut [u8], low: u8, high: u8, out: &mut [u64]) -> u64;
     /// [`drain_u8`] of wider counts.
     drain_u32 = array::drain_u32; (counts: &mut [u32], low: u32, high: u32, out: &mut [u64]) -> u64;
@@ -475,6 +476,11 @@ mod tests {
             macro_rules! check_drain {
                 ($drain:ident, $kernel:ident, $type:ty) => {{
                     let (mut counts, low, high, within) = check!($kernel, $type);
+                    if low < high {
+                        let mut out = vec![u64::MAX; words];
+                        $drain(&mut counts.clone(), high, low, &mut out);
+                        prop_assert!(out.iter().all(|word| *word == 0));
+                    }
                     let mut out = vec![u64::MAX; words];
                     let taken = counts.len().min(64 * words);
                     let sum: u64 = counts[..taken].iter().map(|count| u64::from(*count)).sum();

@@ -75,7 +75,7 @@ macro_rules! counter {
             }
 
             fn drain(counts: &mut [Self], low: u64, high: u64, out: &mut Words) -> u64 {
-                // What is greater than any count is written of none.
+                // Nobody has more rows than counts can hold.
                 let (low, high) = match <$type>::try_from(low) {
                     Ok(low) => (low, high.min(<Self as Counter>::MAX) as $type),
                     Err(_) => (1, 0),

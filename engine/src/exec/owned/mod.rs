@@ -155,10 +155,9 @@ impl<'p, 'a, C: Counter> Gathered<'p, 'a, C> {
                 }
             }
             _ => {
-                for owner in listed.iter().copied().flatten() {
-                    let at = At { passes: &self.passes, owner: usize::from(*owner) };
-                    out[usize::from(*owner) / 64] |= u64::from(owned.holds(&at)?) << (owner % 64);
-                }
+                // An owner once, whose check may be costly.
+                listed.iter().for_each(|owners| kernel::set_members(&mut rest, owners, true));
+                select_bits(&rest, out, |owner| owned.holds(&At { passes: &self.passes, owner }))?;
             }
         }
         if owned.of_nothing {

@@ -30,7 +30,7 @@ pub(super) struct PassWorker<'p, 'a, C> {
     asked: Asked,
     /// True where the numbers of owners without rows are 0, as few rows need them.
     is_clean: bool,
-    /// The bits of all counts of that chunk.
+    /// The bits of all counts of that chunk, but of those that are drained.
     pub(super) bits: C,
     /// Bits of rows, the halves of these rows' owners, and what they have in a column, of either width.
     selected: Vec<u64>,
@@ -73,9 +73,8 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
 
     /// Forgets the present chunk of owners.
     pub(super) fn reset(&mut self) {
-        let (is_few, counts_few) = (self.is_few(), self.counts_few());
-        let counts = (self.lanes.iter_mut().map(|lane| &mut lane.counts))
-            .chain((!is_few || counts_few).then_some(&mut self.counts));
+        let is_few = self.is_few();
+        let counts = self.lanes.iter_mut().map(|lane| &mut lane.counts).chain([&mut self.counts]);
         for counts in counts.filter(|counts| !counts.is_empty()) {
             if is_few { clear(array(counts), &self.listed) } else { counts.fill(C::default()) }
         }
@@ -105,8 +104,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
 
     /// How many values of a lane, or rows, a listed owner has, and what was made of them.
     pub(super) fn get(&self, owner: usize, lane: Option<usize>) -> (u64, i64) {
-        // Who is listed has a row at least, and nothing else is asked where these are not counted.
-        let rows = if self.is_few() && !self.counts_few() { 1 } else { self.counts[owner].number() };
+        let rows = self.counts[owner].number();
         let Some(lane) = lane.map(|lane| &self.lanes[lane]) else { return (rows, 0) };
         let count = lane.counts.get(owner).map_or(rows, |count| count.number());
         (count, lane.made.get(owner).copied().unwrap_or(0))
@@ -127,13 +125,18 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
     /// more than counts can hold.
     pub(super) fn drain_counts(&mut self, low: u64, high: u64, out: &mut Words) -> bool {
         let counted = C::drain(&mut self.counts, low, high, out);
+        // Nothing is left to be forgotten.
         self.listed.clear();
         // A count that wraps loses as many as it can hold, and nothing else does.
         counted == std::mem::take(&mut self.found) as u64
     }
 
-    /// Lists whose the rows are that are about to be taken, while there are few.
+    /// Hears of rows that are about to be taken, by their owners: lists them while there are few, and once there are many counts those
+    /// of before that needed no count.
     fn find(&mut self, owners: &[u16]) {
+        if owners.is_empty() {
+            return;
+        }
         let was_few = self.is_few();
         self.found += owners.len();
         if self.is_few() {
@@ -171,7 +174,7 @@ impl<'p, 'a, C: Counter> PassWorker<'p, 'a, C> {
         Ok(bytes)
     }
 
-    /// Takes one row, whose owner was listed: the code of each lane, `None` where NULL.
+    /// Takes one row that was found: the code of each lane, `None` where NULL.
     #[inline(always)]
     fn take_row<'l>(&mut self, owner: usize, codes: impl Iterator<Item = (&'l Lane<'a>, Option<i64>)>)
     where
