@@ -24,7 +24,7 @@ use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
 use pass::PassWorker;
 
-/// Below so many rows of a chunk of owners, those that have one are noted, and gone through rather than all owners.
+/// Below so many rows of a chunk of owners, those that have one are listed, and gone through rather than all owners.
 const FEW_ROWS: usize = 4_096;
 
 /// What one thread needs to ask the rows of owners.
