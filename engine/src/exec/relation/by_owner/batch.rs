@@ -1,6 +1,7 @@
 //! Rows of some owners side by side: a lane a value, owner after owner.
 
 use super::super::RowSet;
+use super::stored::Stored;
 use crate::Result;
 use crate::control::{Cancel, Held};
 use crate::exec::compute::{Lane, NONE};
@@ -20,6 +21,29 @@ pub(super) struct Batch<'a> {
     pub(super) len: usize,
     /// The owners that have rows, ascending.
     pub(super) segments: Rc<Segments>,
+}
+
+/// Rows of owners of one chunk, however they come.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'b, 'a> {
+    ByOwner(&'b Batch<'a>),
+    Stored(&'b Stored<'a>),
+}
+
+impl<'b, 'a> Rows<'b, 'a> {
+    pub(super) fn lanes(&self) -> &'b [Arc<Lane<'a>>] {
+        match self {
+            Rows::ByOwner(rows) => &rows.lanes,
+            Rows::Stored(rows) => &rows.lanes,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Rows::ByOwner(rows) => rows.len,
+            Rows::Stored(rows) => rows.halves.len(),
+        }
+    }
 }
 
 /// Owners that have rows, ascending; batches of the same rows share them.

@@ -1,12 +1,12 @@
 //! Groups of the rows of many owners: each thread has its own, and they are put together at the end.
 
 use super::super::{ROWS_VALUES_MAX, RowSet, too_many};
-use super::batch::Batch;
+use super::batch::Rows;
 use super::codes::{Codes, Key};
 use super::tree::{Aggregating, Formula, Node};
 use crate::Result;
 use crate::control::{Cancel, allocation, row_bytes};
-use crate::exec::compute::{Kind, Lane};
+use crate::exec::compute::{Kind, Lane, NONE};
 use crate::exec::sink::Folding;
 use crate::exec::{FoldFunction, key_bytes};
 use crate::expr::Expr;
@@ -17,6 +17,7 @@ use crate::value::Value;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use muster_storage::format::CHUNK_MEMBERS;
 use std::borrow::Cow;
 
 /// So many keys are numbers side by side; more are bytes.
@@ -63,9 +64,39 @@ struct Packed {
 /// What is made of each group.
 enum Totals {
     Counts(Vec<i64>),
-    /// Owners, and the last one that was counted of each group.
-    Owners(Vec<(i64, u64)>),
+    Owners(OwnersOf),
     Folded(Vec<Folding>),
+}
+
+/// How many owners have rows in each group.
+#[derive(Default)]
+struct OwnersOf {
+    /// With the last one that was counted of each group.
+    counts: Vec<(i64, u64)>,
+    /// The last group in which each owner of the chunk was counted, where rows come as they are stored.
+    groups: Vec<u32>,
+}
+
+impl OwnersOf {
+    /// Of rows owner by owner.
+    fn take(&mut self, rows: impl Iterator<Item = (u32, u64)>) {
+        let counts = self.counts.as_mut_slice();
+        rows.for_each(|(group, owner)| {
+            let (count, last) = &mut counts[group as usize];
+            *count += i64::from(*last != owner);
+            *last = owner;
+        });
+    }
+
+    /// Of rows as they are stored: those of an owner in one group have none in another between them.
+    fn take_stored(&mut self, rows: impl Iterator<Item = (u32, u16)>) {
+        self.groups.resize(CHUNK_MEMBERS, NONE);
+        let (counts, groups) = (self.counts.as_mut_slice(), self.groups.as_mut_slice());
+        rows.for_each(|(group, half)| {
+            let last = std::mem::replace(&mut groups[usize::from(half)], group);
+            counts[group as usize].0 += i64::from(last != group);
+        });
+    }
 }
 
 impl Merging {
@@ -100,32 +131,47 @@ impl Merging {
 
     pub(super) fn begin(&self) -> Groups {
         let totals = self.making.iter().map(|making| match counts(making) {
-            true if making.distinct && !making.arguments.is_empty() => Totals::Owners(Vec::new()),
+            true if counts_owners(making) => Totals::Owners(OwnersOf::default()),
             true => Totals::Counts(Vec::new()),
             false => Totals::Folded(Vec::new()),
         });
         Groups { totals: totals.collect(), ..Groups::default() }
     }
 
-    /// Takes the rows of some owners of a chunk, each owner's all at once.
-    pub(super) fn take(&self, groups: &mut Groups, chunk: u32, rows: &Batch<'_>) -> Result<()> {
+    /// True where rows as they are stored can be taken: where owners are counted, no group of an owner comes back after another one.
+    pub(super) fn takes_stored(&self, goes_on: impl Fn(&Formula) -> bool) -> bool {
+        !self.making.iter().any(counts_owners) || self.keys.iter().all(goes_on)
+    }
+
+    /// True where owners are counted.
+    pub(super) fn counts_owners(&self) -> bool {
+        self.making.iter().any(counts_owners)
+    }
+
+    /// Takes rows of a chunk: of some owners, each owner's all at once, or as they are stored.
+    pub(super) fn take(&self, groups: &mut Groups, chunk: u32, rows: Rows<'_, '_>) -> Result<()> {
         if chunk != groups.chunk {
             (groups.chunk, groups.rows) = (chunk, 0);
+            groups.totals.iter_mut().for_each(|totals| {
+                if let Totals::Owners(owners) = totals {
+                    owners.groups.clear();
+                }
+            });
         }
-        let keys = self.keys.iter().map(|key| key.of(&rows.lanes, rows.len)).collect::<Result<Vec<_>>>()?;
+        let (lanes, len) = (rows.lanes(), rows.len());
+        let keys = self.keys.iter().map(|key| key.of(lanes, len)).collect::<Result<Vec<_>>>()?;
         let keys: Vec<&Lane<'_>> = keys.iter().map(|key| &**key).collect();
-        groups.find(&keys, rows.len);
-        groups.rows += rows.len as u64;
+        groups.find(&keys, len);
+        groups.rows += len as u64;
         let count = groups.keys.len();
         // What would not be taken at the end is refused before it fills the memory.
         if count.saturating_mul(self.columns.len()) > ROWS_VALUES_MAX {
             return Err(too_many());
         }
         for (making, totals) in self.making.iter().zip(&mut groups.totals) {
-            let argument =
-                making.arguments.first().map(|argument| argument.of(&rows.lanes, rows.len)).transpose()?;
-            let filter = making.filter.as_ref().map(|filter| filter.of(&rows.lanes, rows.len)).transpose()?;
-            let filter = filter.as_ref().map(|filter| filter.of_each(rows.len));
+            let argument = making.arguments.first().map(|argument| argument.of(lanes, len)).transpose()?;
+            let filter = making.filter.as_ref().map(|filter| filter.of(lanes, len)).transpose()?;
+            let filter = filter.as_ref().map(|filter| filter.of_each(len));
             // Whose a row is was not read of those that are somebody's.
             let is_known = making.of_owner && counts(making) && chunk != NOBODYS;
             let taken = |row: usize| {
@@ -133,20 +179,25 @@ impl Merging {
                     && (is_known || argument.as_ref().is_none_or(|argument| !argument.is_null(row)))
             };
             match totals {
-                Totals::Owners(counts) => {
-                    counts.resize(count, (0, u64::MAX));
-                    let counts = counts.as_mut_slice();
-                    let mut count = |group: u32, owner: u64| {
-                        let (count, last) = &mut counts[group as usize];
-                        *count += i64::from(*last != owner);
-                        *last = owner;
-                    };
-                    let owners = rows.numbered().iter().map(|owner| groups.owners + u64::from(*owner));
-                    if is_known && filter.is_none() {
-                        groups.of.iter().zip(owners).for_each(|(group, owner)| count(*group, owner));
-                    } else {
-                        let each = groups.of.iter().zip(owners).enumerate().filter(|(row, _)| taken(*row));
-                        each.for_each(|(_, (group, owner))| count(*group, owner));
+                Totals::Owners(owners) => {
+                    owners.counts.resize(count, (0, u64::MAX));
+                    let (all, of) = (is_known && filter.is_none(), groups.of.iter().copied());
+                    match rows {
+                        Rows::ByOwner(rows) => {
+                            let numbers =
+                                rows.numbered().iter().map(|owner| groups.owners + u64::from(*owner));
+                            match all {
+                                true => owners.take(of.zip(numbers)),
+                                false => owners.take(some(of.zip(numbers), taken)),
+                            }
+                        }
+                        Rows::Stored(rows) => {
+                            let halves = rows.halves.iter().copied();
+                            match all {
+                                true => owners.take_stored(of.zip(halves)),
+                                false => owners.take_stored(some(of.zip(halves), taken)),
+                            }
+                        }
                     }
                 }
                 Totals::Counts(counts) => {
@@ -169,7 +220,9 @@ impl Merging {
                 }
             }
         }
-        groups.owners += rows.segments.len() as u64;
+        if let Rows::ByOwner(rows) = rows {
+            groups.owners += rows.segments.len() as u64;
+        }
         Ok(())
     }
 
@@ -225,6 +278,16 @@ fn counts(making: &Aggregating) -> bool {
         && (!making.distinct || making.arguments.is_empty() || making.of_owner)
 }
 
+/// True where it is owners that are counted, each once.
+fn counts_owners(making: &Aggregating) -> bool {
+    counts(making) && making.distinct && !making.arguments.is_empty()
+}
+
+/// Of what rows have, that of those that are taken.
+fn some<T>(rows: impl Iterator<Item = T>, taken: impl Fn(usize) -> bool) -> impl Iterator<Item = T> {
+    rows.enumerate().filter(move |(row, _)| taken(*row)).map(|(_, one)| one)
+}
+
 /// What a group takes in a table that may be half empty, beside what its key and its totals hold.
 const WHOLE_BYTES: usize = 2 * (size_of::<(Vec<u8>, Whole)>() + 1);
 
@@ -244,7 +307,9 @@ impl Totals {
     fn into_iter(self) -> Box<dyn Iterator<Item = Total>> {
         match self {
             Totals::Counts(counts) => Box::new(counts.into_iter().map(Total::Count)),
-            Totals::Owners(counts) => Box::new(counts.into_iter().map(|(count, _)| Total::Count(count))),
+            Totals::Owners(owners) => {
+                Box::new(owners.counts.into_iter().map(|(count, _)| Total::Count(count)))
+            }
             Totals::Folded(folded) => Box::new(folded.into_iter().map(|one| Total::Folded(Box::new(one)))),
         }
     }
@@ -276,7 +341,10 @@ impl Groups {
         let keys = self.keys.capacity() * size_of::<Vec<Value>>() + self.firsts.capacity() * size_of::<u64>();
         let totals = self.totals.iter().map(|totals| match totals {
             Totals::Counts(counts) => counts.capacity() * size_of::<i64>(),
-            Totals::Owners(counts) => counts.capacity() * size_of::<(i64, u64)>(),
+            Totals::Owners(owners) => {
+                owners.counts.capacity() * size_of::<(i64, u64)>()
+                    + owners.groups.capacity() * size_of::<u32>()
+            }
             Totals::Folded(folded) => folded.capacity() * size_of::<Folding>(),
         });
         tables + keys + self.value_bytes + totals.sum::<usize>()

@@ -20,6 +20,7 @@ mod cut;
 mod found;
 mod group;
 mod join;
+mod known;
 mod merge;
 mod near;
 mod needs;
@@ -28,6 +29,7 @@ mod opened;
 mod shape;
 mod source;
 mod steps;
+mod stored;
 mod tree;
 mod window;
 
@@ -44,7 +46,7 @@ use crate::schema::{ColumnId, TableId};
 use crate::table::ColumnReader;
 use crate::value::Value;
 use crate::{Error, Result, Snapshot};
-use batch::Batch;
+use batch::{Batch, Rows};
 use cut::{CutTime, cut_early, cut_late};
 use merge::Merging;
 use muster_storage::chunk::Words;
@@ -87,6 +89,15 @@ struct Tree<'a> {
     /// Who lives, where some of the owners do not.
     live: Option<ColumnReader<'a>>,
     owner_chunks: u32,
+    /// How rows may be taken as they are stored, which is so only where who hears of them minds no order.
+    as_stored: Option<AsStored>,
+}
+
+/// Steps that take rows as they are stored.
+#[derive(Clone, Copy)]
+struct AsStored {
+    /// These have to come as time goes on.
+    in_time: bool,
 }
 
 impl<'a> Tree<'a> {
@@ -107,7 +118,16 @@ impl<'a> Tree<'a> {
         let live = table.has_dead().then(|| table.reader(ColumnId::LIVE)).transpose()?;
         let needs = needs_of(snapshot, owners.table, relation, &cancel, tables + 1)?;
         let owner_chunks = table.chunks();
-        Ok(Tree { snapshot, cancel, tables, sources, root, needs, owners, live, owner_chunks })
+        let as_stored = None;
+        Ok(Tree { snapshot, cancel, tables, sources, root, needs, owners, live, owner_chunks, as_stored })
+    }
+
+    /// Takes rows as they are stored where steps allow it; `in_time` where who hears of them needs that.
+    fn take_as_stored(&mut self, in_time: bool) {
+        let (sources, root) = (&self.sources, &self.root);
+        if stored::is_worth_it(root) && (stored::flows(sources, root) || known::is_known(sources, root)) {
+            self.as_stored = Some(AsStored { in_time: in_time || stored::needs_time(root) });
+        }
     }
 
     fn workers<'s>(&'s self) -> Vec<Worker<'s, 'a>> {
@@ -124,7 +144,7 @@ impl<'a> Tree<'a> {
         workers: &mut [Worker<'s, 'a>],
         owners: u32,
         only: Option<&Words>,
-        mut hear: impl FnMut(&Batch<'a>) -> Result<()>,
+        mut hear: impl FnMut(Rows<'_, 'a>) -> Result<()>,
     ) -> Result<()> {
         self.cancel.check()?;
         let mut held = self.cancel.holder(HOLDS);
@@ -150,6 +170,11 @@ impl<'a> Tree<'a> {
         }
         let chunk = Chunk::open(self, workers, owners, asked.as_ref())?;
         held.add(chunk.held())?;
+        if self.as_stored.is_some_and(|way| !way.in_time || chunk.is_in_time())
+            && stored::heard(&chunk, &self.root, &mut hear)?
+        {
+            return Ok(());
+        }
         let at_once = ROWS_AT_ONCE * CHUNK_MEMBERS as u64 / chunk.rows_found().max(1);
         let at_once = nearest_power(at_once.clamp(OWNERS_AT_ONCE_MIN, CHUNK_MEMBERS as u64)) as u32;
         for first in (0..CHUNK_MEMBERS as u32).step_by(at_once as usize) {
@@ -161,7 +186,7 @@ impl<'a> Tree<'a> {
             self.cancel.check()?;
             let rows = chunk.rows(&self.root, &span, asked.as_ref())?;
             if rows.len > 0 {
-                hear(&rows)?;
+                hear(Rows::ByOwner(&rows))?;
             }
         }
         Ok(())
@@ -171,7 +196,7 @@ impl<'a> Tree<'a> {
     fn each<P: Send>(
         &self,
         begin: impl Fn() -> P + Sync,
-        take: impl Fn(&mut P, u32, &Batch<'a>) -> Result<()> + Sync,
+        take: impl Fn(&mut P, u32, Rows<'_, 'a>) -> Result<()> + Sync,
     ) -> Result<Vec<P>> {
         let tasks: Vec<Range<u32>> = (0..self.owner_chunks).map(|chunk| chunk..chunk + 1).collect();
         let nanos = self.rows_a_chunk() as f64 * f64::from(self.owner_chunks) * ROW_NANOS;
@@ -267,6 +292,9 @@ impl<'a> Run<'a> {
         let mut tree = Tree::new(self.snapshot, self, owners, rows, Some((input, cuts)))?;
         let merging = Merging::new(keys, aggregates, &tree.root, now)?;
         tree.root.want(merging.needs(&tree.root));
+        if merging.takes_stored(|key| stored::goes_on(&tree.sources, &tree.root, key)) {
+            tree.take_as_stored(merging.counts_owners());
+        }
         let (mut groups, mut held) = (Vec::new(), self.cancel.holder(HOLDS));
         let begin = || (merging.begin(), tree.cancel.holder(HOLDS));
         let parts = tree.each(begin, |(groups, held), chunk, rows| {
@@ -282,7 +310,7 @@ impl<'a> Run<'a> {
         if let Some((rows, _held)) = tree.nobodys(input)? {
             let merging = Merging::new(keys, aggregates, &tree.root, now)?;
             let mut more = merging.begin();
-            merging.take(&mut more, NOBODYS, &rows)?;
+            merging.take(&mut more, NOBODYS, Rows::ByOwner(&rows))?;
             held.add(more.held())?;
             groups.push(more);
         }
@@ -293,6 +321,9 @@ impl<'a> Run<'a> {
         let (values, columns) = (AtomicUsize::new(0), &tree.root.columns);
         let begin = || (Vec::new(), tree.cancel.holder(HOLDS));
         let parts = tree.each(begin, |(parts, held): &mut (Vec<(u32, RowSet)>, Held), chunk, rows| {
+            let Rows::ByOwner(rows) = rows else {
+                return Err(Error::Invalid("rows were to come owner by owner".into()));
+            };
             let more = rows.len * columns.len();
             if values.fetch_add(more, Ordering::Relaxed) + more > ROWS_VALUES_MAX {
                 return Err(super::too_many());
@@ -392,6 +423,7 @@ impl<'a> ByOwner<'a> {
         };
         let needed = |at| matches!(says, Says::Truth(place) if place == at);
         tree.root.want((0..tree.root.columns.len()).map(needed).collect());
+        tree.take_as_stored(false);
         Ok(Some(ByOwner { tree, says, wanted }))
     }
 
@@ -442,20 +474,21 @@ impl<'p, 'a> ByOwnerWorker<'p, 'a> {
         // Where FALSE is wanted, who has it is who has neither TRUE nor NULL.
         let not_false = |truth: &Value| *truth == Value::Boolean(true) || *truth == Value::Null;
         asked.tree.chunk(&mut self.workers, owners, mask.as_ref(), |rows| {
-            bytes += 8 * (rows.len * rows.lanes.len()) as u64;
-            for (half, rows_of) in rows.owners() {
-                let says = match asked.says {
-                    Says::Rows => true,
-                    Says::Truth(place) => {
-                        let mut truths = rows_of.map(|row| rows.lanes[place].value(row));
-                        if asked.wanted {
-                            truths.any(|truth| truth == Value::Boolean(true))
-                        } else {
-                            truths.any(|t| not_false(&t))
-                        }
-                    }
-                };
-                out[usize::from(half) / 64] |= u64::from(says) << (half % 64);
+            bytes += 8 * (rows.len() * rows.lanes().len()) as u64;
+            let says = |row: usize| match asked.says {
+                Says::Rows => true,
+                Says::Truth(place) => {
+                    let truth = rows.lanes()[place].value(row);
+                    if asked.wanted { truth == Value::Boolean(true) } else { not_false(&truth) }
+                }
+            };
+            let mut add =
+                |half: u16, says: bool| out[usize::from(half) / 64] |= u64::from(says) << (half % 64);
+            match rows {
+                Rows::ByOwner(rows) => rows.owners().for_each(|(half, mut of)| add(half, of.any(&says))),
+                Rows::Stored(rows) => {
+                    rows.halves.iter().enumerate().for_each(|(row, half)| add(*half, says(row)));
+                }
             }
             Ok(())
         })?;

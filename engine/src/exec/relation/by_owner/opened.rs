@@ -81,17 +81,40 @@ struct Last<'a> {
     cursors: Vec<usize>,
 }
 
-/// The rows of some owners.
+/// Some rows.
 #[derive(Default)]
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
+    /// Whose they are, where they are put in the order of their owners.
     segments: Rc<Segments>,
     /// Where they were found: a run, and which of its rows.
     pieces: Vec<(usize, Range<usize>)>,
-    /// Where each goes, in the order in which they were found.
-    places: Vec<u32>,
+    len: usize,
+    places: Places,
     ordinals: OnceCell<Vec<u32>>,
     lanes: Vec<OnceCell<Arc<Lane<'a>>>>,
     cuts: Vec<OnceCell<Arc<Lane<'a>>>>,
+}
+
+/// Where each of some rows goes, in the order in which they were found.
+#[derive(Default)]
+enum Places {
+    /// Behind the one before.
+    #[default]
+    AsStored,
+    Each(Vec<u32>),
+}
+
+impl Places {
+    /// Puts values of some of the rows in their places.
+    #[inline(always)]
+    fn put<T>(&self, rows: Range<usize>, values: impl Iterator<Item = T>, out: &mut [T]) {
+        match self {
+            Places::AsStored => out[rows].iter_mut().zip(values).for_each(|(out, value)| *out = value),
+            Places::Each(places) => {
+                places[rows].iter().zip(values).for_each(|(place, value)| out[*place as usize] = value);
+            }
+        }
+    }
 }
 
 impl Run<'_> {
@@ -161,18 +184,9 @@ impl<'s, 'a> Opened<'s, 'a> {
         wanted: &[bool],
     ) -> Result<Batch<'a>> {
         let rows = self.all(span);
-        let lanes = places.iter().zip(wanted).map(|(place, wanted)| match place {
-            _ if !wanted || rows.places.is_empty() => Ok(Arc::new(Lane::Same(Value::Null))),
-            Place::Ordinal => {
-                let ordinals = self.ordinals(&rows).iter().map(|row| i64::from(*row));
-                Ok(Arc::new(Lane::Exact(Kind::Integer, ordinals.collect::<Vec<_>>().into())))
-            }
-            Place::Column(column) => self.lane(&rows, *column),
-            Place::Cut(cut) => self.cut(&rows, *cut),
-        });
         let batch = Batch {
-            lanes: lanes.collect::<Result<_>>()?,
-            len: rows.places.len(),
+            lanes: self.lanes(&rows, places, wanted)?,
+            len: rows.len,
             segments: Rc::clone(&rows.segments),
         };
         let asked = |half: u16| only.is_none_or(|only| kernel::has(only, half));
@@ -184,6 +198,61 @@ impl<'s, 'a> Opened<'s, 'a> {
             some.extend(owned.start as u32..owned.end as u32);
         });
         Ok(batch.retained(&some, wanted))
+    }
+
+    /// The values of rows at some places, where they are `wanted`.
+    pub(super) fn lanes(
+        &self,
+        rows: &Rows<'a>,
+        places: &[Place],
+        wanted: &[bool],
+    ) -> Result<Vec<Arc<Lane<'a>>>> {
+        let lanes = places.iter().zip(wanted).map(|(place, wanted)| match place {
+            _ if !wanted || rows.len == 0 => Ok(Arc::new(Lane::Same(Value::Null))),
+            Place::Ordinal => {
+                let ordinals = self.ordinals(rows).iter().map(|row| i64::from(*row));
+                Ok(Arc::new(Lane::Exact(Kind::Integer, ordinals.collect::<Vec<_>>().into())))
+            }
+            Place::Column(column) => self.lane(rows, *column),
+            Place::Cut(cut) => self.cut(rows, *cut),
+        });
+        lanes.collect()
+    }
+
+    /// True where rows come as time goes on, those of an owner in its order, and none without one.
+    pub(super) fn is_in_time(&self) -> bool {
+        let mut last = i64::MIN;
+        self.runs.iter().all(|run| {
+            let follows = run.times.low <= run.times.high && last <= run.times.low;
+            last = run.times.high;
+            follows
+        })
+    }
+
+    /// All rows as they are stored, so many at a time, with the low halves of their owners' ordinals.
+    pub(super) fn as_stored(&self, at_once: usize) -> impl Iterator<Item = (Vec<u16>, Rows<'a>)> + '_ {
+        let (mut number, mut start) = (0, 0);
+        std::iter::from_fn(move || {
+            let (mut halves, mut pieces) = (Vec::with_capacity(at_once), Vec::new());
+            while let Some(run) = self.runs.get(number).filter(|_| halves.len() < at_once) {
+                let end = run.halves.len().min(start + at_once - halves.len());
+                halves.extend_from_slice(&run.halves[start..end]);
+                pieces.push((number, start..end));
+                start = end;
+                if end == run.halves.len() {
+                    (number, start) = (number + 1, 0);
+                }
+            }
+            let rows = self.empty(pieces, halves.len(), Places::AsStored);
+            (rows.len > 0).then_some((halves, rows))
+        })
+    }
+
+    /// Rows of which no value was read.
+    fn empty(&self, pieces: Vec<(usize, Range<usize>)>, len: usize, places: Places) -> Rows<'a> {
+        let lanes = self.columns.iter().map(|_| OnceCell::new()).collect();
+        let cuts = self.source.cuts.iter().map(|_| OnceCell::new()).collect();
+        Rows { pieces, len, places, lanes, cuts, ..Rows::default() }
     }
 
     /// All rows of some owners.
@@ -222,16 +291,8 @@ impl<'s, 'a> Opened<'s, 'a> {
             put_in_places(&self.runs[*run].halves[piece.clone()], &mut next, of_piece);
             done += piece.len();
         }
-        let lanes = self.columns.iter().map(|_| OnceCell::new()).collect();
-        let cuts = self.source.cuts.iter().map(|_| OnceCell::new()).collect();
-        let rows = Rows {
-            segments: Rc::new(segments.into()),
-            pieces,
-            places,
-            ordinals: OnceCell::new(),
-            lanes,
-            cuts,
-        };
+        let rows = self.empty(pieces, found, Places::Each(places));
+        let rows = Rows { segments: Rc::new(segments.into()), ..rows };
         (last.span, last.rows) = (span.clone(), Rc::new(rows));
         Rc::clone(&last.rows)
     }
@@ -261,12 +322,12 @@ impl<'s, 'a> Opened<'s, 'a> {
 
     fn ordinals<'r>(&self, rows: &'r Rows<'a>) -> &'r [u32] {
         rows.ordinals.get_or_init(|| {
-            let mut ordinals = vec![0; rows.places.len()];
+            let mut ordinals = vec![0; rows.len];
             let stored = rows.pieces.iter().flat_map(|(run, piece)| {
                 let run = &self.runs[*run];
                 piece.clone().map(|at| run.chunk << 16 | run.row(at))
             });
-            rows.places.iter().zip(stored).for_each(|(place, row)| ordinals[*place as usize] = row);
+            rows.places.put(0..rows.len, stored, &mut ordinals);
             ordinals
         })
     }
@@ -297,7 +358,7 @@ impl<'s, 'a> Opened<'s, 'a> {
         };
         let lane = match coded {
             Some(lane) => Arc::new(lane),
-            None => cut.of(self.lane(rows, cut.column)?, rows.places.len())?,
+            None => cut.of(self.lane(rows, cut.column)?, rows.len)?,
         };
         Ok(Arc::clone(rows.cuts[number].get_or_init(|| lane)))
     }
@@ -305,25 +366,35 @@ impl<'s, 'a> Opened<'s, 'a> {
     /// The codes of the units that times lie in; `None` where some have none.
     fn cut_codes(&self, rows: &Rows<'a>, cut: &Cut, parts: &[Part<'a>]) -> Option<Lane<'a>> {
         let units = cut.units?;
-        let mut codes = vec![0; rows.places.len()];
+        let mut codes = vec![0; rows.len];
         let mut done = 0;
         for (number, piece) in &rows.pieces {
-            let (run, places) = (&self.runs[*number], &rows.places[done..done + piece.len()]);
-            done += piece.len();
-            match &parts[*number] {
+            let (run, some) = (&self.runs[*number], done..done + piece.len());
+            done = some.end;
+            let same = match &parts[*number] {
                 Part::Stored(stored, nulls) => match cut.code_within(run.times) {
-                    Some(code) => places.iter().for_each(|place| codes[*place as usize] = code),
+                    Some(code) => code,
                     None => {
-                        for (place, row) in places.iter().zip(piece.clone().map(|at| run.row(at))) {
-                            let is_null = nulls.as_ref().is_some_and(|nulls| kernel::has(nulls, row as u16));
-                            codes[*place as usize] =
-                                if is_null { units.null() } else { cut.code(stored.get(row as usize))? };
+                        let is_null =
+                            |row: u32| nulls.as_ref().is_some_and(|nulls| kernel::has(nulls, row as u16));
+                        let mut all_known = true;
+                        let each = piece.clone().map(|at| run.row(at)).map(|row| {
+                            let code =
+                                if is_null(row) { None } else { Some(cut.code(stored.get(row as usize))) };
+                            all_known &= code != Some(None);
+                            code.flatten().unwrap_or(units.null())
+                        });
+                        rows.places.put(some, each, &mut codes);
+                        if !all_known {
+                            return None;
                         }
+                        continue;
                     }
                 },
-                Part::Null => places.iter().for_each(|place| codes[*place as usize] = units.null()),
+                Part::Null => units.null(),
                 Part::Changed => return None,
-            }
+            };
+            rows.places.put(some, piece.clone().map(|_| same), &mut codes);
         }
         Some(Lane::Coded(cut.kind, Coded { codes, of: &units.beginnings }))
     }
@@ -369,37 +440,31 @@ impl<'s, 'a> Opened<'s, 'a> {
 
     /// Exact numbers, each in its place.
     fn exact(&self, rows: &Rows<'a>, column: usize, parts: &[Part<'a>]) -> Result<Numbers> {
-        let mut values = vec![0i64; rows.places.len()];
+        let mut values = vec![0i64; rows.len];
         let mut nulls: Option<Vec<bool>> = None;
         let mut done = 0;
         for (number, piece) in &rows.pieces {
-            let (run, places) = (&self.runs[*number], &rows.places[done..done + piece.len()]);
-            done += piece.len();
+            let (run, places, some) = (&self.runs[*number], &rows.places, done..done + piece.len());
+            done = some.end;
+            let none = || vec![false; rows.len];
             match &parts[*number] {
                 Part::Stored(stored, of_chunk) => {
-                    put_stored(stored, run, piece, places, &mut values);
+                    put_stored(stored, run, piece, (places, some.clone()), &mut values);
                     if let Some(of_chunk) = of_chunk {
-                        let nulls = nulls.get_or_insert_with(|| vec![false; values.len()]);
-                        for (place, at) in places.iter().zip(piece.clone()) {
-                            nulls[*place as usize] = kernel::has(of_chunk, run.row(at) as u16);
-                        }
+                        let is_null = piece.clone().map(|at| kernel::has(of_chunk, run.row(at) as u16));
+                        places.put(some, is_null, nulls.get_or_insert_with(none));
                     }
                 }
-                Part::Null => {
-                    let nulls = nulls.get_or_insert_with(|| vec![false; values.len()]);
-                    places.iter().for_each(|place| nulls[*place as usize] = true);
-                }
+                Part::Null => places.put(some, piece.clone().map(|_| true), nulls.get_or_insert_with(none)),
                 Part::Changed => {
                     let rows: Vec<u32> = piece.clone().map(|at| run.chunk << 16 | run.row(at)).collect();
                     let lane = self.read(&rows, column)?;
                     let Lane::Exact(_, numbers) = &*lane else {
                         return Err(Error::Invalid("numbers were read as something else".into()));
                     };
-                    for (place, number) in places.iter().zip(numbers.iter()) {
-                        values[*place as usize] = number.unwrap_or_default();
-                        if number.is_none() {
-                            nulls.get_or_insert_with(|| vec![false; values.len()])[*place as usize] = true;
-                        }
+                    places.put(some.clone(), numbers.values().iter().copied(), &mut values);
+                    if let Some(of_these) = numbers.nulls() {
+                        places.put(some, of_these.iter().copied(), nulls.get_or_insert_with(none));
                     }
                 }
             }
@@ -479,7 +544,13 @@ fn begun(span: &Range<u32>, found: usize, next: &mut [u32]) -> Vec<Segment> {
 }
 
 /// Puts the numbers of some rows of a run in their places.
-fn put_stored(stored: &ValuesRef<'_>, run: &Run<'_>, piece: &Range<usize>, places: &[u32], out: &mut [i64]) {
+fn put_stored(
+    stored: &ValuesRef<'_>,
+    run: &Run<'_>,
+    piece: &Range<usize>,
+    (places, some): (&Places, Range<usize>),
+    out: &mut [i64],
+) {
     let (base, divisor) = (stored.frame.base, stored.frame.divisor);
     let number = |residual: u64| base.wrapping_add(divisor.wrapping_mul(residual) as i64);
     macro_rules! put {
@@ -494,15 +565,12 @@ fn put_stored(stored: &ValuesRef<'_>, run: &Run<'_>, piece: &Range<usize>, place
                     let a_line = LINE_BYTES / std::mem::size_of_val(&$residuals[0]);
                     let behind = rows.end..(2 * rows.end - rows.start).min($residuals.len());
                     behind.step_by(a_line).for_each(|row| kernel::prefetch($residuals, row));
-                    for ((place, row), stored) in places.iter().zip(rows.clone()).zip(&$residuals[rows]) {
-                        out[*place as usize] = number($residual(*stored, row));
-                    }
+                    let each = rows.clone().zip(&$residuals[rows]);
+                    places.put(some, each.map(|(row, stored)| number($residual(*stored, row))), out);
                 }
                 RunRows::Listed(rows) => {
-                    for (place, row) in places.iter().zip(&rows[piece.clone()]) {
-                        let row = usize::from(*row);
-                        out[*place as usize] = number($residual($residuals[row], row));
-                    }
+                    let each = rows[piece.clone()].iter().map(|row| usize::from(*row));
+                    places.put(some, each.map(|row| number($residual($residuals[row], row))), out);
                 }
             }
         };
@@ -515,9 +583,7 @@ fn put_stored(stored: &ValuesRef<'_>, run: &Run<'_>, piece: &Range<usize>, place
             put!(low, |low, row| exceptions.residual(low, row));
         }
         _ => {
-            for (place, at) in places.iter().zip(piece.clone()) {
-                out[*place as usize] = stored.get(run.row(at) as usize);
-            }
+            places.put(some, piece.clone().map(|at| stored.get(run.row(at) as usize)), out);
         }
     }
 }

@@ -41,6 +41,8 @@ struct Owned<'a> {
     rows: Ordered<'a>,
     /// The rows that they belong to by way of others, those of the owners first; with the tables' names.
     between: Vec<(&'a str, Ordered<'a>)>,
+    /// When rows happened.
+    time: Option<ColumnId>,
     /// The times that rows have to be in, and the codes of the cluster column: each in one of some intervals.
     times: Vec<Vec<(i64, i64)>>,
     codes: Vec<Vec<(i64, i64)>>,
@@ -99,6 +101,18 @@ impl<'a> Source<'a> {
             self.cuts.push(Cut::new(column, unit, self.readers[column].0.data_type())?);
         }
         Ok(Place::Cut(known.unwrap_or(self.cuts.len() - 1)))
+    }
+
+    /// True of the time of rows that belong to owners themselves: they are stored as it goes on.
+    pub(super) fn is_time(&self, place: Place) -> bool {
+        let Place::Column(column) = place else { return false };
+        let time = self.owned.as_ref().filter(|owned| owned.between.is_empty()).and_then(|owned| owned.time);
+        time == Some(self.columns[column])
+    }
+
+    /// True of that time, also cut to months or other units.
+    pub(super) fn is_of_time(&self, place: Place) -> bool {
+        self.is_time(if let Place::Cut(cut) = place { Place::Column(self.cuts[cut].column) } else { place })
     }
 
     /// How it is read, for EXPLAIN.
@@ -266,7 +280,7 @@ impl<'a> Owned<'a> {
             between.push((name, Ordered::new(snapshot, *table, owner, None)?));
         }
         let rows = Ordered::new(snapshot, scan.table, owner, Some(loose))?;
-        Ok(Owned { rows, between, times, codes })
+        Ok(Owned { rows, between, time: owner.time, times, codes })
     }
 }
 

@@ -4,7 +4,7 @@ use super::super::{RowSet, Run};
 use super::Tree;
 use super::batch::{Batch, Segment};
 use super::opened::Opened;
-use super::tree::{Grouped, Node, Step, Windowed};
+use super::tree::{Formula, Grouped, Node, Step, Windowed};
 use crate::control::Cancel;
 use crate::exec::chunk::Worker;
 use crate::exec::compute::{Kind, Lane};
@@ -43,6 +43,21 @@ impl<'s, 'a> Chunk<'s, 'a> {
         Ok(Chunk { snapshot: tree.snapshot, cancel: &tree.cancel, tables: tree.tables, opened })
     }
 
+    /// A table's rows.
+    pub(super) fn source(&self, number: usize) -> &Opened<'s, 'a> {
+        &self.opened[number]
+    }
+
+    /// An error once nobody waits any more.
+    pub(super) fn check(&self) -> Result<()> {
+        self.cancel.check()
+    }
+
+    /// True where the rows of all tables come as time goes on.
+    pub(super) fn is_in_time(&self) -> bool {
+        self.opened.iter().all(Opened::is_in_time)
+    }
+
     /// The most rows that a table has of the chunk's owners.
     pub(super) fn rows_found(&self) -> u64 {
         self.opened.iter().map(Opened::rows_found).max().unwrap_or(0)
@@ -59,29 +74,15 @@ impl<'s, 'a> Chunk<'s, 'a> {
             Step::Source(source, places) => self.opened[*source].rows(span, only, places, &node.wanted),
             Step::Filter(input, terms) => {
                 let rows = self.rows(input, span, only)?;
-                let mut left: Option<Vec<u32>> = None;
-                for term in terms {
-                    let truth = match &left {
-                        None => term.of(&rows.lanes, rows.len)?,
-                        Some(left) => term.of_some(&rows.lanes, left)?,
-                    };
-                    left = Some(match left {
-                        None => true_of(0..rows.len as u32, &truth.of_each(rows.len)),
-                        Some(left) => true_of(left.iter().copied(), &truth.of_each(left.len())),
-                    });
-                }
-                Ok(match left {
+                Ok(match kept(terms, &rows.lanes, rows.len)? {
                     Some(left) => rows.retained(&left, &node.wanted),
                     None => rows,
                 })
             }
             Step::Compute(input, formulas) => {
                 let rows = self.rows(input, span, only)?;
-                let lanes = formulas.iter().zip(&node.wanted).map(|(formula, wanted)| match wanted {
-                    true => formula.of(&rows.lanes, rows.len),
-                    false => Ok(Arc::new(Lane::Same(Value::Null))),
-                });
-                Ok(Batch { lanes: lanes.collect::<Result<_>>()?, len: rows.len, segments: rows.segments })
+                let lanes = computed(formulas, &node.wanted, &rows.lanes, rows.len)?;
+                Ok(Batch { lanes, len: rows.len, segments: rows.segments })
             }
             Step::Append(inputs) => {
                 let mut parts = Vec::with_capacity(inputs.len());
@@ -158,6 +159,32 @@ impl<'s, 'a> Chunk<'s, 'a> {
             self.run().window(&named.to_rows(&input.columns, self.cancel)?, partition, order, outputs)?;
         Ok(Batch { lanes: lanes_of(&made), len: made.len(), segments: rows.segments.clone() })
     }
+}
+
+/// The rows for which each of some terms is TRUE, asked one after another; `None` where there is no term.
+pub(super) fn kept(terms: &[Formula], lanes: &[Arc<Lane<'_>>], count: usize) -> Result<Option<Vec<u32>>> {
+    let mut left: Option<Vec<u32>> = None;
+    for term in terms {
+        left = Some(match left {
+            None => true_of(0..count as u32, &term.of(lanes, count)?.of_each(count)),
+            Some(left) => true_of(left.iter().copied(), &term.of_some(lanes, &left)?.of_each(left.len())),
+        });
+    }
+    Ok(left)
+}
+
+/// What is computed of rows, where it is wanted.
+pub(super) fn computed<'a>(
+    formulas: &[Formula],
+    wanted: &[bool],
+    lanes: &[Arc<Lane<'a>>],
+    count: usize,
+) -> Result<Vec<Arc<Lane<'a>>>> {
+    let lane = |(formula, wanted): (&Formula, &bool)| match wanted {
+        true => formula.of(lanes, count),
+        false => Ok(Arc::new(Lane::Same(Value::Null))),
+    };
+    formulas.iter().zip(wanted).map(lane).collect()
 }
 
 /// Those of some rows that are TRUE.

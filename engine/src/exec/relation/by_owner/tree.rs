@@ -140,6 +140,11 @@ impl Formula {
         }
     }
 
+    /// The column that it is, where it is one.
+    pub(super) fn column(&self) -> Option<usize> {
+        self.column
+    }
+
     /// The columns that it is of.
     pub(super) fn inputs(&self) -> &[usize] {
         &self.inputs

@@ -1,0 +1,269 @@
+//! What groups by owner say of each owner of a chunk, made of rows as they are stored: a number in the owner's place.
+
+use super::batch::{Batch, Segment, selected};
+use super::source::Source;
+use super::steps::{Chunk, computed, kept};
+use super::stored::{Flow, OfOwners, Stored, flows, of_owners};
+use super::tree::{Aggregating, Grouped, Node, Step};
+use crate::Result;
+use crate::exec::FoldFunction;
+use crate::exec::compute::{Coded, Kind, Lane, NONE, Numbers};
+use crate::predicate::RowFunction;
+use crate::value::Value;
+use muster_storage::format::CHUNK_MEMBERS;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A row of groups for each owner who has one.
+pub(super) struct Known<'a> {
+    rows: Batch<'a>,
+    /// Where each owner's is, or [`NONE`].
+    places: OfOwners<u32>,
+}
+
+/// True where the rows of a node are one for each owner, and made of rows as they are stored.
+pub(super) fn is_known(sources: &[Source<'_>], node: &Node) -> bool {
+    match &node.step {
+        Step::Filter(input, _) | Step::Compute(input, _) => is_known(sources, input),
+        Step::Group(input, grouped) => {
+            let is_folded = |making: &Aggregating| {
+                matches!(
+                    making.function,
+                    RowFunction::Fold(
+                        FoldFunction::Count | FoldFunction::Sum | FoldFunction::Min | FoldFunction::Max
+                    )
+                ) && (!making.distinct
+                    || matches!(making.function, RowFunction::Fold(FoldFunction::Min | FoldFunction::Max)))
+            };
+            grouped.named.iter().all(|named| *named)
+                && grouped.making.iter().all(is_folded)
+                && flows(sources, input)
+        }
+        _ => false,
+    }
+}
+
+/// The rows of a node that [`is_known`]; `None` where what groups have has no loop.
+pub(super) fn rows_of<'a>(chunk: &Chunk<'_, 'a>, node: &Node) -> Result<Option<Batch<'a>>> {
+    Ok(match &node.step {
+        Step::Filter(input, terms) => match rows_of(chunk, input)? {
+            Some(rows) => Some(match kept(terms, &rows.lanes, rows.len)? {
+                Some(left) => rows.retained(&left, &node.wanted),
+                None => rows,
+            }),
+            None => None,
+        },
+        Step::Compute(input, formulas) => match rows_of(chunk, input)? {
+            Some(rows) => {
+                let lanes = computed(formulas, &node.wanted, &rows.lanes, rows.len)?;
+                Some(Batch { lanes, ..rows })
+            }
+            None => None,
+        },
+        Step::Group(input, grouped) => match Flow::begin(chunk, input)? {
+            Some(flow) => grouped_rows(chunk, flow, grouped, &node.wanted)?,
+            None => None,
+        },
+        _ => None,
+    })
+}
+
+/// A row for each owner.
+fn grouped_rows<'a>(
+    chunk: &Chunk<'_, 'a>,
+    flow: Flow<'_, 'a>,
+    grouped: &Grouped,
+    wanted: &[bool],
+) -> Result<Option<Batch<'a>>> {
+    let mut has_rows = of_owners(false);
+    let wanted_keys = &wanted[..grouped.formulas.len()];
+    // A key that names an owner is the same in all rows of one.
+    let mut keys: Vec<Folded> = wanted_keys.iter().map(|_| Folded::Nothing).collect();
+    let mut made: Vec<Folded> = grouped.making.iter().map(|_| Folded::Nothing).collect();
+    let mut fits = true;
+    flow.each(chunk, |rows| {
+        rows.halves.iter().for_each(|half| has_rows[usize::from(*half)] = true);
+        let count = rows.halves.len();
+        for ((key, folded), _) in
+            grouped.formulas.iter().zip(&mut keys).zip(wanted_keys).filter(|(_, wanted)| **wanted)
+        {
+            fits = fits && folded.take(FoldFunction::Min, &rows.halves, &*key.of(&rows.lanes, count)?, None);
+        }
+        for (making, folded) in grouped.making.iter().zip(&mut made) {
+            fits = fits && folded.make(making, &rows)?;
+        }
+        Ok(())
+    })?;
+    if !fits {
+        return Ok(None);
+    }
+    let mut halves: Vec<u32> = (0..CHUNK_MEMBERS as u32).collect();
+    halves.retain(|half| has_rows[*half as usize]);
+    let lanes: Vec<Arc<Lane<'a>>> =
+        keys.into_iter().map(Folded::lane).chain(made.into_iter().map(Folded::lane)).map(Arc::new).collect();
+    let segments = (1..).zip(&halves).map(|(end, half)| Segment { half: *half as u16, end });
+    Ok(Some(Batch {
+        lanes: selected(&lanes, &halves, wanted),
+        len: halves.len(),
+        segments: Rc::new(segments.collect()),
+    }))
+}
+
+/// What is made of each owner's rows so far.
+enum Folded {
+    /// Of no row; NULL, if it stays so.
+    Nothing,
+    Counted(OfOwners<i64>),
+    /// A number, and whether it is one.
+    Numbers(FoldFunction, Kind, OfOwners<i64>, OfOwners<bool>),
+    /// The least code, or the greatest and one: what stands for nothing is behind all, or before.
+    Codes(FoldFunction, Kind, OfOwners<u16>, &'static [i64]),
+}
+
+impl Folded {
+    /// Takes rows; false where there is no loop for that, or a sum does not fit.
+    fn make(&mut self, making: &Aggregating, rows: &Stored<'_>) -> Result<bool> {
+        let RowFunction::Fold(function) = making.function else { return Ok(false) };
+        let count = rows.halves.len();
+        let filter = making.filter.as_ref().map(|filter| filter.of(&rows.lanes, count)).transpose()?;
+        let filter = filter.as_ref().map(|filter| filter.of_each(count));
+        let argument = making.arguments.first();
+        let argument = argument.map(|argument| argument.of(&rows.lanes, count)).transpose()?;
+        Ok(match (function, argument) {
+            (FoldFunction::Count, argument) => {
+                if let Folded::Nothing = self {
+                    *self = Folded::Counted(of_owners(0));
+                }
+                let Folded::Counted(counts) = self else { return Ok(false) };
+                match (&filter, &argument) {
+                    (None, None) => rows.halves.iter().for_each(|half| counts[usize::from(*half)] += 1),
+                    _ => {
+                        let is_null = |row| argument.as_ref().is_some_and(|argument| argument.is_null(row));
+                        let taken =
+                            |row: usize| filter.as_ref().is_none_or(|filter| filter[row] == Some(true));
+                        for (row, half) in rows.halves.iter().enumerate() {
+                            counts[usize::from(*half)] += i64::from(taken(row) && !is_null(row));
+                        }
+                    }
+                }
+                true
+            }
+            (function, Some(argument)) => self.take(function, &rows.halves, &argument, filter.as_deref()),
+            _ => false,
+        })
+    }
+
+    fn take(
+        &mut self,
+        function: FoldFunction,
+        halves: &[u16],
+        lane: &Lane<'_>,
+        taken: Option<&[Option<bool>]>,
+    ) -> bool {
+        let least = function == FoldFunction::Min;
+        match (&mut *self, lane) {
+            (_, Lane::Same(Value::Null)) => return true,
+            (Folded::Nothing, Lane::Exact(kind, _)) => {
+                if function == FoldFunction::Sum && !matches!(kind, Kind::Integer | Kind::Decimal(_)) {
+                    return false;
+                }
+                let neutral = match function {
+                    FoldFunction::Min => i64::MAX,
+                    FoldFunction::Max => i64::MIN,
+                    _ => 0,
+                };
+                *self = Folded::Numbers(function, *kind, of_owners(neutral), of_owners(false));
+            }
+            (Folded::Nothing, Lane::Coded(kind, coded)) if function != FoldFunction::Sum => {
+                *self =
+                    Folded::Codes(function, *kind, of_owners(if least { coded.null() } else { 0 }), coded.of);
+            }
+            _ => {}
+        }
+        match (self, lane) {
+            (Folded::Numbers(_, known, numbers, some), Lane::Exact(kind, of_rows)) if known == kind => {
+                let mut fits = true;
+                let plain = taken.is_none() && of_rows.nulls().is_none();
+                let is_taken = |row: usize| {
+                    plain || (!of_rows.is_null(row) && taken.is_none_or(|taken| taken[row] == Some(true)))
+                };
+                for (row, (half, value)) in halves.iter().zip(of_rows.values()).enumerate() {
+                    if is_taken(row) {
+                        let (number, some) =
+                            (&mut numbers[usize::from(*half)], &mut some[usize::from(*half)]);
+                        *some = true;
+                        *number = match function {
+                            FoldFunction::Min => (*number).min(*value),
+                            FoldFunction::Max => (*number).max(*value),
+                            _ => {
+                                let (sum, over) = number.overflowing_add(*value);
+                                fits &= !over;
+                                sum
+                            }
+                        };
+                    }
+                }
+                fits
+            }
+            (Folded::Codes(_, known, codes, of), Lane::Coded(kind, coded))
+                if known == kind && std::ptr::eq(*of, coded.of) =>
+            {
+                let null = coded.null();
+                let taken = |row: usize| taken.is_none_or(|taken| taken[row] == Some(true));
+                for (row, (half, code)) in halves.iter().zip(&coded.codes).enumerate() {
+                    let best = &mut codes[usize::from(*half)];
+                    let (taken, is_null) = (taken(row), *code == null);
+                    *best = match least {
+                        true => (*best).min(if taken { *code } else { null }),
+                        false => (*best).max(if taken && !is_null { *code + 1 } else { 0 }),
+                    };
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A value for each owner.
+    fn lane<'a>(self) -> Lane<'a> {
+        match self {
+            Folded::Nothing => Lane::Same(Value::Null),
+            Folded::Counted(counts) => Lane::Exact(Kind::Integer, counts.to_vec().into()),
+            Folded::Numbers(function, kind, numbers, some) => {
+                let kind = match (function, kind) {
+                    (FoldFunction::Sum, Kind::Decimal(scale)) => Kind::Decimal(scale),
+                    (FoldFunction::Sum, _) => Kind::Decimal(0),
+                    (_, kind) => kind,
+                };
+                let nulls = some.iter().map(|some| !some).collect();
+                Lane::Exact(kind, Numbers::with_nulls(numbers.to_vec(), Some(nulls)))
+            }
+            Folded::Codes(function, kind, codes, of) => {
+                let null = of.len() as u16;
+                let code = |code: &u16| match function {
+                    FoldFunction::Min => *code,
+                    _ => code.checked_sub(1).unwrap_or(null),
+                };
+                Lane::Coded(kind, Coded { codes: codes.iter().map(code).collect(), of })
+            }
+        }
+    }
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn of(chunk: &Chunk<'_, 'a>, node: &Node) -> Result<Option<Known<'a>>> {
+        let Some(rows) = rows_of(chunk, node)? else { return Ok(None) };
+        let mut places = of_owners(NONE);
+        (0..).zip(rows.segments.iter()).for_each(|(place, owner)| places[usize::from(owner.half)] = place);
+        Ok(Some(Known { rows, places }))
+    }
+
+    /// Where what is said of some owners is.
+    pub(super) fn places(&self, halves: &[u16]) -> Vec<u32> {
+        halves.iter().map(|half| self.places[usize::from(*half)]).collect()
+    }
+
+    pub(super) fn lanes(&self) -> &[Arc<Lane<'a>>] {
+        &self.rows.lanes
+    }
+}
