@@ -74,6 +74,10 @@ impl Codes {
         if self.given_up {
             return false;
         }
+        if self.find_known(keys, of) {
+            return true;
+        }
+        of.clear();
         of.resize(rows, 0);
         self.keys.resize_with(keys.len(), Domain::default);
         self.bits.resize(keys.len(), 0);
@@ -110,11 +114,39 @@ impl Codes {
     }
 }
 
+impl Codes {
+    /// Finds the group of each of some rows in one pass, where two keys have codes already and all groups are known.
+    fn find_known(&self, keys: &[Key<'_>], of: &mut Vec<u32>) -> bool {
+        let ([Key::Coded(kind_a, a), Key::Coded(kind_b, b)], [of_a, of_b], [bits, _]) =
+            (keys, self.keys.as_slice(), self.bits.as_slice())
+        else {
+            return false;
+        };
+        if !of_a.knows(*kind_a, a) || !of_b.knows(*kind_b, b) {
+            return false;
+        }
+        let (codes_a, codes_b) = (of_a.of_coded.as_slice(), of_b.of_coded.as_slice());
+        let (groups, mut all_known) = (self.groups.as_slice(), true);
+        of.extend(a.codes.iter().zip(&b.codes).map(|(a, b)| {
+            // Behind the end of all groups where one has no code.
+            let place = codes_a[usize::from(*a)] | codes_b[usize::from(*b)] << bits;
+            let group = groups.get(place as usize).copied().unwrap_or(NONE);
+            all_known &= group != NONE;
+            group
+        }));
+        all_known
+    }
+}
+
 impl Domain {
+    /// True where numbers of these codes have codes here, or would get them.
+    fn knows(&self, kind: u8, coded: &Coded) -> bool {
+        self.coded.0 == kind && std::ptr::eq(self.coded.1, coded.of) && !self.of_coded.is_empty()
+    }
+
     /// Adds to each row the code here of a number that has a code already, above so many bits: few such numbers are met.
     fn add_coded(&mut self, kind: u8, coded: &Coded, shift: u32, rows: &mut [u32]) {
-        let is_known = self.coded.0 == kind && std::ptr::eq(self.coded.1, coded.of);
-        if !is_known || self.of_coded.is_empty() {
+        if !self.knows(kind, coded) {
             self.coded = (kind, coded.of);
             self.of_coded.clear();
             self.of_coded.resize(coded.of.len() + 1, NONE);

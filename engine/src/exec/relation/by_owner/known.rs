@@ -8,9 +8,10 @@ use super::tree::{Aggregating, Grouped, Node, Step};
 use crate::Result;
 use crate::exec::FoldFunction;
 use crate::exec::compute::{Coded, Kind, Lane, NONE, Numbers};
+use crate::kernel;
 use crate::predicate::RowFunction;
 use crate::value::Value;
-use muster_storage::format::CHUNK_MEMBERS;
+use muster_storage::format::BITSET_WORDS;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -75,14 +76,14 @@ fn grouped_rows<'a>(
     grouped: &Grouped,
     wanted: &[bool],
 ) -> Result<Option<Batch<'a>>> {
-    let mut has_rows = of_owners(false);
+    let mut with_rows = Box::new([0; BITSET_WORDS]);
     let wanted_keys = &wanted[..grouped.formulas.len()];
     // A key that names an owner is the same in all rows of one.
     let mut keys: Vec<Folded> = wanted_keys.iter().map(|_| Folded::Nothing).collect();
     let mut made: Vec<Folded> = grouped.making.iter().map(|_| Folded::Nothing).collect();
     let mut fits = true;
     flow.each(chunk, |rows| {
-        rows.halves.iter().for_each(|half| has_rows[usize::from(*half)] = true);
+        rows.halves.iter().for_each(|half| with_rows[usize::from(*half) / 64] |= 1 << (half % 64));
         let count = rows.halves.len();
         for ((key, folded), _) in
             grouped.formulas.iter().zip(&mut keys).zip(wanted_keys).filter(|(_, wanted)| **wanted)
@@ -97,13 +98,14 @@ fn grouped_rows<'a>(
     if !fits {
         return Ok(None);
     }
-    let mut halves: Vec<u32> = (0..CHUNK_MEMBERS as u32).collect();
-    halves.retain(|half| has_rows[*half as usize]);
+    let mut halves = Vec::new();
+    kernel::decode_members(&with_rows, kernel::cardinality(&with_rows), &mut halves);
+    let places: Vec<u32> = halves.iter().map(|half| u32::from(*half)).collect();
     let lanes: Vec<Arc<Lane<'a>>> =
         keys.into_iter().map(Folded::lane).chain(made.into_iter().map(Folded::lane)).map(Arc::new).collect();
-    let segments = (1..).zip(&halves).map(|(end, half)| Segment { half: *half as u16, end });
+    let segments = (1..).zip(&halves).map(|(end, half)| Segment { half: *half, end });
     Ok(Some(Batch {
-        lanes: selected(&lanes, &halves, wanted),
+        lanes: selected(&lanes, &places, wanted),
         len: halves.len(),
         segments: Rc::new(segments.collect()),
     }))

@@ -170,7 +170,8 @@ impl<'a> Tree<'a> {
         }
         let chunk = Chunk::open(self, workers, owners, asked.as_ref())?;
         held.add(chunk.held())?;
-        if self.as_stored.is_some_and(|way| !way.in_time || chunk.is_in_time())
+        if let Some(way) = self.as_stored
+            && (!way.in_time || chunk.is_in_time()?)
             && stored::heard(&chunk, &self.root, &mut hear)?
         {
             return Ok(());

@@ -219,13 +219,39 @@ impl<'s, 'a> Opened<'s, 'a> {
         lanes.collect()
     }
 
-    /// True where rows come as time goes on, those of an owner in its order, and none without one.
-    pub(super) fn is_in_time(&self) -> bool {
-        let mut last = i64::MIN;
-        self.runs.iter().all(|run| {
-            let follows = run.times.low <= run.times.high && last <= run.times.low;
-            last = run.times.high;
-            follows
+    /// True where the rows of each owner are stored as time goes on, and none is without a time.
+    pub(super) fn is_in_time(&self) -> Result<bool> {
+        if !self.runs.iter().all(|run| run.times.low <= run.times.high) {
+            return Ok(false);
+        }
+        for (number, two) in self.runs.windows(2).enumerate() {
+            let [before, run] = two else { continue };
+            // A run that a chunk's end cuts is two of the same bounds, through which owners ascend.
+            let follows = before.times.high <= run.times.low
+                || before.times == run.times
+                    && match (before.halves.last(), run.halves.first()) {
+                        (Some(last), Some(first)) if last == first => {
+                            let last = self.time(number, before.halves.len() - 1)?;
+                            last.is_some() && last <= self.time(number + 1, 0)?
+                        }
+                        (last, first) => last < first,
+                    };
+            if !follows {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// When a row of a run happened, where that is read.
+    fn time(&self, run: usize, at: usize) -> Result<Option<i64>> {
+        let Some(column) = self.source.place_of_time() else { return Ok(None) };
+        Ok(match self.opened(column)? {
+            Some(Column::Exact(_, parts)) => match &parts[run] {
+                Part::Stored(stored, None) => Some(stored.get(self.runs[run].row(at) as usize)),
+                _ => None,
+            },
+            _ => None,
         })
     }
 

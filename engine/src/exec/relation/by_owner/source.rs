@@ -103,11 +103,15 @@ impl<'a> Source<'a> {
         Ok(Place::Cut(known.unwrap_or(self.cuts.len() - 1)))
     }
 
-    /// True of the time of rows that belong to owners themselves: they are stored as it goes on.
+    /// Where the time is, if it is read, of rows that belong to owners themselves: they are stored as it goes on.
+    pub(super) fn place_of_time(&self) -> Option<usize> {
+        let owned = self.owned.as_ref().filter(|owned| owned.between.is_empty())?;
+        self.columns.iter().position(|column| Some(*column) == owned.time)
+    }
+
+    /// True of that time.
     pub(super) fn is_time(&self, place: Place) -> bool {
-        let Place::Column(column) = place else { return false };
-        let time = self.owned.as_ref().filter(|owned| owned.between.is_empty()).and_then(|owned| owned.time);
-        time == Some(self.columns[column])
+        matches!(place, Place::Column(column) if self.place_of_time() == Some(column))
     }
 
     /// True of that time, also cut to months or other units.

@@ -54,8 +54,8 @@ impl<'s, 'a> Chunk<'s, 'a> {
     }
 
     /// True where the rows of all tables come as time goes on.
-    pub(super) fn is_in_time(&self) -> bool {
-        self.opened.iter().all(Opened::is_in_time)
+    pub(super) fn is_in_time(&self) -> Result<bool> {
+        self.opened.iter().try_fold(true, |all, opened| Ok(all && opened.is_in_time()?))
     }
 
     /// The most rows that a table has of the chunk's owners.
