@@ -437,7 +437,8 @@ impl<'a> ByOwner<'a> {
             1 => ", of who has a row that is needed".to_owned(),
             many => format!(", of who has each of {many} rows that are needed"),
         };
-        format!("steps over {}{of_needs}", ways.join(" + "))
+        let as_stored = if self.tree.as_stored.is_some() { ", as they are stored" } else { "" };
+        format!("steps over {}{as_stored}{of_needs}", ways.join(" + "))
     }
 
     /// Rows of a chunk of owners on average.
