@@ -174,21 +174,48 @@ impl<'a> Ordered<'a> {
 pub(super) struct Found {
     pub(super) halves: Vec<u16>,
     pub(super) rows: Vec<u32>,
+    /// When they happened, as far as the runs that they were found in tell: where those of each end. Not known of rows behind these.
+    pub(super) timed: Vec<(Bounds, usize)>,
 }
 
 impl Found {
     /// Keeps the rows of some owners.
     pub(super) fn retain(&mut self, only: &Words) {
-        let mut kept = 0;
-        for at in 0..self.rows.len() {
-            (self.rows[kept], self.halves[kept]) = (self.rows[at], self.halves[at]);
-            kept += usize::from(kernel::has(only, self.halves[at]));
+        let (mut kept, mut from) = (0, 0);
+        let timed = std::mem::take(&mut self.timed);
+        for (times, end) in
+            timed.into_iter().map(|(times, end)| (Some(times), end)).chain([(None, self.rows.len())])
+        {
+            for at in from..end {
+                (self.rows[kept], self.halves[kept]) = (self.rows[at], self.halves[at]);
+                kept += usize::from(kernel::has(only, self.halves[at]));
+            }
+            from = end;
+            self.timed.extend(times.map(|times| (times, kept)));
         }
         self.rows.truncate(kept);
         self.halves.truncate(kept);
     }
 
+    /// When some of the rows happened, which are in the order of their owners: of those of one, as time goes on. NULLs' bounds where that is
+    /// not known.
+    fn times(&self, rows: Range<usize>) -> Bounds {
+        let mut all = Bounds::of_nulls();
+        let from = self.timed.partition_point(|(_, end)| *end <= rows.start);
+        for (times, end) in &self.timed[from..] {
+            if times.low > times.high || times.low < all.high {
+                break;
+            }
+            all = all.and(*times);
+            if *end >= rows.end {
+                return all;
+            }
+        }
+        Bounds::of_nulls()
+    }
+
     fn sort_by(&mut self, key: impl Fn(u32, u16) -> (u32, u16, u32)) {
+        self.timed.clear();
         let mut both: Vec<(u32, u16)> = self.rows.drain(..).zip(self.halves.drain(..)).collect();
         both.sort_unstable_by_key(|(row, half)| key(*row, *half));
         (self.rows, self.halves) = both.into_iter().unzip();
@@ -209,8 +236,8 @@ impl Found {
         let run = |rows: Range<usize>| Run {
             chunk: self.rows[rows.start] >> 16,
             halves: self.halves[rows.clone()].to_vec().into(),
-            rows: RunRows::Listed(self.rows[rows].iter().map(|row| *row as u16).collect()),
-            times: Bounds::of_nulls(),
+            rows: RunRows::Listed(self.rows[rows.clone()].iter().map(|row| *row as u16).collect()),
+            times: self.times(rows),
         };
         for chunk in self.rows.chunk_by(|a, b| a >> 16 == b >> 16) {
             let end = start + chunk.len();
@@ -266,7 +293,7 @@ mod tests {
         let mut found: Vec<(u16, u32)> = (0..4_096).map(|row| (half(row), row)).collect();
         found.sort_unstable();
         let (halves, rows) = found.iter().copied().unzip();
-        let runs = Found { halves, rows }.into_runs();
+        let runs = Found { halves, rows, timed: Vec::new() }.into_runs();
         assert_eq!(runs.len(), 1);
         assert!(runs[0].halves.is_sorted() && runs[0].halves.len() == found.len());
     }
@@ -277,9 +304,33 @@ mod tests {
         let imported = (0..4_096u32).map(|row| ((row / 2 % 1_024) as u16, row));
         let strays = (0..8u32).map(|stray| (stray as u16 * 100, 65_536 + (7 - stray)));
         let (halves, rows): (Vec<u16>, Vec<u32>) = imported.chain(strays).unzip();
-        let runs = Found { halves, rows }.into_runs();
+        let runs = Found { halves, rows, timed: Vec::new() }.into_runs();
         assert!(runs.len() <= 2 + 8, "{}", runs.len());
         assert!(runs.iter().all(|run| run.halves.is_sorted()));
         assert_eq!(runs.iter().map(|run| run.halves.len()).sum::<usize>(), 4_096 + 8);
+    }
+
+    /// A run is known to go on in time where those that it was found in do, and all of its rows have a time.
+    #[test]
+    fn runs_of_found_rows_tell_time() {
+        let times = |low, high| Bounds { low, high };
+        let found = |timed: &[(Bounds, usize)]| Found {
+            halves: (0..24).chain(0..24).collect(),
+            rows: (0..48).collect(),
+            timed: timed.to_vec(),
+        };
+        let of = |found: Found| found.into_runs().iter().map(|run| run.times).collect::<Vec<_>>();
+        let unknown = Bounds::of_nulls();
+        let all = [(times(0, 5), 9), (times(5, 8), 24), (times(9, 9), 48)];
+        assert_eq!(of(found(&all)), [times(0, 8), times(9, 9)]);
+        assert_eq!(of(found(&[(times(0, 5), 9), (times(4, 8), 24), all[2]])), [unknown, times(9, 9)]);
+        assert_eq!(of(found(&[all[0], (unknown, 24), (times(9, 9), 47)])), [unknown, unknown]);
+        assert_eq!(of(found(&[(times(0, 5), 24)])), [times(0, 5), unknown]);
+        let mut some = found(&all);
+        let mut only = [0; BITSET_WORDS];
+        [1, 9].into_iter().for_each(|half| only[half / 64] |= 1 << (half % 64));
+        some.retain(&only);
+        assert_eq!((some.rows.as_slice(), some.halves.as_slice()), (&[1, 9, 25, 33][..], &[1, 9, 1, 9][..]));
+        assert_eq!(some.timed, [(times(0, 5), 1), (times(5, 8), 2), (times(9, 9), 4)]);
     }
 }

@@ -193,9 +193,10 @@ impl<'a> Source<'a> {
         owned.rows.for_each_chunk(owners, only, can_have, |chunk, stored, runs, excluded| {
             let first = chunk << 16;
             if excluded.is_none() && self.plan.root == Node::Everyone {
-                for (_, rows) in runs {
+                for (times, rows) in runs {
                     found.halves.extend_from_slice(&stored.halves[rows.clone()]);
                     found.rows.extend(rows.map(|row| first | row as u32));
+                    found.timed.push((times, found.rows.len()));
                 }
                 return Ok(());
             }
@@ -206,10 +207,10 @@ impl<'a> Source<'a> {
             if let Some(excluded) = excluded {
                 mask.iter_mut().zip(excluded).for_each(|(word, out)| *word &= !out);
             }
-            let rows: usize = runs.iter().map(|(_, rows)| rows.len()).sum();
+            let count: usize = runs.iter().map(|(_, rows)| rows.len()).sum();
             let within =
                 runs.first().map_or(0, |run| run.1.start) / 64 * 64..runs.last().map_or(0, |run| run.1.end);
-            if let Some(only) = only.filter(|_| rows > within.len() / ROWS_ASKED_SHARE) {
+            if let Some(only) = only.filter(|_| count > within.len() / ROWS_ASKED_SHARE) {
                 // Whose a row is is asked by vector, what it is of those that are left.
                 let mut of_asked = [0; BITSET_WORDS];
                 let words = &mut of_asked[within.start / 64..within.end.div_ceil(64)];
@@ -221,6 +222,11 @@ impl<'a> Source<'a> {
             let mut buffer = Vec::new();
             let answered = answer.found(self.table.chunk_rows(chunk));
             let rows = answered.rows(&mut buffer);
+            let before = found.rows.len();
+            let ends = runs.iter().map(|(times, of_run)| {
+                (*times, before + rows.partition_point(|row| usize::from(*row) < of_run.end))
+            });
+            found.timed.extend(ends);
             found.halves.extend(rows.iter().map(|row| stored.halves[usize::from(*row)]));
             found.rows.extend(rows.iter().map(|row| first | u32::from(*row)));
             worker.recycle(answer);

@@ -49,7 +49,7 @@ pub(super) enum Flow<'n, 'a> {
     Filter(Box<Flow<'n, 'a>>, &'n [Formula], &'n [bool]),
     Compute(Box<Flow<'n, 'a>>, &'n [Formula], &'n [bool]),
     Window(Box<Flow<'n, 'a>>, &'n Windowed, Before),
-    Join(Box<Flow<'n, 'a>>, Known<'a>, &'n [bool]),
+    Join(Box<Flow<'n, 'a>>, Known<'a>, Option<&'n Formula>, &'n [bool]),
 }
 
 /// What came before the next rows.
@@ -71,7 +71,7 @@ pub(super) fn flows(sources: &[Source<'_>], node: &Node) -> bool {
         Step::Source(..) => true,
         Step::Filter(input, _) | Step::Compute(input, _) => flows(sources, input),
         Step::Window(input, windowed) => flows(sources, input) && looks_back(sources, input, windowed),
-        Step::Join { kind: JoinKind::Inner, left, right, others, condition: None } => {
+        Step::Join { kind: JoinKind::Inner, left, right, others, .. } => {
             others.is_empty() && flows(sources, left) && known::is_known(sources, right)
         }
         _ => false,
@@ -185,8 +185,8 @@ impl<'n, 'a> Flow<'n, 'a> {
                 let before = Before { rows: of_owners(0), last: last.collect() };
                 below(input)?.map(|flow| Flow::Window(flow, windowed, before))
             }
-            Step::Join { left, right, .. } => match (below(left)?, Known::of(chunk, right)?) {
-                (Some(flow), Some(known)) => Some(Flow::Join(flow, known, &node.wanted)),
+            Step::Join { left, right, condition, .. } => match (below(left)?, Known::of(chunk, right)?) {
+                (Some(flow), Some(known)) => Some(Flow::Join(flow, known, condition.as_ref(), &node.wanted)),
                 _ => None,
             },
             _ => None,
@@ -226,13 +226,7 @@ impl<'n, 'a> Flow<'n, 'a> {
             Flow::Source { places, wanted, .. } => {
                 Ok(Stored { lanes: opened.lanes(rows, places, wanted)?, halves })
             }
-            Flow::Filter(below, terms, wanted) => {
-                let stored = below.next(opened, halves, rows)?;
-                Ok(match kept(terms, &stored.lanes, stored.halves.len())? {
-                    Some(left) => stored.retained(&left, wanted),
-                    None => stored,
-                })
-            }
+            Flow::Filter(below, terms, wanted) => below.next(opened, halves, rows)?.filtered(terms, wanted),
             Flow::Compute(below, formulas, wanted) => {
                 let stored = below.next(opened, halves, rows)?;
                 let lanes = computed(formulas, wanted, &stored.lanes, stored.halves.len())?;
@@ -261,18 +255,23 @@ impl<'n, 'a> Flow<'n, 'a> {
                 }
                 Ok(stored)
             }
-            Flow::Join(below, known, wanted) => {
+            Flow::Join(below, known, condition, wanted) => {
                 let mut stored = below.next(opened, halves, rows)?;
+                let mut needed = wanted.to_vec();
+                condition.iter().flat_map(|condition| condition.inputs()).for_each(|at| needed[*at] = true);
                 let mut places = known.places(&stored.halves);
                 if places.contains(&NONE) {
                     let left: Vec<u32> =
                         (0..places.len() as u32).filter(|row| places[*row as usize] != NONE).collect();
                     places.retain(|place| *place != NONE);
-                    stored = stored.retained(&left, wanted);
+                    stored = stored.retained(&left, &needed);
                 }
-                let of_known = selected(known.lanes(), &places, &wanted[stored.lanes.len()..]);
+                let of_known = selected(known.lanes(), &places, &needed[stored.lanes.len()..]);
                 stored.lanes.extend(of_known);
-                Ok(stored)
+                Ok(match condition {
+                    Some(condition) => stored.filtered(std::slice::from_ref(*condition), wanted)?,
+                    None => stored,
+                })
             }
         }
     }
@@ -301,6 +300,14 @@ impl Last {
 }
 
 impl<'a> Stored<'a> {
+    /// The rows for which each of some terms is TRUE.
+    fn filtered(self, terms: &[Formula], wanted: &[bool]) -> Result<Stored<'a>> {
+        Ok(match kept(terms, &self.lanes, self.halves.len())? {
+            Some(left) => self.retained(&left, wanted),
+            None => self,
+        })
+    }
+
     /// Some of the rows, ascending; values that are not wanted are left out.
     fn retained(self, rows: &[u32], wanted: &[bool]) -> Stored<'a> {
         if rows.len() == self.halves.len() {
