@@ -19,6 +19,7 @@ use muster_storage::chunk::{ChunkRef, Malformed, SetsRef};
 use muster_storage::format::{RANGE_CHUNKS, SectionKind};
 use muster_storage::part::{PartReader, SectionStats, Sections, TocEntry};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Columns by number: consulted for every range of every column of a question, so with a hash of a nanosecond.
 pub type ByColumn<T> = HashMap<ColumnId, T, foldhash::fast::FixedState>;
@@ -639,7 +640,17 @@ impl<'a> ColumnReader<'a> {
 
     /// Whose the rows of a chunk are, where they are clustered by that; rows beyond its are not.
     pub fn owners(&self, chunk: u32) -> Result<Option<OwnersRef<'a>>> {
-        self.open(chunk, SectionKind::Owners, OwnersRef::open)
+        let within = (chunk as usize % RANGE_CHUNKS) as u16;
+        let sections = self.sections(chunk, SectionKind::Owners);
+        let Some(learnt) = sections.and_then(|sections| sections.learnt(within)) else { return Ok(None) };
+        match learnt.load(Ordering::Acquire) {
+            0 => {
+                let owners = self.open(chunk, SectionKind::Owners, OwnersRef::open)?;
+                learnt.store(owners.map_or(0, |owners| owners.first_runs() + 1), Ordering::Release);
+                Ok(owners)
+            }
+            known => self.open(chunk, SectionKind::Owners, |bytes| OwnersRef::reopen(bytes, known - 1)),
+        }
     }
 
     /// A list of codes a row.

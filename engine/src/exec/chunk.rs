@@ -17,6 +17,7 @@ use crate::plan::{Node, Plan, Test};
 use hashbrown::HashMap;
 use muster_storage::chunk::{ChunkRef, Words};
 use muster_storage::format::{BITSET_WORDS, SectionKind};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// When fewer members than this are expected to be left, a clause is asked member by member. A probe is a cache line and
@@ -44,7 +45,7 @@ pub(super) struct Worker<'p, 'a> {
     /// For leaves that ask rows made of the members' rows.
     pub(super) by_owner: HashMap<usize, ByOwnerWorker<'p, 'a>>,
     /// The leaf and the chunk of owners that were asked for last, and the owners.
-    pub(super) owners: Option<(usize, u32, Box<Words>)>,
+    pub(super) owners: Option<(usize, u32, Option<Cow<'p, Words>>)>,
     pool: Vec<Box<Words>>,
 }
 

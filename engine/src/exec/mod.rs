@@ -32,6 +32,7 @@ pub use related::{RELATED_DEPTH_MAX, RELATED_VALUES_MAX, resolve, resolve_naivel
 pub(crate) use related::{check_depth, is_in_list, resolve_at};
 pub(crate) use relation::{ByOwner, takes_derived};
 pub use relation::{FUNNEL_STEPS_MAX, ROWS_VALUES_MAX, RowSet, rows_of};
+pub(crate) use sink::Chosen;
 pub use sink::{
     Aggregate, Count, First, Fold, FoldAggregate, FoldFunction, Group, Groups, Members, OrderBy,
     PROFILE_VALUES_MAX, Profile, Sink, Top, key_bytes,
@@ -48,6 +49,7 @@ use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS, SectionKind};
 use roaring::RoaringBitmap;
 use share::share;
+use sink::Choose;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -164,10 +166,10 @@ pub(crate) fn members_of(
     predicate: &Predicate,
     cancel: &Cancel,
     tables: usize,
-) -> Result<RoaringBitmap> {
+) -> Result<Chosen> {
     let resolved = resolve_at(snapshot, table, predicate, cancel, tables)?;
     let scope = Scope::default();
-    Ok(evaluate_resolved(snapshot, table, resolved, &scope, cancel, &Members, tables)?.0)
+    Ok(evaluate_resolved(snapshot, table, resolved, &scope, cancel, &Choose, tables)?.0)
 }
 
 /// [`evaluate`] of what [`resolve`] made, so many tables away from the question.

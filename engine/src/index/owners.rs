@@ -110,11 +110,38 @@ pub struct OwnersRef<'a> {
     codes: &'a [Bounds],
     /// The low half of the ordinal of each row's owner; 0 of nobody's.
     pub halves: &'a [u16],
+    /// Runs of the first chunk of owners. Few chunks have rows of more than two: a search in cold memory takes longer than what is asked.
+    first_runs: usize,
 }
 
 impl<'a> OwnersRef<'a> {
     /// Opens a section. Cost: a look at every run.
     pub fn open(section: &'a [u8]) -> Result<OwnersRef<'a>, Malformed> {
+        let owners = OwnersRef::parse(section)?;
+        let (runs, rows) = (owners.runs, owners.halves.len());
+        // Without a branch a run: all of them are as they should be, nearly always.
+        let ascend = |two: &[Run]| (two[0].start < two[1].start) & (two[0].owners <= two[1].owners);
+        let ascending = runs.windows(2).fold(true, |all, two| all & ascend(two));
+        let covered = runs.first().is_none_or(|run| run.start == 0) && (rows == 0) == runs.is_empty();
+        if !ascending || !covered || runs.last().is_some_and(|run| run.start as usize >= rows) {
+            return Err(Malformed("runs that ascend and cover all rows"));
+        }
+        let of_first = |run: &Run| run.owners == runs[0].owners;
+        Ok(OwnersRef { first_runs: runs.partition_point(of_first), ..owners })
+    }
+
+    /// Opens a section that was opened before, and had so many [`Self::first_runs`]: without a look at every run.
+    pub fn reopen(section: &'a [u8], first_runs: u32) -> Result<OwnersRef<'a>, Malformed> {
+        let owners = OwnersRef::parse(section)?;
+        Ok(OwnersRef { first_runs: (first_runs as usize).min(owners.runs.len()), ..owners })
+    }
+
+    /// The runs of the first chunk of owners: so many.
+    pub fn first_runs(&self) -> u32 {
+        self.first_runs as u32
+    }
+
+    fn parse(section: &'a [u8]) -> Result<OwnersRef<'a>, Malformed> {
         let malformed = Malformed("a header of owners");
         let number = |at: usize| -> Result<usize, Malformed> {
             let bytes = section.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
@@ -135,14 +162,7 @@ impl<'a> OwnersRef<'a> {
         let runs = <[Run]>::ref_from_bytes(runs).map_err(|_| malformed)?;
         let codes = <[Bounds]>::ref_from_bytes(codes).map_err(|_| malformed)?;
         let halves = <[u16]>::ref_from_bytes(halves).map_err(|_| malformed)?;
-        // Without a branch a run: all of them are as they should be, nearly always.
-        let ascend = |two: &[Run]| (two[0].start < two[1].start) & (two[0].owners <= two[1].owners);
-        let ascending = runs.windows(2).fold(true, |all, two| all & ascend(two));
-        let covered = runs.first().is_none_or(|run| run.start == 0) && (rows == 0) == runs.is_empty();
-        if !ascending || !covered || runs.last().is_some_and(|run| run.start as usize >= rows) {
-            return Err(Malformed("runs that ascend and cover all rows"));
-        }
-        Ok(OwnersRef { runs, codes, halves })
+        Ok(OwnersRef { runs, codes, halves, first_runs: 0 })
     }
 
     /// The runs of a chunk of owners, each with its rows.
@@ -153,8 +173,17 @@ impl<'a> OwnersRef<'a> {
 
     /// Where the runs of a chunk of owners are.
     pub fn places_of(&self, owners: u32) -> Range<usize> {
-        let first = self.runs.partition_point(|run| run.owners < owners);
-        first..first + self.runs[first..].partition_point(|run| run.owners == owners)
+        let (firsts, others) = self.runs.split_at(self.first_runs);
+        match (firsts, others) {
+            ([run, ..], _) if run.owners == owners => 0..firsts.len(),
+            (_, [run, .., last]) if run.owners == owners && last.owners == owners => {
+                firsts.len()..self.runs.len()
+            }
+            _ => {
+                let first = self.runs.partition_point(|run| run.owners < owners);
+                first..first + self.runs[first..].partition_point(|run| run.owners == owners)
+            }
+        }
     }
 
     /// A run with its rows.

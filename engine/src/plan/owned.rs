@@ -13,7 +13,7 @@ use super::cut::cut;
 use super::{Leaf, Node, Plan, Test};
 use crate::control::Cancel;
 use crate::events::Strays;
-use crate::exec::{FoldFunction, Loose, check_depth, members_of, resolve_at};
+use crate::exec::{Chosen, FoldFunction, Loose, check_depth, members_of, resolve_at};
 use crate::expr::clock::{self, Beside};
 use crate::expr::{Compiled, Expr, Function};
 use crate::predicate::{CompareOp, Predicate, Related, RelatedRows, Truth, slot_id};
@@ -22,7 +22,6 @@ use crate::table::{ColumnReader, TableState};
 use crate::value::Value;
 use crate::{Error, Result, Snapshot};
 use muster_storage::format::SectionKind;
-use roaring::RoaringBitmap;
 use std::sync::Arc;
 
 /// What rows of other tables say of each owner.
@@ -329,7 +328,7 @@ fn compared(
 /// Rows whose owners are some members: `member_id IN (SELECT id FROM members WHERE …)`, asked of the rows.
 pub struct InOwners<'a> {
     /// The members.
-    pub(crate) members: RoaringBitmap,
+    pub(crate) members: Chosen,
     pub(crate) ordinals: ColumnReader<'a>,
     /// The column that says whose a row is.
     pub(crate) whose: ColumnReader<'a>,

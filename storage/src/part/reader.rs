@@ -8,7 +8,7 @@ use crate::format::{SECTION_ALIGNMENT, SectionKind, TOC_ENTRY_BYTES};
 use crate::manifest::PartRef;
 use crate::{Error, RESTORE, Result};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use zerocopy::FromBytes;
 
 /// Sections of one column and kind that are asked for ahead of their use: some hundred kilobytes.
@@ -24,6 +24,8 @@ pub struct PartReader {
     /// The rows of each column and kind, in the table's order.
     groups: Vec<((u32, u16), Range<usize>)>,
     verified: Vec<AtomicBool>,
+    /// What was learnt of each section by who looked at all of it once; 0 until then.
+    learnt: Vec<AtomicU32>,
 }
 
 impl PartReader {
@@ -86,7 +88,8 @@ impl PartReader {
             }
         }
         let verified = entries.iter().map(|_| AtomicBool::new(false)).collect();
-        Ok(PartReader { file: file.into(), header, entries, groups, verified, bytes })
+        let learnt = entries.iter().map(|_| AtomicU32::new(0)).collect();
+        Ok(PartReader { file: file.into(), header, entries, groups, verified, learnt, bytes })
     }
 
     /// The file's name, for messages.
@@ -222,6 +225,12 @@ impl<'a> Sections<'a> {
         let entry = self.part.entries().get(index)?;
         let verified = self.part.verified[index].load(Ordering::Acquire);
         verified.then(|| &self.part.bytes[entry.offset as usize..(entry.offset + entry.length) as usize])
+    }
+
+    /// A place for what is learnt of the section for `chunk` of the range by looking at all of it, which is done once; 0 until then.
+    #[inline]
+    pub fn learnt(&self, chunk: u16) -> Option<&'a AtomicU32> {
+        self.position(chunk).map(|position| &self.part.learnt[self.first + position])
     }
 
     /// The bytes for `chunk` of the range, verified on first use; `None` where there is no such section.

@@ -5,15 +5,14 @@ use crate::index::owners::NOBODYS;
 use crate::kernel;
 use crate::plan::InOwners;
 use muster_storage::chunk::Words;
-use muster_storage::format::BITSET_WORDS;
-use roaring::RoaringBitmap;
+use std::borrow::Cow;
 
 /// Writes the rows of a chunk whose owners are some members, or those that have an owner's key and are not; `known` holds the
 /// members of the chunk of owners that was asked for last.
-pub(in crate::exec) fn write_in_owners(
-    asked: &InOwners<'_>,
+pub(in crate::exec) fn write_in_owners<'p>(
+    asked: &'p InOwners<'_>,
     (place, chunk): (usize, u32),
-    known: &mut Option<(usize, u32, Box<Words>)>,
+    known: &mut Option<(usize, u32, Option<Cow<'p, Words>>)>,
     out: &mut Words,
 ) -> Result<()> {
     out.fill(0);
@@ -24,9 +23,9 @@ pub(in crate::exec) fn write_in_owners(
             let start = run.start as usize;
             let end = chunks.peek().map_or(stored.halves.len(), |next| next[0].start as usize);
             if known.as_ref().is_none_or(|known| (known.0, known.1) != (place, run.owners)) {
-                *known = Some((place, run.owners, members_in(&asked.members, run.owners)));
+                *known = Some((place, run.owners, asked.members.words(run.owners)));
             }
-            let Some((_, _, members)) = known else { continue };
+            let Some((_, _, Some(members))) = known else { continue };
             let whole = start.next_multiple_of(64).min(end);
             for (row, half) in (start..whole).zip(&stored.halves[start..whole]) {
                 out[row / 64] |= u64::from(kernel::has(members, *half)) << (row % 64);
@@ -52,13 +51,4 @@ pub(in crate::exec) fn write_in_owners(
         out.iter_mut().zip(&nulls).for_each(|(word, null)| *word = !(*word | null));
     }
     Ok(())
-}
-
-/// The members of one chunk.
-fn members_in(members: &RoaringBitmap, chunk: u32) -> Box<Words> {
-    let mut words = Box::new([0; BITSET_WORDS]);
-    for member in members.range(chunk << 16..=chunk << 16 | 0xffff) {
-        words[(member & 0xffff) as usize / 64] |= 1 << (member % 64);
-    }
-    words
 }

@@ -1,6 +1,7 @@
 //! Where members go: a count, a bitmap, groups, profiles, the first in an order.
 
 mod accumulate;
+mod chosen;
 mod dense;
 mod fold;
 mod groups;
@@ -9,6 +10,7 @@ mod profile;
 mod simple;
 mod top;
 
+pub(crate) use chosen::{Choose, Chosen};
 pub(crate) use fold::Folding;
 pub use fold::{Fold, FoldAggregate, FoldFunction, key_bytes};
 pub use groups::{Aggregate, Group, Groups};
