@@ -17,9 +17,9 @@ fn run(session: &mut Session, sql: &str) {
     session.execute(sql).map_err(|error| error.render(sql)).unwrap();
 }
 
-/// So many rows, from a number on: no two of them happened at once.
+/// So many rows, from a number on; some of one member happened at once.
 fn lines(numbers: std::ops::Range<u64>) -> String {
-    let mut lines = "whose,at,kind,amount,cost\n".to_owned();
+    let mut lines = "whose,at,kind,amount,cost,score\n".to_owned();
     let mut random = numbers.start.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = |below: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -38,7 +38,9 @@ fn lines(numbers: std::ops::Range<u64>) -> String {
         let (date, seconds) = (midnight.split_once(' ').unwrap().0, number % 86_400);
         let time = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
         let amount = if next(5) == 0 { String::new() } else { format!("{}.{:02}", next(50), next(100)) };
-        writeln!(lines, "{whose},{date} {time},{},{amount},{}", next(4), next(900)).unwrap();
+        // Quarters, of which the sum is the same in any order.
+        let score = next(40) as f64 / 4.0;
+        writeln!(lines, "{whose},{date} {time},{},{amount},{},{score}", next(4), next(900)).unwrap();
     }
     lines
 }
@@ -72,6 +74,8 @@ fn conditions() -> Vec<String> {
         "id IN (SELECT r.whose FROM rows r JOIN (SELECT whose, min(at) AS first FROM rows GROUP BY whose) f ON f.whose = r.whose WHERE r.at > f.first AND r.at < f.first + INTERVAL '20' DAY AND r.kind = 1)".to_owned(),
         "id IN (SELECT r.whose FROM rows r JOIN (SELECT whose, sum(cost) AS s, count(amount) AS c FROM rows WHERE kind <> 2 GROUP BY whose HAVING count(*) >= 3) f ON f.whose = r.whose WHERE r.cost * 4 > f.s AND f.c > 1)".to_owned(),
         "id IN (SELECT r.whose FROM rows r JOIN (SELECT whose, max(at) FILTER (WHERE kind = 1) AS last, min(amount) AS least FROM rows GROUP BY whose) f ON f.whose = r.whose WHERE r.at > f.last AND r.amount <= f.least)".to_owned(),
+        "id IN (SELECT r.whose FROM rows r JOIN (SELECT whose, min(at) AS first, count(*) AS c FROM rows GROUP BY whose) f ON f.whose = r.whose AND r.at > f.first + INTERVAL '90' DAY AND r.cost > 100 * f.c)".to_owned(),
+        "id IN (SELECT r.whose FROM rows r JOIN (SELECT whose, min(cost + 1) AS least FROM rows WHERE cost > 5 GROUP BY whose) f ON f.whose = r.whose WHERE r.cost > 2 * f.least)".to_owned(),
         "grp < 20 AND id IN (SELECT r.whose FROM rows r JOIN (SELECT whose, max(at) AS last FROM rows GROUP BY whose) f ON f.whose = r.whose WHERE r.at >= f.last AND r.kind = 0)".to_owned(),
         "EXISTS (SELECT 1 FROM (SELECT whose, row_number() OVER (PARTITION BY whose ORDER BY at) AS n FROM rows WHERE kind = 1) x WHERE x.whose = m.id AND n = 3)".to_owned(),
     ])
@@ -104,6 +108,9 @@ fn statements() -> Vec<String> {
         format!(
             "SELECT s, count(*) FROM (SELECT whose, count(*) AS s FROM ({BEFORE}) x WHERE before < amount GROUP BY whose) y GROUP BY s ORDER BY s"
         ),
+        // Sums that have no loop, and a filter of truths.
+        "SELECT r.kind, count(*), sum(f.s) FROM rows r JOIN (SELECT whose, sum(score) AS s FROM rows GROUP BY whose) f ON f.whose = r.whose WHERE r.score < f.s GROUP BY r.kind ORDER BY r.kind".to_owned(),
+        "SELECT r.kind, count(*), count(f.least) FROM rows r JOIN (SELECT whose, min(date_trunc('month', at)) FILTER (WHERE kind = 2) AS least, max(kind) FILTER (WHERE cost < 300) AS k FROM rows GROUP BY whose) f ON f.whose = r.whose WHERE f.k IS NOT NULL GROUP BY r.kind ORDER BY r.kind".to_owned(),
         // Rows in the order of those whose they are.
         format!(
             "SELECT whose, at, n, before FROM ({BEFORE}) x WHERE n BETWEEN 3 AND 4 AND kind = 2 ORDER BY whose, n LIMIT 500"
@@ -117,7 +124,7 @@ fn rows_as_they_are_stored_say_what_rows_in_the_order_of_owners_say() {
     let db = Database::open(directory.path().join("db")).unwrap();
     let mut session = db.session();
     run(&mut session, "CREATE TABLE members (id BIGINT PRIMARY KEY, grp BIGINT)");
-    let columns = "at TIMESTAMP, kind SMALLINT, amount DECIMAL(9,2), cost INTEGER";
+    let columns = "at TIMESTAMP, kind SMALLINT, amount DECIMAL(9,2), cost INTEGER, score DOUBLE PRECISION";
     run(
         &mut session,
         &format!(
@@ -171,7 +178,9 @@ fn rows_as_they_are_stored_say_what_rows_in_the_order_of_owners_say() {
         run(&mut session, &format!("UPDATE {table} SET amount = NULL WHERE cost = 12"));
         run(
             &mut session,
-            &format!("INSERT INTO {table} VALUES (5, NULL, 1, 3, 9), (5, '2026-03-01 00:00:00', 1, 2, 8)"),
+            &format!(
+                "INSERT INTO {table} VALUES (5, NULL, 1, 3, 9, 1.5), (5, '2026-03-01 00:00:00', 1, 2, 8, NULL)"
+            ),
         );
     }
     compared(&mut session);

@@ -1,9 +1,8 @@
 //! What groups by owner say of each owner of a chunk, made of rows as they are stored: a number in the owner's place.
 
-use super::batch::{Batch, Segment, selected};
-use super::source::Source;
+use super::batch::{Batch, Segment};
 use super::steps::{Chunk, computed, kept};
-use super::stored::{Flow, OfOwners, Stored, flows, of_owners};
+use super::stored::{Flow, OfOwners, Stored, of_owners};
 use super::tree::{Aggregating, Grouped, Node, Step};
 use crate::Result;
 use crate::exec::FoldFunction;
@@ -11,7 +10,7 @@ use crate::exec::compute::{Coded, Kind, Lane, NONE, Numbers};
 use crate::kernel;
 use crate::predicate::RowFunction;
 use crate::value::Value;
-use muster_storage::format::BITSET_WORDS;
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,29 +21,7 @@ pub(super) struct Known<'a> {
     places: OfOwners<u32>,
 }
 
-/// True where the rows of a node are one for each owner, and made of rows as they are stored.
-pub(super) fn is_known(sources: &[Source<'_>], node: &Node) -> bool {
-    match &node.step {
-        Step::Filter(input, _) | Step::Compute(input, _) => is_known(sources, input),
-        Step::Group(input, grouped) => {
-            let is_folded = |making: &Aggregating| {
-                matches!(
-                    making.function,
-                    RowFunction::Fold(
-                        FoldFunction::Count | FoldFunction::Sum | FoldFunction::Min | FoldFunction::Max
-                    )
-                ) && (!making.distinct
-                    || matches!(making.function, RowFunction::Fold(FoldFunction::Min | FoldFunction::Max)))
-            };
-            grouped.named.iter().all(|named| *named)
-                && grouped.making.iter().all(is_folded)
-                && flows(sources, input)
-        }
-        _ => false,
-    }
-}
-
-/// The rows of a node that [`is_known`]; `None` where what groups have has no loop.
+/// The rows of a node that has one for each owner, as [`super::as_stored`] takes it; `None` where what groups have has no loop.
 pub(super) fn rows_of<'a>(chunk: &Chunk<'_, 'a>, node: &Node) -> Result<Option<Batch<'a>>> {
     Ok(match &node.step {
         Step::Filter(input, terms) => match rows_of(chunk, input)? {
@@ -61,7 +38,7 @@ pub(super) fn rows_of<'a>(chunk: &Chunk<'_, 'a>, node: &Node) -> Result<Option<B
             }
             None => None,
         },
-        Step::Group(input, grouped) => match Flow::begin(chunk, input)? {
+        Step::Group(input, grouped) => match Flow::open(chunk, input)? {
             Some(flow) => grouped_rows(chunk, flow, grouped, &node.wanted)?,
             None => None,
         },
@@ -93,7 +70,7 @@ fn grouped_rows<'a>(
         for (making, folded) in grouped.making.iter().zip(&mut made) {
             fits = fits && folded.make(making, &rows)?;
         }
-        Ok(())
+        Ok(fits)
     })?;
     if !fits {
         return Ok(None);
@@ -101,14 +78,12 @@ fn grouped_rows<'a>(
     let mut halves = Vec::new();
     kernel::decode_members(&with_rows, kernel::cardinality(&with_rows), &mut halves);
     let places: Vec<u32> = halves.iter().map(|half| u32::from(*half)).collect();
-    let lanes: Vec<Arc<Lane<'a>>> =
-        keys.into_iter().map(Folded::lane).chain(made.into_iter().map(Folded::lane)).map(Arc::new).collect();
+    let lane = |(folded, wanted): (Folded, &bool)| {
+        Arc::new(if *wanted { folded.lane().select(&places) } else { Lane::Same(Value::Null) })
+    };
+    let lanes = keys.into_iter().chain(made).zip(wanted).map(lane).collect();
     let segments = (1..).zip(&halves).map(|(end, half)| Segment { half: *half, end });
-    Ok(Some(Batch {
-        lanes: selected(&lanes, &places, wanted),
-        len: halves.len(),
-        segments: Rc::new(segments.collect()),
-    }))
+    Ok(Some(Batch { lanes, len: halves.len(), segments: Rc::new(segments.collect()) }))
 }
 
 /// What is made of each owner's rows so far.
@@ -183,42 +158,25 @@ impl Folded {
             _ => {}
         }
         match (self, lane) {
-            (Folded::Numbers(_, known, numbers, some), Lane::Exact(kind, of_rows)) if known == kind => {
-                let mut fits = true;
-                let plain = taken.is_none() && of_rows.nulls().is_none();
-                let is_taken = |row: usize| {
-                    plain || (!of_rows.is_null(row) && taken.is_none_or(|taken| taken[row] == Some(true)))
-                };
-                for (row, (half, value)) in halves.iter().zip(of_rows.values()).enumerate() {
-                    if is_taken(row) {
-                        let (number, some) =
-                            (&mut numbers[usize::from(*half)], &mut some[usize::from(*half)]);
-                        *some = true;
-                        *number = match function {
-                            FoldFunction::Min => (*number).min(*value),
-                            FoldFunction::Max => (*number).max(*value),
-                            _ => {
-                                let (sum, over) = number.overflowing_add(*value);
-                                fits &= !over;
-                                sum
-                            }
-                        };
-                    }
+            (Folded::Numbers(_, of_kind, numbers, some), Lane::Exact(kind, of_rows)) if of_kind == kind => {
+                let rows = halves.iter().zip(of_rows.values());
+                if taken.is_none() && of_rows.nulls().is_none() {
+                    return fold(function, rows, numbers, some);
                 }
-                fits
+                let is_taken = |row: usize| taken.is_none_or(|taken| taken[row] == Some(true));
+                let rows = rows.enumerate().filter(|(row, _)| is_taken(*row) && !of_rows.is_null(*row));
+                fold(function, rows.map(|(_, row)| row), numbers, some)
             }
-            (Folded::Codes(_, known, codes, of), Lane::Coded(kind, coded))
-                if known == kind && std::ptr::eq(*of, coded.of) =>
+            (Folded::Codes(_, of_kind, best, of), Lane::Coded(kind, coded))
+                if of_kind == kind && std::ptr::eq(*of, coded.of) =>
             {
-                let null = coded.null();
-                let taken = |row: usize| taken.is_none_or(|taken| taken[row] == Some(true));
-                for (row, (half, code)) in halves.iter().zip(&coded.codes).enumerate() {
-                    let best = &mut codes[usize::from(*half)];
-                    let (taken, is_null) = (taken(row), *code == null);
-                    *best = match least {
-                        true => (*best).min(if taken { *code } else { null }),
-                        false => (*best).max(if taken && !is_null { *code + 1 } else { 0 }),
-                    };
+                let rows = halves.iter().zip(&coded.codes);
+                match taken {
+                    None => best_code(least, coded.null(), rows, best),
+                    Some(taken) => {
+                        let rows = rows.zip(taken).filter(|(_, taken)| **taken == Some(true));
+                        best_code(least, coded.null(), rows.map(|(row, _)| row), best);
+                    }
                 }
                 true
             }
@@ -230,7 +188,7 @@ impl Folded {
     fn lane<'a>(self) -> Lane<'a> {
         match self {
             Folded::Nothing => Lane::Same(Value::Null),
-            Folded::Counted(counts) => Lane::Exact(Kind::Integer, counts.to_vec().into()),
+            Folded::Counted(counts) => Lane::Exact(Kind::Integer, in_one(counts).into()),
             Folded::Numbers(function, kind, numbers, some) => {
                 let kind = match (function, kind) {
                     (FoldFunction::Sum, Kind::Decimal(scale)) => Kind::Decimal(scale),
@@ -238,7 +196,7 @@ impl Folded {
                     (_, kind) => kind,
                 };
                 let nulls = some.iter().map(|some| !some).collect();
-                Lane::Exact(kind, Numbers::with_nulls(numbers.to_vec(), Some(nulls)))
+                Lane::Exact(kind, Numbers::with_nulls(in_one(numbers), Some(nulls)))
             }
             Folded::Codes(function, kind, codes, of) => {
                 let null = of.len() as u16;
@@ -250,6 +208,64 @@ impl Folded {
             }
         }
     }
+}
+
+/// Folds a number of each of some rows into that of its owner; false where a sum does not fit.
+fn fold<'r>(
+    function: FoldFunction,
+    rows: impl Iterator<Item = (&'r u16, &'r i64)>,
+    numbers: &mut [i64; CHUNK_MEMBERS],
+    some: &mut [bool; CHUNK_MEMBERS],
+) -> bool {
+    let mut fits = true;
+    match function {
+        FoldFunction::Min => fold_with(rows, numbers, some, i64::min),
+        FoldFunction::Max => fold_with(rows, numbers, some, i64::max),
+        _ => fold_with(rows, numbers, some, |a, b| {
+            let (sum, over) = a.overflowing_add(b);
+            fits &= !over;
+            sum
+        }),
+    }
+    fits
+}
+
+#[inline(always)]
+fn fold_with<'r>(
+    rows: impl Iterator<Item = (&'r u16, &'r i64)>,
+    numbers: &mut [i64; CHUNK_MEMBERS],
+    some: &mut [bool; CHUNK_MEMBERS],
+    mut of_two: impl FnMut(i64, i64) -> i64,
+) {
+    rows.for_each(|(half, number)| {
+        let known = &mut numbers[usize::from(*half)];
+        *known = of_two(*known, *number);
+        some[usize::from(*half)] = true;
+    });
+}
+
+/// Takes a code of each of some rows where it is better than that of its owner, as [`Folded::Codes`] has them.
+fn best_code<'r>(
+    least: bool,
+    null: u16,
+    rows: impl Iterator<Item = (&'r u16, &'r u16)>,
+    best: &mut [u16; CHUNK_MEMBERS],
+) {
+    match least {
+        true => rows.for_each(|(half, code)| {
+            let best = &mut best[usize::from(*half)];
+            *best = (*best).min(*code);
+        }),
+        false => rows.for_each(|(half, code)| {
+            let best = &mut best[usize::from(*half)];
+            *best = (*best).max(if *code == null { 0 } else { code + 1 });
+        }),
+    }
+}
+
+/// The same numbers, not copied.
+fn in_one(numbers: OfOwners<i64>) -> Vec<i64> {
+    (numbers as Box<[i64]>).into_vec()
 }
 
 impl<'a> Known<'a> {

@@ -140,7 +140,7 @@ impl Merging {
 
     /// True where rows as they are stored can be taken: where owners are counted, no group of an owner comes back after another one.
     pub(super) fn takes_stored(&self, goes_on: impl Fn(&Formula) -> bool) -> bool {
-        !self.making.iter().any(counts_owners) || self.keys.iter().all(goes_on)
+        !self.counts_owners() || self.keys.iter().all(goes_on)
     }
 
     /// True where owners are counted.

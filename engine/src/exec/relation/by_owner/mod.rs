@@ -5,6 +5,7 @@
 //! Relation ─ shape: does every step keep to one owner? ─ Tree: the steps, the tables, prepared
 //!    for each chunk of owners, some owners at a time:
 //!      source ─ rows of these owners, owner after owner ─ filter, compute, group, window, join ─ Batch
+//!    or all owners of a chunk, their rows as they are stored, with what is known of each so far ─ Stored
 //!    ─▶ ByOwner: a leaf of the owners' plan (their truths, beside other clauses)
 //!    ─▶ rows, or groups of the rows of all owners (each thread its own, put together at the end)
 //! ```
@@ -14,6 +15,7 @@
 //! Rows are lanes, so that a step is a loop; what has no loop is done row by row as in whole relations, of a few thousand rows at a
 //! time. The rows of nobody are a relation of their own, evaluated as a whole.
 
+mod as_stored;
 mod batch;
 mod codes;
 mod cut;
@@ -46,6 +48,7 @@ use crate::schema::{ColumnId, TableId};
 use crate::table::ColumnReader;
 use crate::value::Value;
 use crate::{Error, Result, Snapshot};
+use as_stored::AsStored;
 use batch::{Batch, Rows};
 use cut::{CutTime, cut_early, cut_late};
 use merge::Merging;
@@ -93,13 +96,6 @@ struct Tree<'a> {
     as_stored: Option<AsStored>,
 }
 
-/// Steps that take rows as they are stored.
-#[derive(Clone, Copy)]
-struct AsStored {
-    /// These have to come as time goes on.
-    in_time: bool,
-}
-
 impl<'a> Tree<'a> {
     /// Prepares a relation whose shape is split; perhaps by the steps of `cut`, which come to the same, with the values that are cut.
     fn new(
@@ -124,10 +120,7 @@ impl<'a> Tree<'a> {
 
     /// Takes rows as they are stored where steps allow it; `in_time` where who hears of them needs that.
     fn take_as_stored(&mut self, in_time: bool) {
-        let (sources, root) = (&self.sources, &self.root);
-        if stored::is_worth_it(root) && (stored::flows(sources, root) || known::is_known(sources, root)) {
-            self.as_stored = Some(AsStored { in_time: in_time || stored::needs_time(root) });
-        }
+        self.as_stored = AsStored::of(&self.sources, &self.root, in_time);
     }
 
     fn workers<'s>(&'s self) -> Vec<Worker<'s, 'a>> {
@@ -170,11 +163,13 @@ impl<'a> Tree<'a> {
         }
         let chunk = Chunk::open(self, workers, owners, asked.as_ref())?;
         held.add(chunk.held())?;
-        if let Some(way) = self.as_stored
-            && (!way.in_time || chunk.is_in_time()?)
-            && stored::heard(&chunk, &self.root, &mut hear)?
+        if let Some(way) = self.as_stored.as_ref().filter(|way| way.takes(chunk.rows_found()))
+            && chunk.are_in_time(&way.in_time)?
         {
-            return Ok(());
+            held.add(way.bytes)?;
+            if stored::heard(&chunk, &self.root, &mut hear)? {
+                return Ok(());
+            }
         }
         let at_once = ROWS_AT_ONCE * CHUNK_MEMBERS as u64 / chunk.rows_found().max(1);
         let at_once = nearest_power(at_once.clamp(OWNERS_AT_ONCE_MIN, CHUNK_MEMBERS as u64)) as u32;
@@ -293,7 +288,7 @@ impl<'a> Run<'a> {
         let mut tree = Tree::new(self.snapshot, self, owners, rows, Some((input, cuts)))?;
         let merging = Merging::new(keys, aggregates, &tree.root, now)?;
         tree.root.want(merging.needs(&tree.root));
-        if merging.takes_stored(|key| stored::goes_on(&tree.sources, &tree.root, key)) {
+        if merging.takes_stored(|key| as_stored::goes_on(&tree.sources, &tree.root, key)) {
             tree.take_as_stored(merging.counts_owners());
         }
         let (mut groups, mut held) = (Vec::new(), self.cancel.holder(HOLDS));
@@ -437,7 +432,8 @@ impl<'a> ByOwner<'a> {
             1 => ", of who has a row that is needed".to_owned(),
             many => format!(", of who has each of {many} rows that are needed"),
         };
-        let as_stored = if self.tree.as_stored.is_some() { ", as they are stored" } else { "" };
+        let as_stored =
+            if self.tree.as_stored.is_some() { ", as they are stored where that is in time" } else { "" };
         format!("steps over {}{as_stored}{of_needs}", ways.join(" + "))
     }
 

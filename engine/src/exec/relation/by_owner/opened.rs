@@ -1,4 +1,5 @@
-//! The rows of a table that belong to some owners side by side: in the order of their owners, those of one as they are stored.
+//! The rows of a table that belong to some owners side by side: in the order of their owners, those of one as they are stored; or, where
+//! steps take them so, all as they are stored.
 //!
 //! ```text
 //! runs of the chunk, each in the order of owners      owners 0..4096        owners 4096..8192
@@ -12,6 +13,7 @@
 use super::batch::{Batch, Segment, Segments};
 use super::cut::Cut;
 use super::source::Source;
+use super::stored::in_time;
 use crate::exec::compute::{self, Coded, Inputs, Kind, Lane, Numbers};
 use crate::exec::words_of;
 use crate::index::owners::Bounds;
@@ -221,26 +223,7 @@ impl<'s, 'a> Opened<'s, 'a> {
 
     /// True where the rows of each owner are stored as time goes on, and none is without a time.
     pub(super) fn is_in_time(&self) -> Result<bool> {
-        if !self.runs.iter().all(|run| run.times.low <= run.times.high) {
-            return Ok(false);
-        }
-        for (number, two) in self.runs.windows(2).enumerate() {
-            let [before, run] = two else { continue };
-            // A run that a chunk's end cuts is two of the same bounds, through which owners ascend.
-            let follows = before.times.high <= run.times.low
-                || before.times == run.times
-                    && match (before.halves.last(), run.halves.first()) {
-                        (Some(last), Some(first)) if last == first => {
-                            let last = self.time(number, before.halves.len() - 1)?;
-                            last.is_some() && last <= self.time(number + 1, 0)?
-                        }
-                        (last, first) => last < first,
-                    };
-            if !follows {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        in_time(&self.runs, |run, at| self.time(run, at))
     }
 
     /// When a row of a run happened, where that is read.

@@ -7,6 +7,7 @@ use super::shape::Owners;
 use crate::control::Cancel;
 use crate::dictionary::Dictionary;
 use crate::exec::chunk::{Answer, Worker};
+use crate::exec::compute::Kind;
 use crate::exec::resolve_at;
 use crate::expr::TimeUnit;
 use crate::index::owners::RunBounds;
@@ -117,6 +118,14 @@ impl<'a> Source<'a> {
     /// True of that time, also cut to months or other units.
     pub(super) fn is_of_time(&self, place: Place) -> bool {
         self.is_time(if let Place::Cut(cut) = place { Place::Column(self.cuts[cut].column) } else { place })
+    }
+
+    /// True where values are exact numbers.
+    pub(super) fn is_exact(&self, place: Place) -> bool {
+        match place {
+            Place::Ordinal | Place::Cut(_) => true,
+            Place::Column(column) => Kind::of(self.readers[column].0.data_type()).is_some(),
+        }
     }
 
     /// How it is read, for EXPLAIN.

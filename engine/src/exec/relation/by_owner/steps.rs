@@ -53,9 +53,9 @@ impl<'s, 'a> Chunk<'s, 'a> {
         self.cancel.check()
     }
 
-    /// True where the rows of all tables come as time goes on.
-    pub(super) fn is_in_time(&self) -> Result<bool> {
-        self.opened.iter().try_fold(true, |all, opened| Ok(all && opened.is_in_time()?))
+    /// True where the rows of some tables come as time goes on.
+    pub(super) fn are_in_time(&self, sources: &[usize]) -> Result<bool> {
+        sources.iter().try_fold(true, |all, source| Ok(all && self.opened[*source].is_in_time()?))
     }
 
     /// The most rows that a table has of the chunk's owners.

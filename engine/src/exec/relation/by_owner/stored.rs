@@ -12,18 +12,16 @@
 
 use super::batch::{self, selected};
 use super::known::{self, Known};
-use super::opened::{Opened, Place, Rows};
-use super::source::Source;
+use super::opened::{self, Opened, Place, Run};
 use super::steps::{Chunk, computed, kept};
 use super::tree::{Formula, Node, Step, Windowed};
 use crate::exec::compute::{Kind, Lane, NONE, Numbers};
-use crate::predicate::{JoinKind, WindowFunction};
 use crate::{Error, Result};
 use muster_storage::format::CHUNK_MEMBERS;
 use std::sync::Arc;
 
-/// Rows that are taken at once: a dozen lanes of them stay in a second-level cache, beside what is known of owners.
-const ROWS_AT_ONCE: usize = 8_192;
+/// Rows that are taken at once as they are stored: a dozen lanes of them stay in a second-level cache, beside what is known of owners.
+const STORED_AT_ONCE: usize = 8_192;
 
 /// Rows of owners of one chunk, in the order of storing.
 pub(super) struct Stored<'a> {
@@ -57,96 +55,13 @@ pub(super) struct Before {
     /// Rows of each owner.
     rows: OfOwners<u32>,
     /// What each owner's last row has in the arguments of each call.
-    last: Vec<Option<Last>>,
+    last: Vec<Option<LastValues>>,
 }
 
-struct Last {
+/// The value that a call is of in the last row of each owner.
+struct LastValues {
     numbers: OfOwners<i64>,
     nulls: Option<OfOwners<bool>>,
-}
-
-/// True where rows of a node can be taken as they are stored.
-pub(super) fn flows(sources: &[Source<'_>], node: &Node) -> bool {
-    match &node.step {
-        Step::Source(..) => true,
-        Step::Filter(input, _) | Step::Compute(input, _) => flows(sources, input),
-        Step::Window(input, windowed) => flows(sources, input) && looks_back(sources, input, windowed),
-        Step::Join { kind: JoinKind::Inner, left, right, others, .. } => {
-            others.is_empty() && flows(sources, left) && known::is_known(sources, right)
-        }
-        _ => false,
-    }
-}
-
-/// True where that is worth it: rows are numbered, or stand beside groups.
-pub(super) fn is_worth_it(node: &Node) -> bool {
-    match &node.step {
-        Step::Window(..) | Step::Join { .. } => true,
-        Step::Filter(input, _) | Step::Compute(input, _) | Step::Group(input, _) => is_worth_it(input),
-        _ => false,
-    }
-}
-
-/// True where rows of an owner have to come as time goes on.
-pub(super) fn needs_time(node: &Node) -> bool {
-    match &node.step {
-        Step::Window(..) => true,
-        Step::Filter(input, _) | Step::Compute(input, _) | Step::Group(input, _) => needs_time(input),
-        Step::Join { left, right, .. } => needs_time(left) || needs_time(right),
-        _ => false,
-    }
-}
-
-/// True of values that an owner's rows, as time goes on, have one after another: none comes back after another one.
-pub(super) fn goes_on(sources: &[Source<'_>], node: &Node, formula: &Formula) -> bool {
-    let Some(at) = formula.column() else { return false };
-    match &node.step {
-        Step::Source(number, places) => sources[*number].is_of_time(places[at]),
-        Step::Filter(input, _) => goes_on(sources, input, formula),
-        Step::Compute(input, formulas) => goes_on(sources, input, &formulas[at]),
-        Step::Window(input, _) => at < input.columns.len() && goes_on(sources, input, formula),
-        Step::Join { left, .. } => at >= left.columns.len() || goes_on(sources, left, formula),
-        _ => false,
-    }
-}
-
-/// Where the source below has a value.
-fn place_of(node: &Node, formula: &Formula) -> Option<(usize, Place)> {
-    let at = formula.column()?;
-    match &node.step {
-        Step::Source(number, places) => Some((*number, places[at])),
-        Step::Filter(input, _) => place_of(input, formula),
-        Step::Compute(input, formulas) => place_of(input, &formulas[at]),
-        Step::Window(input, _) if at < input.columns.len() => place_of(input, formula),
-        Step::Join { left, .. } if at < left.columns.len() => place_of(left, formula),
-        _ => None,
-    }
-}
-
-/// True where what neighbours say is told by rows that came before, as time goes on.
-fn looks_back(sources: &[Source<'_>], input: &Node, windowed: &Windowed) -> bool {
-    let by_time = match (windowed.keys.as_slice(), windowed.order.as_slice()) {
-        ([key], [order]) => {
-            let is_time = |(number, place): (usize, Place)| sources[number].is_time(place);
-            !order.descending && place_of(input, key).is_some_and(is_time)
-        }
-        _ => false,
-    };
-    let is_exact = |argument: &Formula| match place_of(input, argument) {
-        Some((number, Place::Column(column))) => {
-            Kind::of(sources[number].readers[column].0.data_type()).is_some()
-        }
-        _ => false,
-    };
-    let mut calls = windowed.outputs.iter().zip(&windowed.arguments);
-    by_time
-        && windowed.others.is_empty()
-        && calls.all(|((_, call), arguments)| match (call.function, arguments.as_slice()) {
-            _ if call.frame.is_some() => false,
-            (WindowFunction::RowNumber, []) => true,
-            (WindowFunction::Lag(1), [argument]) => is_exact(argument),
-            _ => false,
-        })
 }
 
 /// Hears of the rows of a node as they are stored, or of those made of groups; false, and nothing heard, where these have no loop.
@@ -155,8 +70,8 @@ pub(super) fn heard<'a>(
     node: &Node,
     hear: &mut impl FnMut(batch::Rows<'_, 'a>) -> Result<()>,
 ) -> Result<bool> {
-    if let Some(flow) = Flow::begin(chunk, node)? {
-        flow.each(chunk, |rows| hear(batch::Rows::Stored(&rows)))?;
+    if let Some(flow) = Flow::open(chunk, node)? {
+        flow.each(chunk, |rows| hear(batch::Rows::Stored(&rows)).map(|()| true))?;
         return Ok(true);
     }
     let Some(rows) = known::rows_of(chunk, node)? else { return Ok(false) };
@@ -167,9 +82,10 @@ pub(super) fn heard<'a>(
 }
 
 impl<'n, 'a> Flow<'n, 'a> {
-    /// Of a node of which [`flows`] says so, before its first rows; `None` where groups have no loop.
-    pub(super) fn begin(chunk: &Chunk<'_, 'a>, node: &'n Node) -> Result<Option<Flow<'n, 'a>>> {
-        let below = |input| Ok::<_, Error>(Flow::begin(chunk, input)?.map(Box::new));
+    /// Of a node that [`super::as_stored`] takes, before its first rows. What groups say beside these is made now; `None` where that has
+    /// no loop.
+    pub(super) fn open(chunk: &Chunk<'_, 'a>, node: &'n Node) -> Result<Option<Flow<'n, 'a>>> {
+        let below = |input| Ok::<_, Error>(Flow::open(chunk, input)?.map(Box::new));
         Ok(match &node.step {
             Step::Source(number, places) => {
                 Some(Flow::Source { number: *number, places, wanted: &node.wanted })
@@ -180,7 +96,7 @@ impl<'n, 'a> Flow<'n, 'a> {
             }
             Step::Window(input, windowed) => {
                 let last = windowed.arguments.iter().map(|arguments| {
-                    (!arguments.is_empty()).then(|| Last { numbers: of_owners(0), nulls: None })
+                    (!arguments.is_empty()).then(|| LastValues { numbers: of_owners(0), nulls: None })
                 });
                 let before = Before { rows: of_owners(0), last: last.collect() };
                 below(input)?.map(|flow| Flow::Window(flow, windowed, before))
@@ -193,18 +109,18 @@ impl<'n, 'a> Flow<'n, 'a> {
         })
     }
 
-    /// Hears of all rows.
+    /// Hears of all rows, as long as `hear` says that it goes on.
     pub(super) fn each(
         mut self,
         chunk: &Chunk<'_, 'a>,
-        mut hear: impl FnMut(Stored<'a>) -> Result<()>,
+        mut hear: impl FnMut(Stored<'a>) -> Result<bool>,
     ) -> Result<()> {
         let opened = chunk.source(self.source());
-        for (halves, rows) in opened.as_stored(ROWS_AT_ONCE) {
+        for (halves, rows) in opened.as_stored(STORED_AT_ONCE) {
             chunk.check()?;
             let rows = self.next(opened, halves, &rows)?;
-            if !rows.halves.is_empty() {
-                hear(rows)?;
+            if !rows.halves.is_empty() && !hear(rows)? {
+                break;
             }
         }
         Ok(())
@@ -221,7 +137,12 @@ impl<'n, 'a> Flow<'n, 'a> {
     }
 
     /// What is made of the next rows of the source.
-    fn next(&mut self, opened: &Opened<'_, 'a>, halves: Vec<u16>, rows: &Rows<'a>) -> Result<Stored<'a>> {
+    fn next(
+        &mut self,
+        opened: &Opened<'_, 'a>,
+        halves: Vec<u16>,
+        rows: &opened::Rows<'a>,
+    ) -> Result<Stored<'a>> {
         match self {
             Flow::Source { places, wanted, .. } => {
                 Ok(Stored { lanes: opened.lanes(rows, places, wanted)?, halves })
@@ -277,7 +198,35 @@ impl<'n, 'a> Flow<'n, 'a> {
     }
 }
 
-impl Last {
+/// True where the rows of each owner are stored as time goes on, and none is without a time; `time` says when a row of a run happened, where that
+/// is known.
+pub(super) fn in_time(
+    runs: &[Run<'_>],
+    mut time: impl FnMut(usize, usize) -> Result<Option<i64>>,
+) -> Result<bool> {
+    if !runs.iter().all(|run| run.times.low <= run.times.high) {
+        return Ok(false);
+    }
+    for (number, two) in runs.windows(2).enumerate() {
+        let [before, run] = two else { continue };
+        // A run that a chunk's end cuts is two of the same bounds, through which owners ascend.
+        let follows = before.times.high <= run.times.low
+            || before.times == run.times
+                && match (before.halves.last(), run.halves.first()) {
+                    (Some(last), Some(first)) if last == first => {
+                        let last = time(number, before.halves.len() - 1)?;
+                        last.is_some() && last <= time(number + 1, 0)?
+                    }
+                    (last, first) => last < first,
+                };
+        if !follows {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl LastValues {
     /// The values of the rows before, and then of these, whose numbers among their owners' are known.
     fn lag<'a>(&mut self, halves: &[u16], numbers: &[u32], lane: &Lane<'a>) -> Result<Lane<'a>> {
         let (kind, values) = match lane {
@@ -315,5 +264,66 @@ impl<'a> Stored<'a> {
         }
         let halves = rows.iter().map(|row| self.halves[*row as usize]).collect();
         Stored { lanes: selected(&self.lanes, rows, wanted), halves }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::opened::RunRows;
+    use super::*;
+    use crate::index::owners::Bounds;
+
+    fn run(low: i64, high: i64, halves: &'static [u16]) -> Run<'static> {
+        Run { chunk: 0, halves: halves.into(), rows: RunRows::From(0), times: Bounds { low, high } }
+    }
+
+    #[test]
+    fn runs_are_in_time_where_no_owner_goes_back() {
+        let unread = |_, _| panic!("no time has to be read");
+        let holds = |runs: &[Run<'_>]| in_time(runs, unread).unwrap();
+        assert!(holds(&[]) && holds(&[run(3, 3, &[1, 1])]));
+        assert!(holds(&[run(0, 5, &[1, 9]), run(5, 8, &[0, 9]), run(8, 8, &[2])]));
+        assert!(!holds(&[run(0, 5, &[1, 9]), run(4, 8, &[0, 9])]));
+        // Without a time, in any place.
+        for place in 0..3 {
+            let mut runs = vec![run(0, 5, &[1]), run(5, 8, &[0])];
+            runs.insert(place, Run { times: Bounds::of_nulls(), ..run(0, 0, &[4]) });
+            assert!(!holds(&runs));
+        }
+        // One run in two, with owners that ascend; two of the same bounds.
+        assert!(holds(&[run(0, 5, &[1, 9]), run(0, 5, &[10, 11]), run(6, 6, &[0])]));
+        assert!(!holds(&[run(0, 5, &[1, 9]), run(0, 5, &[8, 11])]));
+    }
+
+    #[test]
+    fn an_owner_whom_the_end_of_a_chunk_cuts_is_looked_at() {
+        let runs = [run(0, 5, &[1, 9]), run(0, 5, &[9, 11])];
+        let holds = |last: Option<i64>, first: Option<i64>| {
+            in_time(&runs, |run, at| {
+                assert_eq!(at, if run == 0 { 1 } else { 0 });
+                Ok(if run == 0 { last } else { first })
+            })
+            .unwrap()
+        };
+        assert!(holds(Some(3), Some(3)) && holds(Some(2), Some(3)));
+        assert!(!holds(Some(4), Some(3)) && !holds(None, Some(3)) && !holds(None, None));
+        // Nobody says that it is later.
+        assert!(!holds(Some(4), None));
+    }
+
+    #[test]
+    fn the_value_before_is_that_of_the_owner() {
+        let mut last = LastValues { numbers: of_owners(0), nulls: None };
+        let mut lag = |halves: &[u16], numbers: &[u32], values: &[Option<i64>]| {
+            let lane = Lane::Exact(Kind::Integer, values.iter().copied().collect());
+            match last.lag(halves, numbers, &lane).unwrap() {
+                Lane::Exact(Kind::Integer, before) => before.iter().collect::<Vec<_>>(),
+                _ => panic!("numbers were made of something else"),
+            }
+        };
+        assert_eq!(lag(&[1, 1, 7], &[1, 2, 1], &[Some(5), Some(6), Some(7)]), [None, Some(5), None]);
+        assert_eq!(lag(&[1, 7, 7], &[3, 2, 3], &[None, Some(8), None]), [Some(6), Some(7), Some(8)]);
+        assert_eq!(lag(&[1, 7, 8], &[4, 4, 1], &[Some(1), Some(2), None]), [None, None, None]);
+        assert_eq!(lag(&[8, 7], &[2, 5], &[Some(1), Some(2)]), [None, Some(2)]);
     }
 }
