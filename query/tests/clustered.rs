@@ -5,10 +5,9 @@
 
 mod asking;
 
-use asking::{day_text, ids};
+use asking::{copy, day_text, ids, run};
 use musterdb::{Database, Session};
 use std::fmt::Write;
-use std::path::Path;
 
 /// Days are counted from 2024-01-01.
 const DAYS: i64 = 900;
@@ -16,17 +15,6 @@ const DAYS: i64 = 900;
 /// A time as SQL: so many days after the first.
 fn time(day: i64) -> String {
     format!("TIMESTAMP '2024-01-01 00:00:00' + INTERVAL '{day}' DAY")
-}
-
-fn run(session: &mut Session, sql: &str) {
-    session.execute(sql).map_err(|error| error.render(sql)).unwrap();
-}
-
-/// Imports the lines of a CSV file, the first of which names the columns.
-fn copy(session: &mut Session, table: &str, lines: &str, directory: &Path) {
-    let file = directory.join("file.csv");
-    std::fs::write(&file, lines).unwrap();
-    run(session, &format!("COPY {table} FROM '{}' (HEADER)", file.display()));
 }
 
 /// Chunks of owners and of rows, runs by month and day, counts beyond a byte: the table that belongs to somebody answers as the

@@ -6,7 +6,7 @@
 
 mod asking;
 
-use asking::{ids, null_or};
+use asking::{ids, null_or, run};
 use musterdb::{Database, Session};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,10 +82,6 @@ fn moment(day: Option<i64>) -> String {
 /// When an order is: by its number.
 fn day_of(order: i64) -> i64 {
     order * 3 % 40
-}
-
-fn run(session: &mut Session, sql: &str) {
-    session.execute(sql).map_err(|error| error.render(sql)).unwrap();
 }
 
 type Truth = Option<bool>;

@@ -6,7 +6,7 @@
 
 mod asking;
 
-use asking::{day_text, ids, null_or};
+use asking::{day_text, ids, null_or, run};
 use muster_engine::exec::project;
 use musterdb::{Database, Session, Value};
 use proptest::prelude::*;
@@ -68,10 +68,6 @@ fn time(day: i64) -> String {
 fn values(number: usize, row: &Row) -> String {
     let day = row.day.map_or_else(|| "NULL".to_owned(), time);
     format!("({number}, {}, {day}, {}, {})", null_or(row.whose), row.kind, null_or(row.amount))
-}
-
-fn run(session: &mut Session, sql: &str) {
-    session.execute(sql).map_err(|error| error.render(sql)).unwrap();
 }
 
 type Truth = Option<bool>;

@@ -4,13 +4,9 @@
 
 mod asking;
 
-use asking::ids;
-use musterdb::{Database, Session};
+use asking::{ids, run};
+use musterdb::Database;
 use std::fmt::Write;
-
-fn run(session: &mut Session, sql: &str) {
-    session.execute(sql).map_err(|error| error.render(sql)).unwrap();
-}
 
 /// Rows of members were taken member by member where nothing keeps to one of them, too: of equal ones the first was that of the
 /// first member, not the one that is stored first.

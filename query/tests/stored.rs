@@ -5,17 +5,13 @@
 
 mod asking;
 
-use asking::{day_text, ids};
+use asking::{copy, day_text, ids, run};
 use musterdb::{Database, Session};
 use std::fmt::Write;
 use std::path::Path;
 
 const MEMBERS: u64 = 70_000;
 const DAYS: u64 = 1_500;
-
-fn run(session: &mut Session, sql: &str) {
-    session.execute(sql).map_err(|error| error.render(sql)).unwrap();
-}
 
 /// So many rows, from a number on; some of one member happened at once.
 fn lines(numbers: std::ops::Range<u64>) -> String {
@@ -43,12 +39,6 @@ fn lines(numbers: std::ops::Range<u64>) -> String {
         writeln!(lines, "{whose},{date} {time},{},{amount},{},{score}", next(4), next(900)).unwrap();
     }
     lines
-}
-
-fn copy(session: &mut Session, table: &str, lines: &str, directory: &Path) {
-    let file = directory.join("file.csv");
-    std::fs::write(&file, lines).unwrap();
-    run(session, &format!("COPY {table} FROM '{}' (HEADER)", file.display()));
 }
 
 const BEFORE: &str = "SELECT whose, at, kind, amount, cost, lag(at) OVER (PARTITION BY whose ORDER BY at) AS b, lag(amount) OVER (PARTITION BY whose ORDER BY at) AS before, row_number() OVER (PARTITION BY whose ORDER BY at) AS n FROM rows";

@@ -10,6 +10,20 @@ pub fn ids(session: &mut Session, condition: &str) -> Vec<i64> {
     outcome.rows().map(|row| row.get(0).unwrap()).collect()
 }
 
+/// Executes a statement.
+#[allow(dead_code, reason = "not every test writes")]
+pub fn run(session: &mut Session, sql: &str) {
+    session.execute(sql).map_err(|error| error.render(sql)).unwrap();
+}
+
+/// Imports the lines of a CSV file, the first of which names the columns.
+#[allow(dead_code, reason = "not every test imports")]
+pub fn copy(session: &mut Session, table: &str, lines: &str, directory: &Path) {
+    let file = directory.join("file.csv");
+    std::fs::write(&file, lines).unwrap();
+    run(session, &format!("COPY {table} FROM '{}' (HEADER)", file.display()));
+}
+
 /// A value as SQL has it.
 pub fn null_or<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "NULL".to_owned(), |value| value.to_string())

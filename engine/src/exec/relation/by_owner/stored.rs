@@ -101,9 +101,11 @@ impl<'n, 'a> Flow<'n, 'a> {
                 let before = Before { rows: of_owners(0), last: last.collect() };
                 below(input)?.map(|flow| Flow::Window(flow, windowed, before))
             }
-            Step::Join { left, right, condition, .. } => match (below(left)?, Known::of(chunk, right)?) {
-                (Some(flow), Some(known)) => Some(Flow::Join(flow, known, condition.as_ref(), &node.wanted)),
-                _ => None,
+            Step::Join { left, right, condition, .. } => match Known::of(chunk, right)? {
+                Some(known) => {
+                    below(left)?.map(|flow| Flow::Join(flow, known, condition.as_ref(), &node.wanted))
+                }
+                None => None,
             },
             _ => None,
         })
