@@ -8,7 +8,6 @@ mod asking;
 use asking::{copy, day_text, ids, run};
 use musterdb::{Database, Session};
 use std::fmt::Write;
-use std::path::Path;
 
 const MEMBERS: u64 = 70_000;
 const DAYS: u64 = 1_500;
