@@ -46,6 +46,13 @@ fn conditions() -> Vec<String> {
     [
         "WHERE n = 2 AND at <= b + INTERVAL '30' DAY",
         "WHERE n = 1 AND kind = 3",
+        // Of some numbers only, asked in either order, twice, and of none.
+        "WHERE at > b + INTERVAL '20' DAY AND 3 >= n AND n > 1 AND kind <> 1",
+        "WHERE n BETWEEN 2 AND 5 AND amount > before",
+        "WHERE n > 300 AND before IS NOT NULL",
+        "WHERE n = 260 AND at >= b",
+        "WHERE n = 2 OR n = 4 AND kind = 2",
+        "WHERE n <= 2 GROUP BY whose HAVING count(*) = 2 AND max(at) > min(at) + INTERVAL '300' DAY",
         "WHERE before > amount + 10",
         "WHERE before IS NULL AND n > 1",
         // Gaps of an owner, of all and of some rows.
@@ -58,6 +65,10 @@ fn conditions() -> Vec<String> {
     .chain([
         // Neighbours among some of the rows.
         "id IN (SELECT whose FROM (SELECT whose, kind, lag(kind) OVER (PARTITION BY whose ORDER BY at) AS k FROM rows WHERE kind < 3) x WHERE kind = 1 AND k = 2)".to_owned(),
+        // A number of what another number has let through, and another window beside it.
+        format!("id IN (SELECT whose FROM (SELECT whose, row_number() OVER (PARTITION BY whose ORDER BY at) AS k FROM ({BEFORE}) y WHERE n >= 2 AND kind < 2) x WHERE k = 2)"),
+        format!("id IN (SELECT whose FROM (SELECT whose, n, lag(cost) OVER (PARTITION BY whose ORDER BY at) AS c FROM ({BEFORE}) y) x WHERE n = 2 AND c > 500)"),
+        format!("id IN (SELECT whose FROM (SELECT whose, at, lag(at) OVER (PARTITION BY whose ORDER BY at) AS a, row_number() OVER (PARTITION BY whose ORDER BY at) AS n FROM rows) x WHERE n <= 2 AND at < a + INTERVAL '40' DAY)"),
         format!("id IN (SELECT whose FROM (SELECT whose, cost, lag(cost) OVER (PARTITION BY whose ORDER BY at) AS c FROM ({BEFORE}) y WHERE n <> 2) x WHERE cost > c + 300)"),
         // Rows beside what groups say.
         "id IN (SELECT r.whose FROM rows r JOIN (SELECT whose, min(at) AS first FROM rows GROUP BY whose) f ON f.whose = r.whose WHERE r.at > f.first AND r.at < f.first + INTERVAL '20' DAY AND r.kind = 1)".to_owned(),
@@ -75,6 +86,8 @@ fn statements() -> Vec<String> {
     let firsts = "WITH f AS (SELECT whose, date_trunc('month', min(at)) AS cohort, count(*) AS c FROM rows GROUP BY whose)";
     let lasts = "WITH f AS (SELECT whose, date_trunc('month', max(at)) AS last FROM rows WHERE kind < 2 GROUP BY whose)";
     vec![
+        format!("SELECT count(*) FROM ({BEFORE}) x WHERE n < 4 AND n = 9 AND at >= b"),
+        format!("SELECT n, count(*), sum(cost), min(before) FROM ({BEFORE}) x WHERE n > 1 AND 6 > n GROUP BY n ORDER BY n"),
         format!(
             "{firsts} SELECT cohort, date_trunc('month', r.at) AS m, count(DISTINCT r.whose), count(*), sum(r.cost) FROM rows r JOIN f ON f.whose = r.whose GROUP BY 1, 2 ORDER BY 1, 2"
         ),

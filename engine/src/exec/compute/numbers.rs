@@ -36,6 +36,16 @@ impl<T: Copy + Default> Numbers<T> {
         Numbers { values, nulls }
     }
 
+    /// The same, but NULL where it is said so.
+    pub(in crate::exec) fn null_where(mut self, is_null: impl Iterator<Item = bool>) -> Numbers<T> {
+        let nulls: Vec<bool> = match &self.nulls {
+            Some(nulls) => nulls.iter().zip(is_null).map(|(null, also)| *null | also).collect(),
+            None => is_null.collect(),
+        };
+        self.nulls = nulls.contains(&true).then_some(nulls);
+        self
+    }
+
     /// So many NULLs.
     pub(in crate::exec) fn none(count: usize) -> Numbers<T> {
         Numbers { values: vec![T::default(); count], nulls: Some(vec![true; count]) }
@@ -132,7 +142,7 @@ impl Made<bool> for Vec<Option<bool>> {
 }
 
 /// Of each number that is not NULL; `None` as a whole where one does not fit.
-pub(super) fn each<T: Copy + Default, U: Default, M: Made<U>>(
+pub(super) fn each<T: Copy + Default, U: Copy + Default, M: Made<U>>(
     numbers: &Numbers<T>,
     of: impl Fn(T) -> Option<U>,
 ) -> Option<M> {
@@ -140,7 +150,7 @@ pub(super) fn each<T: Copy + Default, U: Default, M: Made<U>>(
 }
 
 /// Of each pair of numbers, NULL where one is; `None` as a whole where one does not fit.
-pub(super) fn both<T: Copy + Default, U: Default, M: Made<U>>(
+pub(super) fn both<T: Copy + Default, U: Copy + Default, M: Made<U>>(
     a: &Operand<'_, T>,
     b: &Operand<'_, T>,
     of: impl Fn(T, T) -> Option<U>,
@@ -161,30 +171,29 @@ pub(super) fn both<T: Copy + Default, U: Default, M: Made<U>>(
 }
 
 /// Of each; `None` as a whole where there is none of one that is not NULL. Without a branch on the answer.
-fn fitting<T, U: Default, M: Made<U>>(
-    all: impl Iterator<Item = T>,
+fn fitting<T, U: Copy + Default, M: Made<U>>(
+    all: impl ExactSizeIterator<Item = T>,
     nulls: Option<Vec<bool>>,
     of: impl Fn(T) -> Option<U>,
 ) -> Option<M> {
-    let mut fit = true;
-    let values = match &nulls {
+    // Not collected: what says whether all fit would be in memory then, read and written for each.
+    let (mut fit, mut values) = (true, vec![U::default(); all.len()]);
+    match &nulls {
         None => {
-            let value = |one| {
+            for (made, one) in values.iter_mut().zip(all) {
                 let value = of(one);
                 fit &= value.is_some();
-                value.unwrap_or_default()
-            };
-            all.map(value).collect()
+                *made = value.unwrap_or_default();
+            }
         }
         Some(nulls) => {
-            let value = |(one, null): (T, &bool)| {
+            for ((made, one), null) in values.iter_mut().zip(all).zip(nulls) {
                 let value = of(one);
                 fit &= value.is_some() | null;
-                value.unwrap_or_default()
-            };
-            all.zip(nulls).map(value).collect()
+                *made = value.unwrap_or_default();
+            }
         }
-    };
+    }
     fit.then(|| M::of(values, nulls))
 }
 

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::control::{Cancel, Held};
 use crate::exec::compute::{Lane, NONE};
 use crate::exec::key_bytes;
+use crate::kernel;
 use crate::schema::ColumnId;
 use crate::value::Value;
 use std::cell::OnceCell;
@@ -176,6 +177,13 @@ impl<'a> Batch<'a> {
         }
         Ok(rows)
     }
+}
+
+/// The places of the bits that are set among so many.
+pub(super) fn places_of(selected: &[u64], count: usize) -> Vec<u32> {
+    let (all, mut places): (Vec<u32>, _) = ((0..count as u32).collect(), Vec::with_capacity(count));
+    kernel::select_u32(&all, selected, &mut places);
+    places
 }
 
 /// The values of some rows; those that are not wanted are NULL.

@@ -9,6 +9,9 @@ use std::borrow::Cow;
 /// Bits of the codes of all keys: a table of more groups would leave the second-level cache.
 const CODE_BITS_MAX: u32 = 16;
 
+/// Of so many pairs of codes there is a table: what is looked at of it are those that there are.
+const PAIRS_MAX: usize = 1 << 18;
+
 /// Values of a key that are found without the table of all: as many as a first-level cache holds of two keys.
 const RECENT_BITS: u32 = 10;
 
@@ -25,6 +28,25 @@ pub(super) struct Codes {
     groups: Vec<u32>,
     /// True where keys have too many values.
     given_up: bool,
+    pairs: Pairs,
+}
+
+/// The groups of two keys that have codes already, by these: one look instead of three.
+#[derive(Default)]
+struct Pairs {
+    of: [CodesMet; 2],
+    /// Of each code of the first key those of all of the second, or [`NONE`].
+    groups: Vec<u32>,
+}
+
+/// The codes of a key from the least to the greatest that was met.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct CodesMet {
+    /// What kind of numbers they are of, and which.
+    kind: u8,
+    of: &'static [i64],
+    least: u16,
+    count: usize,
 }
 
 /// The values of one key so far: 0 is NULL's code.
@@ -74,7 +96,7 @@ impl Codes {
         if self.given_up {
             return false;
         }
-        if self.find_known(keys, of) {
+        if self.pairs.find(keys, of) {
             return true;
         }
         of.clear();
@@ -110,31 +132,63 @@ impl Codes {
             }
             *of = *group;
         }
+        self.pairs.learn(keys, of);
         true
     }
 }
 
-impl Codes {
-    /// Finds the group of each of some rows in one pass, where two keys have codes already and all groups are known.
-    fn find_known(&self, keys: &[Key<'_>], of: &mut Vec<u32>) -> bool {
-        let ([Key::Coded(kind_a, a), Key::Coded(kind_b, b)], [of_a, of_b], [bits, _]) =
-            (keys, self.keys.as_slice(), self.bits.as_slice())
-        else {
-            return false;
-        };
-        if !of_a.knows(*kind_a, a) || !of_b.knows(*kind_b, b) {
+impl Pairs {
+    /// Finds the group of each of some rows; false where that of some pair is not known.
+    fn find(&self, keys: &[Key<'_>], of: &mut Vec<u32>) -> bool {
+        let [Key::Coded(kind_a, a), Key::Coded(kind_b, b)] = keys else { return false };
+        if self.groups.is_empty() || !self.of[0].is(*kind_a, a) || !self.of[1].is(*kind_b, b) {
             return false;
         }
-        let (codes_a, codes_b) = (of_a.of_coded.as_slice(), of_b.of_coded.as_slice());
-        let (groups, mut all_known) = (self.groups.as_slice(), true);
+        let (low_a, low_b) = (self.of[0].least, self.of[1].least);
+        let (groups, width) = (self.groups.as_slice(), self.of[1].count);
+        of.clear();
         of.extend(a.codes.iter().zip(&b.codes).map(|(a, b)| {
-            // Behind the end of all groups where one has no code.
-            let place = codes_a[usize::from(*a)] | codes_b[usize::from(*b)] << bits;
-            let group = groups.get(place as usize).copied().unwrap_or(NONE);
-            all_known &= group != NONE;
-            group
+            let (a, b) = (usize::from(a.wrapping_sub(low_a)), usize::from(b.wrapping_sub(low_b)));
+            let place = if b < width { a * width + b } else { usize::MAX };
+            groups.get(place).copied().unwrap_or(NONE)
         }));
-        all_known
+        !of.contains(&NONE)
+    }
+
+    /// Keeps the groups of the pairs of some rows, where there may be a table of all between the least and the greatest.
+    fn learn(&mut self, keys: &[Key<'_>], of: &[u32]) {
+        let [Key::Coded(kind_a, a), Key::Coded(kind_b, b)] = keys else { return };
+        let (of_a, of_b) = (self.of[0].with(*kind_a, a), self.of[1].with(*kind_b, b));
+        if of_a != self.of[0] || of_b != self.of[1] {
+            self.of = [of_a, of_b];
+            self.groups.clear();
+            if of_a.count * of_b.count <= PAIRS_MAX {
+                self.groups.resize(of_a.count * of_b.count, NONE);
+            }
+        }
+        if !self.groups.is_empty() {
+            let place =
+                |(a, b): (&u16, &u16)| usize::from(a - of_a.least) * of_b.count + usize::from(b - of_b.least);
+            let places = a.codes.iter().zip(&b.codes).map(place);
+            places.zip(of).for_each(|(place, group)| self.groups[place] = *group);
+        }
+    }
+}
+
+impl CodesMet {
+    fn is(&self, kind: u8, coded: &Coded) -> bool {
+        self.kind == kind && std::ptr::eq(self.of, coded.of)
+    }
+
+    /// With those of more rows; only these, where they are codes of something else.
+    fn with(self, kind: u8, coded: &Coded) -> CodesMet {
+        let codes = || coded.codes.iter().copied();
+        let (Some(mut least), Some(mut greatest)) = (codes().min(), codes().max()) else { return self };
+        if self.is(kind, coded) && self.count > 0 {
+            least = least.min(self.least);
+            greatest = greatest.max(self.least + (self.count - 1) as u16);
+        }
+        CodesMet { kind, of: coded.of, least, count: usize::from(greatest - least) + 1 }
     }
 }
 
@@ -248,6 +302,38 @@ mod tests {
             [0, 4, 1, 2]
         );
         assert_eq!(groups(&mut codes, &[Key::Coded(3, &coded)], 5, &mut known), [0, 1, 2, 0, 3]);
+    }
+
+    /// The groups of rows come from the table of pairs once these are known, from the codes of the keys until then: they are the same.
+    #[test]
+    fn pairs_of_codes_are_of_the_groups_of_their_numbers() {
+        const fn ascending(first: i64) -> [i64; 40] {
+            let (mut all, mut at) = ([first; 40], 0);
+            while at < 40 {
+                all[at] += at as i64;
+                at += 1;
+            }
+            all
+        }
+        static OF: [[i64; 40]; 2] = [ascending(0), ascending(9)];
+        let (mut codes, mut known) = (Codes::default(), Vec::new());
+        let mut from_pairs = 0;
+        for round in 0..60_u16 {
+            // Few codes, more of them, and those of other numbers; 40 is NULL.
+            let most = if round < 20 { 3 + round } else { 41 };
+            let coded = |by: u16, of: &'static [i64]| Coded {
+                codes: (0..300).map(|row: u16| (row * by + round / 4) % most).collect(),
+                of,
+            };
+            let (a, b) = (coded(7, &OF[0]), coded(3, &OF[usize::from(round / 30)]));
+            let keys = [Key::Coded(2, &a), Key::Coded(3, &b)];
+            from_pairs += usize::from(codes.pairs.find(&keys, &mut Vec::new()));
+            let found = groups(&mut codes, &keys, 300, &mut known);
+            for (row, group) in found.iter().enumerate() {
+                assert_eq!(known[*group as usize], [a.get(row), b.get(row)], "row {row} of round {round}");
+            }
+        }
+        assert!(from_pairs > 10, "of all rounds {from_pairs} were found by pairs");
     }
 
     #[test]

@@ -1,24 +1,29 @@
 //! What groups by owner say of each owner of a chunk, made of rows as they are stored: a number in the owner's place.
 
-use super::batch::{Batch, Segment};
+use super::batch::{self, Batch, Segment};
 use super::steps::{Chunk, computed, kept};
 use super::stored::{Flow, OfOwners, Stored, of_owners};
 use super::tree::{Aggregating, Grouped, Node, Step};
 use crate::Result;
 use crate::exec::FoldFunction;
-use crate::exec::compute::{Coded, Kind, Lane, NONE, Numbers};
+use crate::exec::compute::{Coded, Kind, Lane, Numbers};
 use crate::kernel;
 use crate::predicate::RowFunction;
 use crate::value::Value;
+use muster_storage::chunk::Words;
 use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS};
+
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// A row of groups for each owner who has one.
+/// No owner of a chunk.
+static NOBODY: [bool; CHUNK_MEMBERS] = [false; CHUNK_MEMBERS];
+
+/// What groups say of each owner, by the low half of its ordinal.
 pub(super) struct Known<'a> {
-    rows: Batch<'a>,
-    /// Where each owner's is, or [`NONE`].
-    places: OfOwners<u32>,
+    /// Of those of whom nothing is said, anything.
+    lanes: Vec<Arc<Lane<'a>>>,
+    said_of: Box<Words>,
 }
 
 /// The rows of a node that has one for each owner, as [`super::as_stored`] takes it; `None` where what groups have has no loop.
@@ -53,14 +58,14 @@ fn grouped_rows<'a>(
     grouped: &Grouped,
     wanted: &[bool],
 ) -> Result<Option<Batch<'a>>> {
-    let mut with_rows = Box::new([0; BITSET_WORDS]);
+    let mut with_rows = of_owners(false);
     let wanted_keys = &wanted[..grouped.formulas.len()];
     // A key that names an owner is the same in all rows of one.
     let mut keys: Vec<Folded> = wanted_keys.iter().map(|_| Folded::Nothing).collect();
     let mut made: Vec<Folded> = grouped.making.iter().map(|_| Folded::Nothing).collect();
     let mut fits = true;
     flow.each(chunk, |rows| {
-        rows.halves.iter().for_each(|half| with_rows[usize::from(*half) / 64] |= 1 << (half % 64));
+        rows.halves.iter().for_each(|half| with_rows[usize::from(*half)] = true);
         let count = rows.halves.len();
         for ((key, folded), _) in
             grouped.formulas.iter().zip(&mut keys).zip(wanted_keys).filter(|(_, wanted)| **wanted)
@@ -76,7 +81,7 @@ fn grouped_rows<'a>(
         return Ok(None);
     }
     let mut halves = Vec::new();
-    kernel::decode_members(&with_rows, kernel::cardinality(&with_rows), &mut halves);
+    kernel::differing(&*with_rows, &NOBODY, &mut halves);
     let places: Vec<u32> = halves.iter().map(|half| u32::from(*half)).collect();
     let lane = |(folded, wanted): (Folded, &bool)| {
         Arc::new(if *wanted { folded.lane().select(&places) } else { Lane::Same(Value::Null) })
@@ -271,17 +276,30 @@ fn in_one(numbers: OfOwners<i64>) -> Vec<i64> {
 impl<'a> Known<'a> {
     pub(super) fn of(chunk: &Chunk<'_, 'a>, node: &Node) -> Result<Option<Known<'a>>> {
         let Some(rows) = rows_of(chunk, node)? else { return Ok(None) };
-        let mut places = of_owners(NONE);
-        (0..).zip(rows.segments.iter()).for_each(|(place, owner)| places[usize::from(owner.half)] = place);
-        Ok(Some(Known { rows, places }))
+        let (mut places, mut said_of) = (of_owners(0), Box::new([0; BITSET_WORDS]));
+        for (place, owner) in (0..).zip(rows.segments.iter()) {
+            places[usize::from(owner.half)] = place;
+            said_of[usize::from(owner.half) / 64] |= 1 << (owner.half % 64);
+        }
+        let by_half = |lane: &Arc<Lane<'a>>| match &**lane {
+            Lane::Same(_) => Arc::clone(lane),
+            _ if rows.len == 0 => Arc::new(Lane::Same(Value::Null)),
+            lane => Arc::new(lane.select(&*places)),
+        };
+        Ok(Some(Known { lanes: rows.lanes.iter().map(by_half).collect(), said_of }))
     }
 
-    /// Where what is said of some owners is.
-    pub(super) fn places(&self, halves: &[u16]) -> Vec<u32> {
-        halves.iter().map(|half| self.places[usize::from(*half)]).collect()
+    /// The rows of owners of whom something is said; `None` where all are.
+    pub(super) fn said_of(&self, halves: &[u16]) -> Option<Vec<u32>> {
+        let mut said = vec![0; halves.len().div_ceil(64)];
+        kernel::has_each(&self.said_of, halves, &mut said);
+        let count: u32 = said.iter().map(|word| word.count_ones()).sum();
+        (count as usize != halves.len()).then(|| batch::places_of(&said, halves.len()))
     }
 
-    pub(super) fn lanes(&self) -> &[Arc<Lane<'a>>] {
-        &self.rows.lanes
+    /// What is said of the owners of some rows.
+    pub(super) fn lanes(&self, halves: &[u16], wanted: &[bool]) -> Vec<Arc<Lane<'a>>> {
+        let places: Vec<u32> = halves.iter().map(|half| u32::from(*half)).collect();
+        batch::selected(&self.lanes, &places, wanted)
     }
 }

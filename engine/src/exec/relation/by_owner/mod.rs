@@ -17,6 +17,7 @@
 
 mod as_stored;
 mod batch;
+mod before;
 mod codes;
 mod cut;
 mod found;
@@ -27,6 +28,7 @@ mod merge;
 mod near;
 mod needs;
 mod nobodys;
+mod numbered;
 mod opened;
 mod shape;
 mod source;

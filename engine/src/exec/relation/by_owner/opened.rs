@@ -107,11 +107,22 @@ enum Places {
 }
 
 impl Places {
-    /// Puts values of some of the rows in their places.
-    #[inline(always)]
-    fn put<T>(&self, rows: Range<usize>, values: impl Iterator<Item = T>, out: &mut [T]) {
+    /// Of so many rows none has a value yet.
+    fn none<T: Copy + Default>(&self, count: usize) -> Vec<T> {
         match self {
-            Places::AsStored => out[rows].iter_mut().zip(values).for_each(|(out, value)| *out = value),
+            Places::AsStored => Vec::with_capacity(count),
+            Places::Each(_) => vec![T::default(); count],
+        }
+    }
+
+    /// Puts values of some of the rows in their places, those of one behind those of the other.
+    #[inline(always)]
+    fn put<T: Copy + Default>(&self, rows: Range<usize>, values: impl Iterator<Item = T>, out: &mut Vec<T>) {
+        match self {
+            Places::AsStored => {
+                out.resize(rows.start, T::default());
+                out.extend(values);
+            }
             Places::Each(places) => {
                 places[rows].iter().zip(values).for_each(|(place, value)| out[*place as usize] = value);
             }
@@ -331,7 +342,7 @@ impl<'s, 'a> Opened<'s, 'a> {
 
     fn ordinals<'r>(&self, rows: &'r Rows<'a>) -> &'r [u32] {
         rows.ordinals.get_or_init(|| {
-            let mut ordinals = vec![0; rows.len];
+            let mut ordinals = rows.places.none(rows.len);
             let stored = rows.pieces.iter().flat_map(|(run, piece)| {
                 let run = &self.runs[*run];
                 piece.clone().map(|at| run.chunk << 16 | run.row(at))
@@ -375,7 +386,7 @@ impl<'s, 'a> Opened<'s, 'a> {
     /// The codes of the units that times lie in; `None` where some have none.
     fn cut_codes(&self, rows: &Rows<'a>, cut: &Cut, parts: &[Part<'a>]) -> Option<Lane<'a>> {
         let units = cut.units?;
-        let mut codes = vec![0; rows.len];
+        let mut codes = rows.places.none(rows.len);
         let mut done = 0;
         for (number, piece) in &rows.pieces {
             let (run, some) = (&self.runs[*number], done..done + piece.len());
@@ -449,13 +460,13 @@ impl<'s, 'a> Opened<'s, 'a> {
 
     /// Exact numbers, each in its place.
     fn exact(&self, rows: &Rows<'a>, column: usize, parts: &[Part<'a>]) -> Result<Numbers> {
-        let mut values = vec![0i64; rows.len];
+        let mut values = rows.places.none(rows.len);
         let mut nulls: Option<Vec<bool>> = None;
         let mut done = 0;
         for (number, piece) in &rows.pieces {
             let (run, places, some) = (&self.runs[*number], &rows.places, done..done + piece.len());
             done = some.end;
-            let none = || vec![false; rows.len];
+            let none = || places.none(rows.len);
             match &parts[*number] {
                 Part::Stored(stored, of_chunk) => {
                     put_stored(stored, run, piece, (places, some.clone()), &mut values);
@@ -478,6 +489,8 @@ impl<'s, 'a> Opened<'s, 'a> {
                 }
             }
         }
+        values.resize(rows.len, 0);
+        nulls.iter_mut().for_each(|nulls| nulls.resize(rows.len, false));
         Ok(Numbers::with_nulls(values, nulls))
     }
 
@@ -558,7 +571,7 @@ fn put_stored(
     run: &Run<'_>,
     piece: &Range<usize>,
     (places, some): (&Places, Range<usize>),
-    out: &mut [i64],
+    out: &mut Vec<i64>,
 ) {
     let (base, divisor) = (stored.frame.base, stored.frame.divisor);
     let number = |residual: u64| base.wrapping_add(divisor.wrapping_mul(residual) as i64);

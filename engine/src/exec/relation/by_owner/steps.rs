@@ -102,10 +102,18 @@ impl<'s, 'a> Chunk<'s, 'a> {
             }
             Step::Window(input, windowed) => {
                 let rows = self.rows(input, span, only)?;
-                match super::window::answered(&rows, windowed)? {
-                    Some(rows) => Ok(rows),
-                    None => self.window(windowed, input, &rows),
-                }
+                let rows = match super::window::answered(&rows, windowed)? {
+                    Some(rows) => rows,
+                    None => self.window(windowed, input, &rows)?,
+                };
+                let left = windowed.row_number().and_then(|call| {
+                    let numbers = &rows.lanes[input.columns.len() + call];
+                    windowed.let_through.among_lane(numbers, rows.len)
+                });
+                Ok(match left {
+                    Some(left) => rows.retained(&left, &node.wanted),
+                    None => rows,
+                })
             }
             Step::Join { kind, left, right, others, condition } => {
                 // The side that reads owners themselves says who is asked of the other.

@@ -11,11 +11,12 @@
 //! say ([`super::known`]).
 
 use super::batch::{self, selected};
+use super::before::Before;
 use super::known::{self, Known};
 use super::opened::{self, Opened, Place, Run};
 use super::steps::{Chunk, computed, kept};
 use super::tree::{Formula, Node, Step, Windowed};
-use crate::exec::compute::{Kind, Lane, NONE, Numbers};
+use crate::exec::compute::Lane;
 use crate::{Error, Result};
 use muster_storage::format::CHUNK_MEMBERS;
 use std::sync::Arc;
@@ -46,22 +47,8 @@ pub(super) enum Flow<'n, 'a> {
     Source { number: usize, places: &'n [Place], wanted: &'n [bool] },
     Filter(Box<Flow<'n, 'a>>, &'n [Formula], &'n [bool]),
     Compute(Box<Flow<'n, 'a>>, &'n [Formula], &'n [bool]),
-    Window(Box<Flow<'n, 'a>>, &'n Windowed, Before),
+    Window(Box<Flow<'n, 'a>>, &'n Windowed, &'n [bool], Before),
     Join(Box<Flow<'n, 'a>>, Known<'a>, Option<&'n Formula>, &'n [bool]),
-}
-
-/// What came before the next rows.
-pub(super) struct Before {
-    /// Rows of each owner.
-    rows: OfOwners<u32>,
-    /// What each owner's last row has in the arguments of each call.
-    last: Vec<Option<LastValues>>,
-}
-
-/// The value that a call is of in the last row of each owner.
-struct LastValues {
-    numbers: OfOwners<i64>,
-    nulls: Option<OfOwners<bool>>,
 }
 
 /// Hears of the rows of a node as they are stored, or of those made of groups; false, and nothing heard, where these have no loop.
@@ -95,11 +82,8 @@ impl<'n, 'a> Flow<'n, 'a> {
                 below(input)?.map(|flow| Flow::Compute(flow, formulas, &node.wanted))
             }
             Step::Window(input, windowed) => {
-                let last = windowed.arguments.iter().map(|arguments| {
-                    (!arguments.is_empty()).then(|| LastValues { numbers: of_owners(0), nulls: None })
-                });
-                let before = Before { rows: of_owners(0), last: last.collect() };
-                below(input)?.map(|flow| Flow::Window(flow, windowed, before))
+                let before = Before::new(windowed);
+                below(input)?.map(|flow| Flow::Window(flow, windowed, &node.wanted, before))
             }
             Step::Join { left, right, condition, .. } => match Known::of(chunk, right)? {
                 Some(known) => {
@@ -155,41 +139,17 @@ impl<'n, 'a> Flow<'n, 'a> {
                 let lanes = computed(formulas, wanted, &stored.lanes, stored.halves.len())?;
                 Ok(Stored { lanes, ..stored })
             }
-            Flow::Window(below, windowed, before) => {
-                let mut stored = below.next(opened, halves, rows)?;
-                let mut count = |half: &u16| {
-                    let rows = &mut before.rows[usize::from(*half)];
-                    *rows += 1;
-                    *rows
-                };
-                let numbers: Vec<u32> = stored.halves.iter().map(&mut count).collect();
-                for (arguments, last) in windowed.arguments.iter().zip(&mut before.last) {
-                    let lane = match (arguments.first(), last) {
-                        (Some(argument), Some(last)) => {
-                            let argument = argument.of(&stored.lanes, stored.halves.len())?;
-                            last.lag(&stored.halves, &numbers, &argument)?
-                        }
-                        _ => Lane::Exact(
-                            Kind::Integer,
-                            numbers.iter().map(|number| i64::from(*number)).collect::<Vec<_>>().into(),
-                        ),
-                    };
-                    stored.lanes.push(Arc::new(lane));
-                }
-                Ok(stored)
+            Flow::Window(below, windowed, wanted, before) => {
+                before.answer(below.next(opened, halves, rows)?, windowed, wanted)
             }
             Flow::Join(below, known, condition, wanted) => {
                 let mut stored = below.next(opened, halves, rows)?;
                 let mut needed = wanted.to_vec();
                 condition.iter().flat_map(|condition| condition.inputs()).for_each(|at| needed[*at] = true);
-                let mut places = known.places(&stored.halves);
-                if places.contains(&NONE) {
-                    let left: Vec<u32> =
-                        (0..places.len() as u32).filter(|row| places[*row as usize] != NONE).collect();
-                    places.retain(|place| *place != NONE);
+                if let Some(left) = known.said_of(&stored.halves) {
                     stored = stored.retained(&left, &needed);
                 }
-                let of_known = selected(known.lanes(), &places, &needed[stored.lanes.len()..]);
+                let of_known = known.lanes(&stored.halves, &needed[stored.lanes.len()..]);
                 stored.lanes.extend(of_known);
                 Ok(match condition {
                     Some(condition) => stored.filtered(std::slice::from_ref(*condition), wanted)?,
@@ -228,28 +188,6 @@ pub(super) fn in_time(
     Ok(true)
 }
 
-impl LastValues {
-    /// The values of the rows before, and then of these, whose numbers among their owners' are known.
-    fn lag<'a>(&mut self, halves: &[u16], numbers: &[u32], lane: &Lane<'a>) -> Result<Lane<'a>> {
-        let (kind, values) = match lane {
-            Lane::Exact(kind, values) => (*kind, values),
-            _ => return Err(Error::Invalid("numbers were read as something else".into())),
-        };
-        let before = halves.iter().zip(values.values());
-        let before =
-            before.map(|(half, value)| std::mem::replace(&mut self.numbers[usize::from(*half)], *value));
-        let before: Vec<i64> = before.collect();
-        let mut nulls: Vec<bool> = numbers.iter().map(|number| *number == 1).collect();
-        if values.nulls().is_some() || self.nulls.is_some() {
-            let of_owners = self.nulls.get_or_insert_with(|| of_owners(false));
-            for (row, (half, null)) in halves.iter().zip(&mut nulls).enumerate() {
-                *null |= std::mem::replace(&mut of_owners[usize::from(*half)], values.is_null(row));
-            }
-        }
-        Ok(Lane::Exact(kind, Numbers::with_nulls(before, Some(nulls))))
-    }
-}
-
 impl<'a> Stored<'a> {
     /// The rows for which each of some terms is TRUE.
     fn filtered(self, terms: &[Formula], wanted: &[bool]) -> Result<Stored<'a>> {
@@ -260,7 +198,7 @@ impl<'a> Stored<'a> {
     }
 
     /// Some of the rows, ascending; values that are not wanted are left out.
-    fn retained(self, rows: &[u32], wanted: &[bool]) -> Stored<'a> {
+    pub(super) fn retained(self, rows: &[u32], wanted: &[bool]) -> Stored<'a> {
         if rows.len() == self.halves.len() {
             return self;
         }
@@ -311,21 +249,5 @@ mod tests {
         assert!(!holds(Some(4), Some(3)) && !holds(None, Some(3)) && !holds(None, None));
         // Nobody says that it is later.
         assert!(!holds(Some(4), None));
-    }
-
-    #[test]
-    fn the_value_before_is_that_of_the_owner() {
-        let mut last = LastValues { numbers: of_owners(0), nulls: None };
-        let mut lag = |halves: &[u16], numbers: &[u32], values: &[Option<i64>]| {
-            let lane = Lane::Exact(Kind::Integer, values.iter().copied().collect());
-            match last.lag(halves, numbers, &lane).unwrap() {
-                Lane::Exact(Kind::Integer, before) => before.iter().collect::<Vec<_>>(),
-                _ => panic!("numbers were made of something else"),
-            }
-        };
-        assert_eq!(lag(&[1, 1, 7], &[1, 2, 1], &[Some(5), Some(6), Some(7)]), [None, Some(5), None]);
-        assert_eq!(lag(&[1, 7, 7], &[3, 2, 3], &[None, Some(8), None]), [Some(6), Some(7), Some(8)]);
-        assert_eq!(lag(&[1, 7, 8], &[4, 4, 1], &[Some(1), Some(2), None]), [None, None, None]);
-        assert_eq!(lag(&[8, 7], &[2, 5], &[Some(1), Some(2)]), [None, Some(2)]);
     }
 }

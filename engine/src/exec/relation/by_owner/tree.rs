@@ -6,13 +6,16 @@
 use super::super::join::{HOLDS_KEYS, KEY_BYTES};
 use super::super::{RowSet, Run, bytes_of, place};
 use super::cut::CutTime;
+use super::numbered::LetThrough;
 use super::opened::Place;
 use super::shape::{Names, Owners, Shape, name_of, same_owner, shape};
 use super::source::Source;
 use crate::control::{Held, allocation};
 use crate::exec::compute::Lane;
 use crate::expr::{Compiled, Expr, Function};
-use crate::predicate::{Join, JoinKind, Relation, RowAggregate, RowFunction, SortKey, WindowCall};
+use crate::predicate::{
+    Join, JoinKind, Relation, RowAggregate, RowFunction, SortKey, WindowCall, WindowFunction,
+};
 use crate::schema::ColumnId;
 use crate::{Error, Result, Snapshot};
 use hashbrown::HashMap;
@@ -76,6 +79,15 @@ pub(super) struct Windowed {
     pub(super) others: Vec<Formula>,
     pub(super) keys: Vec<Formula>,
     pub(super) arguments: Vec<Vec<Formula>>,
+    /// Of rows that are numbered, those that a condition above lets through.
+    pub(super) let_through: LetThrough,
+}
+
+impl Windowed {
+    /// The call that numbers rows.
+    pub(super) fn row_number(&self) -> Option<usize> {
+        self.outputs.iter().position(|(_, call)| call.function == WindowFunction::RowNumber)
+    }
 }
 
 /// What is made of the rows of a group.
@@ -209,9 +221,13 @@ impl Builder<'_, '_, '_> {
                 Step::Source(number, places.collect::<Result<_>>()?)
             }
             Relation::Filter { input, condition } => {
-                let input = Box::new(self.node(input)?);
+                let mut input = Box::new(self.node(input)?);
                 let mut terms = Vec::new();
-                for_each_term(condition, &mut |term| terms.push(Formula::new(term, &input.columns, now)));
+                for_each_term(condition, &mut |term| {
+                    if !input.takes_over(term) {
+                        terms.push(Formula::new(term, &input.columns, now));
+                    }
+                });
                 Step::Filter(input, terms.into_iter().collect::<Result<_>>()?)
             }
             Relation::Compute { input, outputs } => {
@@ -248,6 +264,7 @@ impl Builder<'_, '_, '_> {
                         .collect::<Result<_>>()?,
                     keys: order.iter().map(|key| formula(&key.value)).collect::<Result<_>>()?,
                     arguments: arguments.collect::<Result<_>>()?,
+                    let_through: LetThrough::default(),
                 };
                 Step::Window(input, windowed)
             }
