@@ -46,6 +46,8 @@ pub(super) struct Worker<'p, 'a> {
     pub(super) by_owner: HashMap<usize, ByOwnerWorker<'p, 'a>>,
     /// The leaf and the chunk of owners that were asked for last, and the owners.
     pub(super) owners: Option<(usize, u32, Option<Cow<'p, Words>>)>,
+    /// The words of a chunk's sets that matter: beyond, a leaf may leave its members out.
+    pub(super) window: std::ops::Range<usize>,
     pool: Vec<Box<Words>>,
 }
 
@@ -82,6 +84,7 @@ impl<'p, 'a> Worker<'p, 'a> {
             by_owner: HashMap::new(),
             owners: None,
             pool: Vec::new(),
+            window: 0..BITSET_WORDS,
         }
     }
 
@@ -131,12 +134,25 @@ impl<'p, 'a> Worker<'p, 'a> {
                 Node::And(_) | Node::Or(_) => {}
             }
         }
-        let mut conjunction = Conjunction::new(1.0);
-        if self.narrow_root(&mut conjunction, &plan.root, chunk, mask)? {
-            self.finish_count(conjunction, chunk)
-        } else {
-            Ok(0)
-        }
+        self.in_window_of(mask, |worker| {
+            let mut conjunction = Conjunction::new(1.0);
+            match worker.narrow_root(&mut conjunction, &plan.root, chunk, mask)? {
+                true => worker.finish_count(conjunction, chunk),
+                false => Ok(0),
+            }
+        })
+    }
+
+    /// Does something of which only the members in `mask` matter.
+    fn in_window_of<T>(&mut self, mask: Option<&Words>, run: impl FnOnce(&mut Self) -> T) -> T {
+        let all = 0..BITSET_WORDS;
+        self.window = mask.map_or(all.clone(), |mask| {
+            let first = mask.iter().position(|word| *word != 0).unwrap_or(BITSET_WORDS);
+            first..mask.iter().rposition(|word| *word != 0).map_or(first, |last| last + 1)
+        });
+        let made = run(self);
+        self.window = all;
+        made
     }
 
     /// The live members of a chunk that satisfy the plan, within `mask`.
@@ -147,12 +163,13 @@ impl<'p, 'a> Worker<'p, 'a> {
     /// [`Self::members`] of another tree over the plan's leaves.
     pub(super) fn members_under(&mut self, root: &Node, chunk: u32, mask: Option<&Words>) -> Result<Answer> {
         self.stats.chunks += 1;
-        let mut conjunction = Conjunction::new(1.0);
-        if self.narrow_root(&mut conjunction, root, chunk, mask)? {
-            self.finish(conjunction, chunk)
-        } else {
-            Ok(Answer::Nobody)
-        }
+        self.in_window_of(mask, |worker| {
+            let mut conjunction = Conjunction::new(1.0);
+            match worker.narrow_root(&mut conjunction, root, chunk, mask)? {
+                true => worker.finish(conjunction, chunk),
+                false => Ok(Answer::Nobody),
+            }
+        })
     }
 
     fn narrow_root(

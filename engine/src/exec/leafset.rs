@@ -297,13 +297,16 @@ impl<'a> Worker<'_, 'a> {
         let Some(values) = reader.values(chunk)? else { return Ok(0) };
         let nulls = reader.nulls(chunk)?;
         self.stats.bytes += (values.rows * values.residuals.width()) as u64;
-        let mut words = self.buffer();
-        words.fill(0);
-        let mut within = self.buffer();
+        let (window, mut words, mut within) = (self.window.clone(), self.buffer(), self.buffer());
+        if intervals.is_empty() {
+            words.fill(0);
+        }
         for (nth, (low, high)) in intervals.iter().enumerate() {
             let some = if nth == 0 { &mut words } else { &mut within };
-            some.fill(u64::MAX);
-            values.retain_within(*low, *high, 0, &mut some[..]);
+            some.fill(0);
+            let asked = &mut some[window.clone()];
+            asked.fill(u64::MAX);
+            values.retain_within(*low, *high, window.start, asked);
             if nth > 0 {
                 kernel::union_into(&within, &mut words);
             }

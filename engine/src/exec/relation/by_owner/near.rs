@@ -47,12 +47,12 @@ pub(super) struct Stepped {
 impl Stepped {
     /// Those that are marked, of some runs of a chunk whose rows belong to these.
     pub(super) fn new(halves: &[u16], marked: &Words, runs: impl Iterator<Item = Range<usize>>) -> Stepped {
-        let (mut selected, mut some) = (Vec::new(), [0; BITSET_WORDS]);
+        let (mut selected, mut some) = (Vec::new(), Vec::new());
         let ends = runs.map(|rows| {
             let words = rows.start / 64..rows.end.div_ceil(64);
-            let some = &mut some[..words.len()];
-            some.copy_from_slice(&marked[words.clone()]);
-            if let [first, ..] = some {
+            some.clear();
+            some.extend_from_slice(&marked[words.clone()]);
+            if let Some(first) = some.first_mut() {
                 *first &= u64::MAX << (rows.start % 64);
             }
             if let (Some(last), over @ 1..) = (some.last_mut(), rows.end % 64) {
@@ -60,7 +60,7 @@ impl Stepped {
             }
             kernel::select_u16(
                 &halves[words.start * 64..halves.len().min(words.end * 64)],
-                some,
+                &some,
                 &mut selected,
             );
             selected.len()
@@ -69,10 +69,47 @@ impl Stepped {
         Stepped { halves: selected, ends }
     }
 
+    /// Keeps those of some owners.
+    fn retain(&mut self, owners: &Words) {
+        let mut kept = vec![0; self.halves.len().div_ceil(64)];
+        kernel::has_each(owners, &self.halves, &mut kept);
+        let mut halves = Vec::with_capacity(self.halves.len());
+        kernel::select_u16(&self.halves, &kept, &mut halves);
+        let (mut word, mut before) = (0, 0);
+        for end in &mut self.ends {
+            let whole = *end / 64;
+            before += kept[word..whole].iter().map(|word| word.count_ones() as usize).sum::<usize>();
+            let below = kept.get(whole).map_or(0, |word| word & !(u64::MAX << (*end % 64)));
+            (word, *end) = (whole, before + below.count_ones() as usize);
+        }
+        self.halves = halves;
+    }
+
     /// Whose those of a run are.
     fn of(&self, run: usize) -> &[u16] {
         let start = run.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.halves[start..self.ends[run]]
+    }
+}
+
+/// Keeps the rows of owners who have one of each step, in chunks with as many steps each; those of the step with the fewest are looked
+/// at first, and those of another only where there is one of each before.
+pub(super) fn retain_with_all(chunks: &mut [Vec<Stepped>]) {
+    let count = |step: usize| chunks.iter().map(|steps| steps[step].halves.len()).sum::<usize>();
+    let mut order: Vec<(usize, usize)> =
+        (0..chunks.first().map_or(0, Vec::len)).map(|step| (count(step), step)).collect();
+    order.sort_unstable();
+    let mut with_all: Option<Words> = None;
+    // At last once more, of those who have the last one, too.
+    for (_, step) in order.iter().chain(order.iter().rev().skip(1)) {
+        let mut owners = [0; BITSET_WORDS];
+        for steps in chunks.iter_mut() {
+            if let Some(with_all) = &with_all {
+                steps[*step].retain(with_all);
+            }
+            kernel::set_members(&mut owners, &steps[*step].halves, true);
+        }
+        with_all = Some(owners);
     }
 }
 
@@ -161,9 +198,13 @@ mod tests {
         runs.reverse();
         runs.push(TimedRun { times: Bounds::of_nulls(), chunk: 0, place: runs.len() });
         rows.push(start..start);
-        let chunk = (0..steps).map(|step| of_step(step, &rows)).collect();
-        let mut near = [0; BITSET_WORDS];
-        Timeline::new(runs, within).add_near(&[chunk], &mut near);
+        let mut chunks = [(0..steps).map(|step| of_step(step, &rows)).collect()];
+        let (mut near, mut of_all) = ([0; BITSET_WORDS], [0; BITSET_WORDS]);
+        let timeline = Timeline::new(runs, within);
+        timeline.add_near(&chunks, &mut of_all);
+        retain_with_all(&mut chunks);
+        timeline.add_near(&chunks, &mut near);
+        assert_eq!(near, of_all);
         near
     }
 
@@ -211,6 +252,32 @@ mod tests {
                 assert_eq!(stepped.of(place), expected, "run {place}");
             }
         }
+    }
+
+    #[test]
+    fn only_rows_of_owners_with_all_steps_are_left() {
+        // Two chunks of three runs each: an owner of all steps is told by both.
+        let stepped = |runs: [&[u16]; 3]| {
+            let mut ends = Vec::new();
+            let mut halves: Vec<u16> = Vec::new();
+            for run in runs {
+                halves.extend(run);
+                ends.push(halves.len());
+            }
+            Stepped { halves, ends }
+        };
+        let many: Vec<u16> = (100..400).collect();
+        let mut chunks = [
+            vec![stepped([&[1, 4], &[], &[9]]), stepped([&[4], &many, &[9, 200]])],
+            vec![stepped([&[], &[200], &[]]), stepped([&[], &[1], &[2]])],
+        ];
+        retain_with_all(&mut chunks);
+        let left = |chunk: usize, step: usize| [0, 1, 2].map(|run| chunks[chunk][step].of(run).to_vec());
+        assert_eq!(left(0, 0), [vec![1, 4], vec![], vec![9]]);
+        assert_eq!(left(0, 1), [vec![4], vec![200], vec![9, 200]]);
+        assert_eq!(left(1, 0), [vec![], vec![200], vec![]]);
+        assert_eq!(left(1, 1), [vec![], vec![1], vec![]]);
+        retain_with_all(&mut []);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! after each other, too. When a row happened is known about as exactly as its run is short, without reading a time, and of those
 //! who have all three hardly anybody has them in runs that lie so close ([`super::near`]).
 
-use super::near::{STEPS_MAX, Stepped, TimedRun, Timeline};
+use super::near::{STEPS_MAX, Stepped, TimedRun, Timeline, retain_with_all};
 use super::tree::for_each_term;
 use crate::calendar::MICROS_PER_DAY;
 use crate::control::Cancel;
@@ -282,6 +282,7 @@ impl<'a> Need<'a> {
             runs.extend(stored.runs_of(owners).enumerate().map(of_run));
             chunks.push(steps);
         }
+        retain_with_all(&mut chunks);
         Timeline::new(runs, within).add_near(&chunks, have);
         Ok(())
     }

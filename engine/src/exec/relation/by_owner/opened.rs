@@ -286,13 +286,11 @@ impl<'s, 'a> Opened<'s, 'a> {
                 *cursor = run.halves.partition_point(|half| u32::from(*half) < span.start);
             }
         }
-        let mut next = vec![0u32; span.len()];
         let (mut pieces, mut found) = (Vec::with_capacity(self.runs.len()), 0);
         for (number, (cursor, run)) in last.cursors.iter_mut().zip(&self.runs).enumerate() {
             let start = *cursor;
             let end = end_of(&run.halves, start, span.end);
             if end > start {
-                count(&run.halves[start..end], &mut next);
                 found += end - start;
                 pieces.push((number, start..end));
                 // The next owners have about as many, right behind; of dozens of runs no processor foresees that.
@@ -301,43 +299,71 @@ impl<'s, 'a> Opened<'s, 'a> {
             }
             *cursor = end;
         }
-        let segments = match found < span.len() / OWNERS_SHARE {
-            true => self.begun_by_few(span, &pieces, &mut next),
-            false => begun(span, found, &mut next),
+        let (segments, places) = match found < span.len() / OWNERS_SHARE {
+            true => self.put_few(span, &pieces, found),
+            false => self.put_many(span, &pieces, found),
         };
-        let (mut places, mut done) = (vec![0; found], 0);
-        for (run, piece) in &pieces {
-            let of_piece = &mut places[done..done + piece.len()];
-            put_in_places(&self.runs[*run].halves[piece.clone()], &mut next, of_piece);
-            done += piece.len();
-        }
         let rows = self.empty(pieces, found, Places::Each(places));
         let rows = Rows { segments: Rc::new(segments.into()), ..rows };
         (last.span, last.rows) = (span.clone(), Rc::new(rows));
         Rc::clone(&last.rows)
     }
 
-    /// [`begun`], where few of the owners have rows: these alone are looked at.
-    fn begun_by_few(
+    /// The owners of some rows, and the place of each row among those of all; a number of each owner is counted.
+    fn put_many(
         &self,
         span: &Range<u32>,
         pieces: &[(usize, Range<usize>)],
-        next: &mut [u32],
-    ) -> Vec<Segment> {
-        let mut present = [0u64; BITSET_WORDS];
+        found: usize,
+    ) -> (Vec<Segment>, Vec<u32>) {
+        let mut next = vec![0u32; span.len()];
         for (run, piece) in pieces {
-            // Damaged bytes may have others than those of the span: they are taken for these, as counted.
-            let halves = self.runs[*run].halves[piece.clone()].iter().map(|half| in_span(*half, span));
-            halves.for_each(|half| present[usize::from(half) / 64] |= 1 << (half % 64));
+            count(&self.runs[*run].halves[piece.clone()], &mut next);
         }
-        let (mut segments, mut end, mut members) = (Vec::new(), 0, Vec::new());
-        kernel::decode_members(&present, kernel::cardinality(&present), &mut members);
-        for half in members {
-            let next = &mut next[(u32::from(half) - span.start) as usize];
+        let segments = begun(span, found, &mut next);
+        let (mut places, mut done) = (vec![0; found], 0);
+        for (run, piece) in pieces {
+            let of_piece = &mut places[done..done + piece.len()];
+            put_in_places(&self.runs[*run].halves[piece.clone()], &mut next, of_piece);
+            done += piece.len();
+        }
+        (segments, places)
+    }
+
+    /// [`Self::put_many`], where few of the owners have rows: only of these there are numbers.
+    fn put_few(
+        &self,
+        span: &Range<u32>,
+        pieces: &[(usize, Range<usize>)],
+        found: usize,
+    ) -> (Vec<Segment>, Vec<u32>) {
+        // Damaged bytes may have others than those of the span: they are taken for these.
+        let halves = pieces.iter().flat_map(|(run, piece)| &self.runs[*run].halves[piece.clone()]);
+        let halves = || halves.clone().map(|half| in_span(*half, span));
+        let (mut present, mut before) = ([0u64; BITSET_WORDS], [0u32; BITSET_WORDS]);
+        halves().for_each(|half| present[usize::from(half) / 64] |= 1 << (half % 64));
+        let mut owners = 0;
+        for (before, word) in before.iter_mut().zip(&present) {
+            (*before, owners) = (owners, owners + word.count_ones());
+        }
+        let place = |half: u16| {
+            let word = usize::from(half) / 64;
+            (before[word] + (present[word] & ((1 << (half % 64)) - 1)).count_ones()) as usize
+        };
+        let mut next = vec![0u32; owners as usize];
+        halves().for_each(|half| next[place(half)] += 1);
+        let (mut segments, mut end, mut members) = (Vec::with_capacity(next.len()), 0, Vec::new());
+        kernel::decode_members(&present, owners, &mut members);
+        for (half, next) in members.into_iter().zip(&mut next) {
             end += std::mem::replace(next, end);
             segments.push(Segment { half, end });
         }
-        segments
+        let mut places = Vec::with_capacity(found);
+        places.extend(halves().map(|half| {
+            let next = &mut next[place(half)];
+            std::mem::replace(next, *next + 1)
+        }));
+        (segments, places)
     }
 
     fn ordinals<'r>(&self, rows: &'r Rows<'a>) -> &'r [u32] {
