@@ -87,6 +87,13 @@ fn statements() -> Vec<String> {
     let lasts = "WITH f AS (SELECT whose, date_trunc('month', max(at)) AS last FROM rows WHERE kind < 2 GROUP BY whose)";
     vec![
         format!("SELECT count(*) FROM ({BEFORE}) x WHERE n < 4 AND n = 9 AND at >= b"),
+        // Numbers that no row has.
+        format!("SELECT count(*), min(n) FROM ({BEFORE}) x WHERE n < 0"),
+        format!("SELECT count(*) FROM ({BEFORE}) x WHERE n BETWEEN -5 AND -1"),
+        format!("SELECT count(*), max(at) FROM ({BEFORE}) x WHERE n > 3 AND n < 0"),
+        format!("SELECT count(*) FROM ({BEFORE}) x WHERE n = -1 OR n = 0"),
+        format!("SELECT count(*) FROM ({BEFORE}) x WHERE n = 5000000000"),
+        format!("SELECT count(*), sum(cost) FROM ({BEFORE}) x WHERE n > -3 AND n <= 5000000000"),
         format!("SELECT n, count(*), sum(cost), min(before) FROM ({BEFORE}) x WHERE n > 1 AND 6 > n GROUP BY n ORDER BY n"),
         format!(
             "{firsts} SELECT cohort, date_trunc('month', r.at) AS m, count(DISTINCT r.whose), count(*), sum(r.cost) FROM rows r JOIN f ON f.whose = r.whose GROUP BY 1, 2 ORDER BY 1, 2"

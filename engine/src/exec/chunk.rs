@@ -653,3 +653,6 @@ fn subtract(members: &mut Vec<u16>, other: &[u16]) {
         other.get(at) != Some(member)
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::kernel;
 use crate::plan::{Leaf, Node, Test};
 use crate::table::ColumnReader;
 use muster_storage::chunk::{ChunkRef, Words};
-use muster_storage::format::{CHUNK_MEMBERS, SectionKind};
+use muster_storage::format::{BITSET_WORDS, CHUNK_MEMBERS, SectionKind};
 use std::sync::Arc;
 
 /// A leaf of up to this many intervals has its ranks resolved for a whole task at once.
@@ -296,8 +296,9 @@ impl<'a> Worker<'_, 'a> {
         let reader = self.plan.reader(&self.plan.leaves[leaf]);
         let Some(values) = reader.values(chunk)? else { return Ok(0) };
         let nulls = reader.nulls(chunk)?;
-        self.stats.bytes += (values.rows * values.residuals.width()) as u64;
         let (window, mut words, mut within) = (self.window.clone(), self.buffer(), self.buffer());
+        let looked_at = values.rows.min(window.end * 64).saturating_sub(window.start * 64);
+        self.stats.bytes += (looked_at * values.residuals.width()) as u64;
         if intervals.is_empty() {
             words.fill(0);
         }
@@ -318,7 +319,8 @@ impl<'a> Worker<'_, 'a> {
         self.give_back(within);
         let cardinality = kernel::cardinality(&words);
         clause.add_answer(Answer::Words(words, cardinality), self);
-        Ok(cardinality)
+        // Of the whole chunk there are as many more, as far as is known.
+        Ok(cardinality * BITSET_WORDS as u32 / window.len().max(1) as u32)
     }
 
     /// Row by row, where there is no index (keys, sequences), or where many codes are asked for.

@@ -70,9 +70,13 @@ impl AsStored {
     /// True where the rows of a node are one for each owner, and made of rows as they are stored.
     fn is_known(&mut self, sources: &[Source<'_>], node: &Node) -> bool {
         match &node.step {
-            Step::Filter(input, _) | Step::Compute(input, _) => self.is_known(sources, input),
+            Step::Filter(input, _) => self.is_known(sources, input),
+            Step::Compute(input, _) => {
+                self.bytes += 2 * node.columns.len() * NUMBER_BYTES;
+                self.is_known(sources, input)
+            }
             Step::Group(input, grouped) => {
-                // As they are made, and as they are of those who have rows.
+                // As they are made, or in the places of their owners, and as they are of those who have rows.
                 self.bytes += 2 * node.columns.len() * NUMBER_BYTES;
                 let has_loop = |making: &Aggregating| has_loop(sources, input, making);
                 grouped.named.iter().all(|named| *named)

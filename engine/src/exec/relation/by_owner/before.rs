@@ -96,7 +96,7 @@ impl Before {
                 let mut before = Some((*kind, Numbers::from(before)));
                 return (numbers, values.iter().map(|some| some.and_then(|_| before.take())).collect());
             }
-            *self = Before::apart(last, values.iter().map(Option::is_some));
+            self.take_apart(values.iter().map(Option::is_some));
         }
         let Before::Apart(rows, last) = self else { unreachable!("taken apart if it was not") };
         let count = |half: &u16| {
@@ -112,15 +112,20 @@ impl Before {
         (numbers, said.collect())
     }
 
-    /// The same, apart. Of more rows than a word counts it is not asked how many there were.
-    fn apart(together: &OfOwners<i64>, with_value: impl Iterator<Item = bool>) -> Before {
-        let (mut rows, mut numbers) = (of_owners(0), of_owners(0));
-        for ((word, rows), number) in together.iter().zip(&mut *rows).zip(&mut *numbers) {
-            (*rows, *number) = ((word & COUNT_MAX) as u32, word >> COUNT_BITS);
+    /// Takes words apart. Of more rows than one counts it is not asked how many there were.
+    fn take_apart(&mut self, with_value: impl Iterator<Item = bool>) {
+        let mut rows = of_owners(0);
+        if let Before::Together(words) = self {
+            for (word, rows) in words.iter_mut().zip(&mut *rows) {
+                (*rows, *word) = ((*word & COUNT_MAX) as u32, *word >> COUNT_BITS);
+            }
         }
-        let mut last = Some(LastValues::from(numbers));
-        let last = with_value.map(|with_value| if with_value { last.take() } else { None });
-        Before::Apart(rows, last.collect())
+        if let Before::Together(values) = std::mem::replace(self, Before::Apart(rows, Vec::new()))
+            && let Before::Apart(_, last) = self
+        {
+            let mut values = Some(LastValues::from(values));
+            last.extend(with_value.map(|with_value| if with_value { values.take() } else { None }));
+        }
     }
 }
 
@@ -135,7 +140,7 @@ fn numbers_of<'l>(lane: &'l Option<Arc<Lane<'_>>>) -> Result<Option<(Kind, &'l N
 /// True of numbers that a word has room for beside a count.
 fn fit_beside_counts(numbers: &Numbers) -> bool {
     let bits = numbers.values().iter().fold(0, |bits, number| bits | (number ^ (number >> 63)));
-    numbers.nulls().is_none() && bits >> (i64::BITS - 1 - COUNT_BITS) == 0
+    !numbers.nulls().is_some_and(|nulls| nulls.contains(&true)) && bits >> (i64::BITS - 1 - COUNT_BITS) == 0
 }
 
 /// The numbers of rows among their owners', and the values of the rows before them.

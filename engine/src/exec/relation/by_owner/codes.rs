@@ -40,7 +40,7 @@ struct Pairs {
 }
 
 /// The codes of a key from the least to the greatest that was met.
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Default)]
 struct CodesMet {
     /// What kind of numbers they are of, and which.
     kind: u8,
@@ -83,6 +83,17 @@ impl Key<'_> {
 }
 
 impl Codes {
+    /// The bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        let of_key = |key: &Domain| {
+            key.recent.capacity() * size_of::<(i64, u32)>()
+                + key.codes.allocation_size()
+                + key.of_coded.capacity() * size_of::<u32>()
+        };
+        let tables = self.groups.capacity() + self.pairs.groups.capacity();
+        self.keys.iter().map(of_key).sum::<usize>() + tables * size_of::<u32>()
+    }
+
     /// Finds the group of each of some rows; `new` that of a row whose codes have none. False, and nothing found, where keys have
     /// too many values.
     pub(super) fn find(
@@ -159,7 +170,7 @@ impl Pairs {
     fn learn(&mut self, keys: &[Key<'_>], of: &[u32]) {
         let [Key::Coded(kind_a, a), Key::Coded(kind_b, b)] = keys else { return };
         let (of_a, of_b) = (self.of[0].with(*kind_a, a), self.of[1].with(*kind_b, b));
-        if of_a != self.of[0] || of_b != self.of[1] {
+        if !of_a.is_same(&self.of[0]) || !of_b.is_same(&self.of[1]) {
             self.of = [of_a, of_b];
             self.groups.clear();
             if of_a.count * of_b.count <= PAIRS_MAX {
@@ -178,6 +189,11 @@ impl Pairs {
 impl CodesMet {
     fn is(&self, kind: u8, coded: &Coded) -> bool {
         self.kind == kind && std::ptr::eq(self.of, coded.of)
+    }
+
+    fn is_same(&self, other: &CodesMet) -> bool {
+        let met = |codes: &CodesMet| (codes.kind, codes.of.as_ptr(), codes.least, codes.count);
+        met(self) == met(other)
     }
 
     /// With those of more rows; only these, where they are codes of something else.

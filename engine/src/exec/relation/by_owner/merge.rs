@@ -347,7 +347,7 @@ impl Groups {
             }
             Totals::Folded(folded) => folded.capacity() * size_of::<Folding>(),
         });
-        tables + keys + self.value_bytes + totals.sum::<usize>()
+        tables + self.codes.held() + keys + self.value_bytes + totals.sum::<usize>()
     }
 
     /// Finds the group of each row.

@@ -10,7 +10,8 @@ use crate::schema::ColumnId;
 use crate::value::Value;
 use std::ops::RangeInclusive;
 
-/// Row numbers that conditions let through: all, as long as there is none.
+/// Row numbers that conditions let through: all, as long as there is no condition. From 1 on, and none where the end is before the beginning,
+/// which is at least 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LetThrough(RangeInclusive<i64>);
 
@@ -36,8 +37,8 @@ impl LetThrough {
             return None;
         }
         let mut selected = vec![0u64; numbers.len().div_ceil(64)];
-        let (low, high) = (u32::try_from(*self.0.start()), u32::try_from(*self.0.end()));
-        if let (Ok(low), high) = (low, high.unwrap_or(u32::MAX))
+        let (low, high) = (*self.0.start(), (*self.0.end()).min(u32::MAX.into()));
+        if let (Ok(low), Ok(high)) = (u32::try_from(low), u32::try_from(high))
             && low <= high
         {
             kernel::within_u32(numbers, low, high, &mut selected);
@@ -86,7 +87,7 @@ impl LetThrough {
             CompareOp::Ge => number..=i64::MAX,
             CompareOp::Ne => return None,
         };
-        Some((column, LetThrough(1.max(*numbers.start())..=*numbers.end())))
+        Some((column, LetThrough(1.max(*numbers.start())..=0.max(*numbers.end()))))
     }
 }
 
@@ -133,16 +134,19 @@ mod tests {
     #[test]
     fn a_term_lets_through_what_it_says_of_numbers_from_one_on() {
         use CompareOp::{Eq, Ge, Gt, Le, Lt, Ne};
-        let through =
-            |op, number, asked: i64| LetThrough::of(&compared(op, number)).unwrap().1.0.contains(&asked);
-        for number in [i64::MIN, -1, 0, 1, 2, 5, i64::MAX - 1] {
-            for asked in [1, 2, 3, 4, 5, 6, i64::MAX - 1] {
-                assert_eq!(through(Eq, number, asked), asked == number);
-                assert_eq!(through(Lt, number, asked), asked < number);
-                assert_eq!(through(Le, number, asked), asked <= number);
-                assert_eq!(through(Gt, number, asked), asked > number);
-                assert_eq!(through(Ge, number, asked), asked >= number);
-            }
+        let asked = [1, 2, 3, 4, 5, 6, u32::MAX];
+        let through = |op, number: i64, holds: fn(i64, i64) -> bool| {
+            let left = LetThrough::of(&compared(op, number)).unwrap().1.among(&asked);
+            let left = left.unwrap_or_else(|| (0..asked.len() as u32).collect());
+            let expected = (0..).zip(asked).filter(|(_, asked)| holds(i64::from(*asked), number));
+            assert_eq!(left, expected.map(|(place, _)| place).collect::<Vec<u32>>(), "{op:?} {number}");
+        };
+        for number in [i64::MIN, -7, -1, 0, 1, 2, 5, 6, 7, u32::MAX.into(), 1 << 40, i64::MAX - 1] {
+            through(Eq, number, |a, b| a == b);
+            through(Lt, number, |a, b| a < b);
+            through(Le, number, |a, b| a <= b);
+            through(Gt, number, |a, b| a > b);
+            through(Ge, number, |a, b| a >= b);
         }
         assert_eq!(LetThrough::of(&compared(Ne, 3)), None);
         assert_eq!(LetThrough::of(&compared(Gt, i64::MAX)), None);
@@ -158,6 +162,9 @@ mod tests {
         numbers.narrow(&LetThrough::of(&compared(CompareOp::Le, 4)).unwrap().1);
         assert_eq!(numbers.among(&[1, 2, 3, 4, 5, 3]), Some(vec![2, 3, 5]));
         numbers.narrow(&LetThrough::of(&compared(CompareOp::Eq, 9)).unwrap().1);
+        assert_eq!(numbers.among(&[1, 3, 4, 9]), Some(vec![]));
+        let (_, mut numbers) = LetThrough::of(&compared(CompareOp::Gt, 3)).unwrap();
+        numbers.narrow(&LetThrough::of(&compared(CompareOp::Lt, 0)).unwrap().1);
         assert_eq!(numbers.among(&[1, 3, 4, 9]), Some(vec![]));
     }
 }
