@@ -68,7 +68,7 @@ fn conditions() -> Vec<String> {
         // A number of what another number has let through, and another window beside it.
         format!("id IN (SELECT whose FROM (SELECT whose, row_number() OVER (PARTITION BY whose ORDER BY at) AS k FROM ({BEFORE}) y WHERE n >= 2 AND kind < 2) x WHERE k = 2)"),
         format!("id IN (SELECT whose FROM (SELECT whose, n, lag(cost) OVER (PARTITION BY whose ORDER BY at) AS c FROM ({BEFORE}) y) x WHERE n = 2 AND c > 500)"),
-        format!("id IN (SELECT whose FROM (SELECT whose, at, lag(at) OVER (PARTITION BY whose ORDER BY at) AS a, row_number() OVER (PARTITION BY whose ORDER BY at) AS n FROM rows) x WHERE n <= 2 AND at < a + INTERVAL '40' DAY)"),
+        "id IN (SELECT whose FROM (SELECT whose, at, lag(at) OVER (PARTITION BY whose ORDER BY at) AS a, row_number() OVER (PARTITION BY whose ORDER BY at) AS n FROM rows) x WHERE n <= 2 AND at < a + INTERVAL '40' DAY)".to_owned(),
         format!("id IN (SELECT whose FROM (SELECT whose, cost, lag(cost) OVER (PARTITION BY whose ORDER BY at) AS c FROM ({BEFORE}) y WHERE n <> 2) x WHERE cost > c + 300)"),
         // Rows beside what groups say.
         "id IN (SELECT r.whose FROM rows r JOIN (SELECT whose, min(at) AS first FROM rows GROUP BY whose) f ON f.whose = r.whose WHERE r.at > f.first AND r.at < f.first + INTERVAL '20' DAY AND r.kind = 1)".to_owned(),
