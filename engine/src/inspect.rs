@@ -10,6 +10,7 @@ use crate::schema::{ColumnId, DataType, TableId, TableSchema};
 use crate::table::TableState;
 use crate::writer::record;
 use crate::{Result, Snapshot};
+use muster_storage::chunk::Malformed;
 use muster_storage::format::{RANGE_CHUNKS, SectionKind};
 use muster_storage::manifest::{PartId, PartRole, part_file_name};
 use std::collections::{BTreeMap, HashSet};
@@ -309,6 +310,11 @@ fn verify_forms(snapshot: &Snapshot, schema: &TableSchema, cancel: &Cancel) -> R
             }
             if let Some(values) = reader.values(chunk)? {
                 values.check().map_err(|what| reader.malformed(chunk, SectionKind::Values, what))?;
+            }
+            if let Some(thresholds) = reader.thresholds(chunk)? {
+                let malformed = |what| reader.malformed(chunk, SectionKind::Thresholds, what);
+                let numbers = reader.values(chunk)?.ok_or(Malformed("thresholds beside numbers"));
+                numbers.and_then(|numbers| thresholds.check(&numbers)).map_err(malformed)?;
             }
             reader.order(chunk)?;
             reader.fences(chunk)?;

@@ -9,6 +9,7 @@ use crate::index::lists::ListsRef;
 use crate::index::order::OrderRef;
 use crate::index::owners::OwnersRef;
 use crate::index::strings::StringsRef;
+use crate::index::thresholds::{Between, ThresholdsRef};
 use crate::index::values::{Residuals, ValuesRef};
 use crate::member::{Key, KeyIndex, NewKeys};
 use crate::predicate::{AudienceId, Predicate};
@@ -336,6 +337,7 @@ fn kinds_of(data_type: DataType) -> &'static [SectionKind] {
             SectionKind::Order,
             SectionKind::Fences,
             SectionKind::Owners,
+            SectionKind::Thresholds,
         ],
     }
 }
@@ -363,7 +365,7 @@ impl Changes<'_> {
 }
 
 /// One more than the greatest section kind of a column's chunks.
-const KINDS: usize = SectionKind::Owners as usize + 1;
+const KINDS: usize = SectionKind::Thresholds as usize + 1;
 
 /// The range index of a chunk as far as ranks go.
 #[derive(Clone, Copy)]
@@ -580,6 +582,20 @@ impl<'a> ColumnReader<'a> {
     pub fn order(&self, chunk: u32) -> Result<Option<OrderRef<'a>>> {
         let count = self.entry(chunk, SectionKind::Order).map_or(0, |entry| entry.cardinality as usize);
         self.open(chunk, SectionKind::Order, |bytes| OrderRef::open(bytes, count))
+    }
+
+    /// The rows by threshold of small numbers.
+    pub fn thresholds(&self, chunk: u32) -> Result<Option<ThresholdsRef<'a>>> {
+        let Some(entry) = self.entry(chunk, SectionKind::Thresholds) else { return Ok(None) };
+        self.open(chunk, SectionKind::Thresholds, |bytes| {
+            ThresholdsRef::open(bytes, entry.cardinality, entry.high)
+        })
+    }
+
+    /// The rows of a chunk whose number is from `low` to `high`, where thresholds say it.
+    pub fn between(&self, chunk: u32, (low, high): (i64, i64)) -> Result<Option<Between<'a>>> {
+        let Some(thresholds) = self.thresholds(chunk)? else { return Ok(None) };
+        thresholds.between(low, high).map_err(|what| self.malformed(chunk, SectionKind::Thresholds, what))
     }
 
     /// The sampled values in order.

@@ -147,6 +147,12 @@ fn same_as_loose(options: &str) {
         "(SELECT count(*) FROM rows r WHERE r.whose = m.id) BETWEEN 254 AND 100000".to_owned(),
         "(SELECT count(*) FROM rows r WHERE r.whose = m.id AND word = 'w1') > 255".to_owned(),
         "(SELECT count(*) FROM rows r WHERE r.whose = m.id) < 2".to_owned(),
+        // Numbers of rows of which sets are stored, and of which none are.
+        "(SELECT count(*) FROM rows r WHERE r.whose = m.id) BETWEEN 2 AND 8".to_owned(),
+        "(SELECT count(*) FROM rows r WHERE r.whose = m.id) IN (0, 3, 5)".to_owned(),
+        "(SELECT count(*) FROM rows r WHERE r.whose = m.id) >= 8".to_owned(),
+        "grp < 5 AND (SELECT count(*) FROM rows r WHERE r.whose = m.id) <> 1".to_owned(),
+        "id IN (SELECT whose FROM rows GROUP BY whose HAVING sum(amount) >= 60 AND count(*) IN (1, 2, 9))".to_owned(),
         format!("(SELECT max(at) FROM rows r WHERE r.whose = m.id AND word <> 'w0') < {from}"),
         "(SELECT min(amount) FROM rows r WHERE r.whose = m.id) < 1.5".to_owned(),
         "(SELECT avg(amount) FROM rows r WHERE r.whose = m.id AND kind IN (1, 3)) > 30".to_owned(),

@@ -143,6 +143,18 @@ fn asked(few: i64, day: i64) -> Vec<Asked> {
             Box::new(move |m, id| Some(of(m, id, all).len() as i64 != few)),
         ),
         (
+            format!("{} BETWEEN {few} AND {few} + 6", select("count(*)", "")),
+            Box::new(move |m, id| Some((few..=few + 6).contains(&(of(m, id, all).len() as i64)))),
+        ),
+        (
+            format!("id IN (SELECT whose FROM rows GROUP BY whose HAVING count(*) > {few} AND count(*) <> 4 AND min(kind) = 0)"),
+            Box::new(move |m, id| {
+                let number = move |rows: &[&Row]| rows.len() as i64 > few && rows.len() != 4;
+                let holds = move |rows: &[&Row]| number(rows) && rows.iter().any(|row| row.kind == 0);
+                within(id, &groups(m, all, holds))
+            }),
+        ),
+        (
             format!("{} <> {few}", select("sum(amount)", "")),
             Box::new(move |m, id| sum(&of(m, id, all)).map(|sum| sum != few)),
         ),

@@ -75,6 +75,8 @@ pub enum SectionKind {
     Patch = 11,
     /// Whose the rows of a clustered chunk are: runs of rows of one chunk of owners and one span of time.
     Owners = 12,
+    /// A table of containers: code k is the rows whose small number is k or more.
+    Thresholds = 13,
 }
 
 impl SectionKind {
@@ -94,6 +96,7 @@ impl SectionKind {
             Keys,
             Patch,
             Owners,
+            Thresholds,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == stored)

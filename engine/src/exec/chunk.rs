@@ -216,9 +216,13 @@ impl<'p, 'a> Worker<'p, 'a> {
             Test::Never => Some(0),
             // So many are scanned for.
             Test::Codes(intervals) if intervals.len() > SCANNED_INTERVALS_MIN => None,
-            Test::Codes(_) => {
-                self.ranges(leaf, chunk)?.map(|ranges| ranges.iter().map(|(low, high)| high - low).sum())
-            }
+            Test::Codes(intervals) => match self.ranges(leaf, chunk)? {
+                Some(ranges) => Some(ranges.iter().map(|(low, high)| high - low).sum()),
+                None => {
+                    let rows = |interval| Ok(reader.between(chunk, interval)?.map(|between| between.rows()));
+                    intervals.iter().copied().map(rows).sum::<Result<Option<u32>>>()?
+                }
+            },
             _ => self.stored(leaf, chunk)?.map(|set| {
                 self.stats.bytes += 64;
                 set.cardinality()

@@ -8,6 +8,7 @@ use super::owned::{OwnedWorker, write_in_owners};
 use super::relation::ByOwnerWorker;
 use super::values_bounds;
 use crate::Result;
+use crate::index::thresholds::Between;
 use crate::index::values::{Frame, Residuals, ValuesRef};
 use crate::kernel;
 use crate::plan::{Leaf, Node, Test};
@@ -31,6 +32,9 @@ const ROWS_SET_SINGLY: usize = 2_048;
 
 /// So many lines of a chunk's changes are asked for ahead of their use; the processor sees for itself what comes after them.
 const PATCH_LINES: usize = 4;
+
+/// Lines of the table of a chunk's thresholds.
+const THRESHOLD_LINES: usize = 2;
 
 /// How far ahead of its use a member's value is asked of the cache. A core follows some dozen misses at a time: at 24 and
 /// beyond, its requests waited for each other and mix8 took a tenth to a third longer.
@@ -56,6 +60,7 @@ impl<'a> Worker<'_, 'a> {
                         }
                     }
                     reader.prefetch(chunk + 1, SectionKind::Values, 1);
+                    reader.prefetch(chunk + 1, SectionKind::Thresholds, THRESHOLD_LINES);
                     continue;
                 }
                 Test::Null
@@ -106,6 +111,7 @@ impl<'a> Worker<'_, 'a> {
             Test::Null => Some(reader.nulls(chunk)?),
             Test::Never => Some(ChunkRef::EMPTY),
             Test::Tags(codes) if codes.len() == 1 => Some(reader.set(chunk, codes[0])?),
+            test @ Test::Codes(_) => one_stored(reader, chunk, test)?,
             Test::Text { codes, .. }
                 if codes.len() <= 1 && reader.entry(chunk, SectionKind::Sets).is_some() =>
             {
@@ -153,6 +159,9 @@ impl<'a> Worker<'_, 'a> {
             Test::Codes(intervals) => {
                 let ranked = intervals.len() <= SCANNED_INTERVALS_MIN && self.ranges(leaf, chunk)?.is_some();
                 if !ranked && intervals.len() <= RESOLVED_INTERVALS_MAX {
+                    if let Some(members) = self.between_into(leaf, chunk, intervals, clause)? {
+                        return Ok(members);
+                    }
                     return self.intervals_into(leaf, chunk, intervals, clause);
                 }
                 if !ranked {
@@ -283,6 +292,31 @@ impl<'a> Worker<'_, 'a> {
         }
         self.ranks[leaf] = ranks;
         Ok(members)
+    }
+
+    /// By the sets of thresholds; `None` where they do not say it.
+    fn between_into(
+        &mut self,
+        leaf: usize,
+        chunk: u32,
+        intervals: &[(i64, i64)],
+        clause: &mut Clause<'a>,
+    ) -> Result<Option<u32>> {
+        let reader = self.plan.reader(&self.plan.leaves[leaf]);
+        let mut each = Vec::with_capacity(intervals.len());
+        for interval in intervals {
+            let Some(between) = reader.between(chunk, *interval)? else { return Ok(None) };
+            each.push(between);
+        }
+        for Between { within, numbered, without } in &each {
+            let mut words = self.buffer();
+            let all = || std::array::from_fn(|index| kernel::first_bits(*numbered as usize, index));
+            let within_words = within.map_or_else(all, words_of);
+            kernel::difference_into(&within_words, &words_of(*without), &mut words);
+            self.stats.bytes += (within.map_or(0, |set| set.bytes()) + without.bytes()) as u64;
+            clause.add_words(words, self);
+        }
+        Ok(Some(each.iter().map(Between::rows).sum()))
     }
 
     /// By vector, where there is no index and few intervals are asked for.
@@ -567,6 +601,14 @@ fn retain_interval(members: &mut Vec<u16>, values: &ValuesRef<'_>, (low, high): 
             retain(members, negated, prefetch, |row| (low..=high).contains(&values.get(row)));
         }
     }
+}
+
+/// The rows of a test where they are the one stored set of a threshold.
+fn one_stored<'a>(reader: &ColumnReader<'a>, chunk: u32, test: &Test) -> Result<Option<ChunkRef<'a>>> {
+    let Test::Codes(intervals) = test else { return Ok(None) };
+    let [interval] = intervals.as_slice() else { return Ok(None) };
+    let between = reader.between(chunk, *interval)?;
+    Ok(between.filter(|between| between.without.cardinality() == 0).and_then(|between| between.within))
 }
 
 /// Asks the cache for the rows of some codes in the table of sets of one chunk, and for the head of a later one's table.

@@ -7,6 +7,7 @@ use super::exceptions::small_section;
 use super::lists::lists_section;
 use super::order::order_sections;
 use super::strings::strings_section;
+use super::thresholds::thresholds_section;
 use super::values::{Framed, codes_section, frame_of, packed_section, values_section};
 use crate::batch::{ColumnValues, Strings};
 use crate::delta::Cell;
@@ -361,6 +362,13 @@ pub fn encode_codes(
         sections.extend(set_section(SectionKind::Nulls, &words_of(nulls.iter().copied())));
     }
     push_codes(data_type, indexed, dictionary_len, codes, nulls, &mut sections);
+    sections
+}
+
+/// [`encode_codes`] of how many rows each owner has: small numbers, of which those are asked for that are large enough.
+pub fn encode_counts(data_type: DataType, counts: &[i64]) -> Vec<EncodedSection> {
+    let mut sections = encode_codes(data_type, false, 0, counts, &[]);
+    sections.extend(thresholds_section(counts));
     sections
 }
 

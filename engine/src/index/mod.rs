@@ -9,6 +9,7 @@
 //! | TEXT, more | `Values` of codes with `Order` + `Fences` |
 //! | TEXT, near-unique | `Strings` |
 //! | TEXT[] | `Sets` by dictionary code, `Lists` |
+//! | how many rows somebody has | `Values`, and `Thresholds` |
 //! | any, with NULLs | also `Nulls` |
 //! | whose the rows are, where they are clustered by that | `Owners`; columns of such tables have no range index |
 //!
@@ -21,4 +22,5 @@ pub mod lists;
 pub mod order;
 pub mod owners;
 pub mod strings;
+pub mod thresholds;
 pub mod values;

@@ -349,12 +349,14 @@ pub struct Framed {
 
 /// Finds the frame of a chunk's codes. `nulls` marks rows whose code is a filler.
 pub fn frame_of(codes: &[i64], nulls: Option<&[bool]>) -> Framed {
-    let is_null = |row: usize| nulls.is_some_and(|nulls| nulls[row]);
     let (mut low, mut high) = (i64::MAX, i64::MIN);
-    for (row, code) in codes.iter().enumerate() {
-        if !is_null(row) {
-            (low, high) = (low.min(*code), high.max(*code));
-        }
+    match nulls {
+        None => codes.iter().for_each(|code| (low, high) = (low.min(*code), high.max(*code))),
+        // Which are NULL cannot be foreseen: values are chosen, nothing is jumped over.
+        Some(nulls) => codes.iter().zip(nulls).for_each(|(code, null)| {
+            low = low.min(if *null { i64::MAX } else { *code });
+            high = high.max(if *null { i64::MIN } else { *code });
+        }),
     }
     if low > high {
         // Nothing but NULLs.
@@ -367,8 +369,8 @@ pub fn frame_of(codes: &[i64], nulls: Option<&[bool]>) -> Framed {
     }
     let mut residuals: Vec<u64> = match nulls {
         None => codes.iter().map(|code| code.wrapping_sub(low) as u64).collect(),
-        Some(_) => (codes.iter().enumerate())
-            .map(|(row, code)| if is_null(row) { 0 } else { code.wrapping_sub(low) as u64 })
+        Some(nulls) => (codes.iter().zip(nulls))
+            .map(|(code, null)| if *null { 0 } else { code.wrapping_sub(low) as u64 })
             .collect(),
     };
     // Whole seconds are common, and divided by a constant: by a number not known before it takes five times as long.

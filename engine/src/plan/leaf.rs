@@ -511,8 +511,11 @@ impl Leaf {
                 let bytes = ends.sum::<f64>() * 2.0 * BITSET_BYTES as f64;
                 match ranked(reader, chunk, intervals)? {
                     Some(members) => (members, bytes),
-                    // Without a range index it is a scan.
-                    None => (rows * 0.3, rows * 8.0),
+                    None => match thresholds(reader, chunk, intervals)? {
+                        Some(members) => (members, 2.0 * BITSET_BYTES as f64),
+                        // Without an index it is a scan.
+                        None => (rows * 0.3, rows * 8.0),
+                    },
                 }
             }
         };
@@ -520,6 +523,12 @@ impl Leaf {
         let most = if slow { f64::INFINITY } else { 8.0 * CHUNK_MEMBERS as f64 };
         Ok(((members / rows).min(1.0), bytes.min(most)))
     }
+}
+
+/// How many numbers of a chunk lie in the intervals; `None` where thresholds do not say it.
+fn thresholds(reader: &ColumnReader<'_>, chunk: u32, intervals: &[(i64, i64)]) -> Result<Option<f64>> {
+    let rows = |interval| Ok(reader.between(chunk, interval)?.map(|between| f64::from(between.rows())));
+    intervals.iter().copied().map(rows).sum()
 }
 
 /// How many values of a chunk lie in the intervals; `None` without a range index.

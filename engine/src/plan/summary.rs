@@ -72,6 +72,9 @@ impl<'a> Planner<'a, '_> {
             self.kept(table, count, Test::Codes(vec![rows_of_listed]))?
         };
         let all = !owned.not_in;
+        if all && self.implies_rows(&tree, &listed) {
+            return Ok(Some(tree));
+        }
         let children = match tree {
             Node::And(mut terms) if all => {
                 terms.push(listed);
@@ -84,6 +87,19 @@ impl<'a> Planner<'a, '_> {
             tree => vec![tree, listed],
         };
         Ok(Some(combine(self.merged(children, all)?, all)))
+    }
+
+    /// True of conditions that nobody without rows meets: who has none has no sum, first or last one. How many they are is merged.
+    fn implies_rows(&self, tree: &Node, listed: &Node) -> bool {
+        let Node::Leaf { leaf: count, .. } = listed else { return false };
+        let terms = if let Node::And(terms) = tree { terms } else { std::slice::from_ref(tree) };
+        let is_another = |leaf: usize| self.leaves[leaf].reader != self.leaves[*count].reader;
+        let leaf_of = |term: &Node| match term {
+            Node::Leaf { leaf, negated: false } => Some(*leaf),
+            _ => None,
+        };
+        let mut leaves = terms.iter().filter_map(leaf_of);
+        leaves.any(|leaf| is_another(leaf) && matches!(self.leaves[leaf].test, Test::Codes(_)))
     }
 
     /// Whether there are rows since some time: whether the last is of then.

@@ -16,7 +16,8 @@ use crate::control::Cancel;
 use crate::delta::Cell;
 use crate::exec::words_of;
 use crate::index::encode::{
-    EncodedSection, encode_cells, encode_codes, encode_owner_keys, set_section, words_of as words_of_bits,
+    EncodedSection, encode_cells, encode_codes, encode_counts, encode_owner_keys, set_section,
+    words_of as words_of_bits,
 };
 use crate::index::owners::{NOBODYS, Run, owners_section};
 use crate::kernel;
@@ -266,24 +267,33 @@ impl<'t> Summaries<'t> {
         let (mut kept, mut nulls) = (vec![0i64; here], vec![summary.kind != SummaryKind::Count; here]);
         let Some((codes, absent)) = values else {
             halves.iter().for_each(|half| kept[usize::from(*half)] += 1);
-            return Ok(encode_codes(data_type, false, 0, &kept, &nulls));
+            return Ok(encode_counts(data_type, &kept));
         };
-        for ((half, code), _) in halves.iter().zip(codes).zip(absent).filter(|(_, absent)| !**absent) {
-            let owner = usize::from(*half);
-            let first = std::mem::replace(&mut nulls[owner], false);
-            let kept = &mut kept[owner];
-            *kept = match summary.kind {
-                _ if first => *code,
-                SummaryKind::First => (*code).min(*kept),
-                SummaryKind::Last => (*code).max(*kept),
-                SummaryKind::Sum(_) | SummaryKind::Count => kept.checked_add(*code).ok_or_else(|| {
-                    Error::Invalid(
-                        "the sum of an owner's rows does not fit 64 bits; import without keeping sums".into(),
-                    )
-                })?,
-            };
+        let rows = halves.iter().zip(codes).zip(absent).filter(|(_, absent)| !**absent);
+        let rows = rows.map(|((half, code), _)| (usize::from(*half), *code));
+        rows.clone().for_each(|(owner, _)| nulls[owner] = false);
+        match summary.kind {
+            SummaryKind::First => {
+                kept.fill(i64::MAX);
+                rows.for_each(|(owner, code)| kept[owner] = kept[owner].min(code));
+            }
+            SummaryKind::Last => {
+                kept.fill(i64::MIN);
+                rows.for_each(|(owner, code)| kept[owner] = kept[owner].max(code));
+            }
+            SummaryKind::Sum(_) | SummaryKind::Count => {
+                let mut fits = true;
+                for (owner, code) in rows {
+                    let (sum, overflows) = kept[owner].overflowing_add(code);
+                    (kept[owner], fits) = (sum, fits & !overflows);
+                }
+                if !fits {
+                    let why = "the sum of an owner's rows does not fit 64 bits; import without keeping sums";
+                    return Err(Error::Invalid(why.into()));
+                }
+            }
         }
-        // How many there are is a byte that is read through; the first time is asked for less than the last.
+        // The first time is asked for less than the last.
         let indexed = matches!(summary.kind, SummaryKind::Last | SummaryKind::Sum(_));
         Ok(encode_codes(data_type, indexed, 0, &kept, &nulls))
     }

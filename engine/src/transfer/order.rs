@@ -54,7 +54,7 @@ impl<'t> Loose<'t> {
     pub(super) fn codes(&self, column: ColumnId) -> Result<Codes<'t>> {
         match self {
             Loose::Parts(table) => Ok(Codes::Chunked(Chunked::of(table, &table.reader(column)?)?)),
-            Loose::Near(near, schema) => Ok(near.codes(place_of(schema, column)?)),
+            Loose::Near(near, schema) => Ok(Codes::Near(near.column(place_of(schema, column)?))),
         }
     }
 
@@ -271,7 +271,13 @@ fn sorted(
         *slot += 1;
     }
     for (run, bounds) in starts.windows(2).enumerate().filter(|(_, bounds)| bounds[0] < bounds[1]) {
-        keys[bounds[0]..bounds[1]].sort_unstable();
+        let here = &mut keys[bounds[0]..bounds[1]];
+        let half = |key: &(u64, u32)| key.0 >> 48;
+        // Rows that came in the order of their owners are out of order among one's only.
+        match here.is_sorted_by_key(half) {
+            true => here.chunk_by_mut(|a, b| half(a) == half(b)).for_each(<[_]>::sort_unstable),
+            false => here.sort_unstable(),
+        }
         let (low, high) = bounds_of[run];
         let codes = clustered.as_ref().map(|clustered| clustered[run]);
         runs.push((first + bounds[0] as u64, Run { low, high, owners, start: 0 }, codes));
