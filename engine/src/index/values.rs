@@ -349,15 +349,7 @@ pub struct Framed {
 
 /// Finds the frame of a chunk's codes. `nulls` marks rows whose code is a filler.
 pub fn frame_of(codes: &[i64], nulls: Option<&[bool]>) -> Framed {
-    let (mut low, mut high) = (i64::MAX, i64::MIN);
-    match nulls {
-        None => codes.iter().for_each(|code| (low, high) = (low.min(*code), high.max(*code))),
-        // Which are NULL cannot be foreseen: values are chosen, nothing is jumped over.
-        Some(nulls) => codes.iter().zip(nulls).for_each(|(code, null)| {
-            low = low.min(if *null { i64::MAX } else { *code });
-            high = high.max(if *null { i64::MIN } else { *code });
-        }),
-    }
+    let (low, high) = kernel::bounds_of(codes, nulls);
     if low > high {
         // Nothing but NULLs.
         let frame = Frame { base: 0, divisor: 1, slope: 0 };
@@ -367,18 +359,10 @@ pub fn frame_of(codes: &[i64], nulls: Option<&[bool]>) -> Framed {
         let frame = Frame { base: codes[0], divisor: 1, slope };
         return Framed { frame, width: 0, residuals: vec![0; codes.len()], low, high };
     }
-    let mut residuals: Vec<u64> = match nulls {
-        None => codes.iter().map(|code| code.wrapping_sub(low) as u64).collect(),
-        Some(nulls) => (codes.iter().zip(nulls))
-            .map(|(code, null)| if *null { 0 } else { code.wrapping_sub(low) as u64 })
-            .collect(),
-    };
+    let mut residuals = vec![0; codes.len()];
+    kernel::distances(codes, nulls, low, &mut residuals);
     // Whole seconds are common, and divided by a constant: by a number not known before it takes five times as long.
-    let seconds = high.wrapping_sub(low) as u64 >= MICROS_PER_SECOND
-        && residuals.iter().all(|residual| residual.is_multiple_of(MICROS_PER_SECOND));
-    if seconds {
-        residuals.iter_mut().for_each(|residual| *residual /= MICROS_PER_SECOND);
-    }
+    let seconds = high.wrapping_sub(low) as u64 >= MICROS_PER_SECOND && kernel::whole_seconds(&mut residuals);
     let mut rest = 0;
     for residual in &residuals {
         if rest == 1 {

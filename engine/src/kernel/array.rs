@@ -9,6 +9,25 @@ pub(super) const SPARSE_MEMBERS_MAX: u32 = 1_024;
 
 /// Up to this many members, most words have no more than [`AT_ONCE`].
 pub(super) const THIN_MEMBERS_MAX: u32 = 4_096;
+const MICROS_PER_SECOND: u64 = 1_000_000;
+
+/// How often two divides a million.
+const TWOS_OF_MILLION: u32 = MICROS_PER_SECOND.trailing_zeros();
+
+/// What the rest of it, which is odd, has to be multiplied by to be 1 in 64 bits: each step doubles the bits that are right.
+const INVERSE_OF_ODD: u64 = {
+    let odd = MICROS_PER_SECOND >> TWOS_OF_MILLION;
+    let (mut inverse, mut bits) = (odd, 3);
+    while bits < u64::BITS {
+        inverse = inverse.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(inverse)));
+        bits *= 2;
+    }
+    inverse
+};
+
+/// So many times are looked at before it is asked whether all were whole seconds.
+const SECONDS_AT_ONCE: usize = 1_024;
+
 /// Members of a word that are written whether they are there or not.
 const AT_ONCE: usize = 4;
 
@@ -23,6 +42,45 @@ pub(super) fn mark_within(codes: &[i64], low: i64, high: i64, marks: &mut [bool]
     for (mark, code) in marks.iter_mut().zip(codes) {
         *mark |= code.wrapping_sub(low) as u64 <= span;
     }
+}
+
+/// The least and the greatest of the codes that are not NULL; where all are, what is greater and less than any other.
+#[inline(always)]
+pub(super) fn bounds_of(codes: &[i64], nulls: Option<&[bool]>) -> (i64, i64) {
+    let (mut low, mut high) = (i64::MAX, i64::MIN);
+    match nulls {
+        None => codes.iter().for_each(|code| (low, high) = (low.min(*code), high.max(*code))),
+        // Which are NULL cannot be foreseen: nothing is jumped over.
+        Some(nulls) => codes.iter().zip(nulls).for_each(|(code, null)| {
+            let null = i64::from(*null).wrapping_neg();
+            low = low.min(code & !null | i64::MAX & null);
+            high = high.max(code & !null | i64::MIN & null);
+        }),
+    }
+    (low, high)
+}
+
+/// Writes how far each code is from `low`, 0 where it is NULL.
+#[inline(always)]
+pub(super) fn distances(codes: &[i64], nulls: Option<&[bool]>, low: i64, out: &mut [u64]) {
+    let distance = |code: &i64| code.wrapping_sub(low) as u64;
+    match nulls {
+        None => out.iter_mut().zip(codes).for_each(|(out, code)| *out = distance(code)),
+        Some(nulls) => (out.iter_mut().zip(codes).zip(nulls))
+            .for_each(|((out, code), null)| *out = distance(code) & u64::from(*null).wrapping_sub(1)),
+    }
+}
+
+/// Divides microseconds by a million where all are whole seconds; false, and nothing done, elsewhere.
+#[inline(always)]
+pub(super) fn whole_seconds(micros: &mut [u64]) -> bool {
+    let whole = |some: &[u64]| some.iter().fold(true, |all, one| all & one.is_multiple_of(MICROS_PER_SECOND));
+    if !micros.chunks(SECONDS_AT_ONCE).all(whole) {
+        return false;
+    }
+    // Nothing is left over: the odd part of the million is divided by with its inverse.
+    micros.iter_mut().for_each(|one| *one = one.wrapping_mul(INVERSE_OF_ODD) >> TWOS_OF_MILLION);
+    true
 }
 
 macro_rules! within {

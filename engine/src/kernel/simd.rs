@@ -118,6 +118,12 @@ dispatch! {
     has_each = bitset::has_each, in AVX-512 has_each_gathered; (words: &Words, members: &[u16], out: &mut [u64]);
     /// Appends a number for each member, ascending: bit k of it says whether `slices[k]` has the member. At most 8 slices count.
     cells_of = array::cells_of, in AVX-512 cells_compressed; (members: &Words, slices: &[&Words], out: &mut Vec<u16>);
+    /// The least and the greatest of the codes that are not NULL; where all are, what is greater and less than any other.
+    bounds_of = array::bounds_of; (codes: &[i64], nulls: Option<&[bool]>) -> (i64, i64);
+    /// Writes how far each code is from `low`, 0 where it is NULL.
+    distances = array::distances; (codes: &[i64], nulls: Option<&[bool]>, low: i64, out: &mut [u64]);
+    /// Divides microseconds by a million where all are whole seconds; false, and nothing done, elsewhere.
+    whole_seconds = array::whole_seconds; (micros: &mut [u64]) -> bool;
     /// Marks the codes from `low` to `high`; other marks stay.
     mark_within = array::mark_within; (codes: &[i64], low: i64, high: i64, marks: &mut [bool]);
     /// Writes a bit for each value: whether it lies from `low` to `high`, which is not below it. Words beyond are 0.
@@ -574,6 +580,37 @@ mod tests {
                 difference_into(&out, sets[0], &mut difference);
                 complement_into(&out, &mut complement);
                 prop_assert!((0..1024).all(|w| union[w] == out[w] | sets[0][w] && difference[w] == out[w] & !sets[0][w] && complement[w] == !out[w]));
+            }
+            FORCED.set(None);
+        }
+
+        #[test]
+        fn codes_are_measured_as_defined(
+            codes in proptest::collection::vec(prop_oneof![any::<i64>(), -9i64..9], 0..300),
+            nulls in proptest::collection::vec(any::<bool>(), 300),
+            has_nulls in any::<bool>(),
+            seconds in proptest::collection::vec(0..u64::MAX / 1_000_000, 0..3_000),
+            fraction in proptest::option::of((any::<usize>(), 1u64..1_000_000)),
+        ) {
+            let nulls = has_nulls.then_some(&nulls[..codes.len()]);
+            let is_null = |row: usize| nulls.is_some_and(|nulls| nulls[row]);
+            let present: Vec<i64> = (0..codes.len()).filter(|row| !is_null(*row)).map(|row| codes[row]).collect();
+            let mut micros: Vec<u64> = seconds.iter().map(|second| second * 1_000_000).collect();
+            let broken = fraction.filter(|_| !micros.is_empty()).map(|(at, more)| (at % micros.len(), more));
+            broken.iter().for_each(|(at, more)| micros[*at] += more);
+            for level in LEVELS.into_iter().filter(|level| *level <= available()) {
+                FORCED.set(Some(level));
+                let (low, high) = bounds_of(&codes, nulls);
+                prop_assert_eq!(low, present.iter().copied().min().unwrap_or(i64::MAX));
+                prop_assert_eq!(high, present.iter().copied().max().unwrap_or(i64::MIN));
+                let mut far = vec![7; codes.len()];
+                distances(&codes, nulls, low, &mut far);
+                for (row, far) in far.iter().enumerate() {
+                    prop_assert_eq!(*far, if is_null(row) { 0 } else { codes[row].abs_diff(low) });
+                }
+                let mut divided = micros.clone();
+                prop_assert_eq!(whole_seconds(&mut divided), broken.is_none());
+                prop_assert_eq!(&divided, if broken.is_none() { &seconds } else { &micros });
             }
             FORCED.set(None);
         }

@@ -173,14 +173,7 @@ impl HeldColumn {
     pub(super) fn of(codes: &[i64], nulls: Option<&[bool]>) -> HeldColumn {
         let is_null = |row: usize| nulls.is_some_and(|nulls| nulls[row]);
         let present = || codes.iter().enumerate().filter(|(row, _)| !is_null(*row)).map(|(_, code)| *code);
-        let (low, high) = match nulls {
-            None => {
-                codes.iter().fold((i64::MAX, i64::MIN), |(low, high), code| (low.min(*code), high.max(*code)))
-            }
-            Some(_) => {
-                present().fold((i64::MAX, i64::MIN), |(low, high), code| (low.min(code), high.max(code)))
-            }
-        };
+        let (low, high) = kernel::bounds_of(codes, nulls);
         let (base, most) = if low > high { (0, 0) } else { (low, high.wrapping_sub(low) as u64) };
         let distance = |code: i64| code.wrapping_sub(base) as u64;
         let divisor = divisor_of(most, |divisor| divides_all(divisor, present().map(distance)));
