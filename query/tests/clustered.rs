@@ -67,6 +67,44 @@ fn a_step_that_nobody_took_is_needed_in_some_modes_only() {
     assert_eq!((of(""), of("'strict_deduplication', ")), (vec![2], vec![1, 2]));
 }
 
+/// Rows that came in the order of their owners: of small numbers of them sets are stored, of large ones none are.
+#[test]
+fn numbers_of_rows_are_asked_by_their_thresholds() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Database::open(directory.path().join("db")).unwrap();
+    let mut session = db.session();
+    run(&mut session, "CREATE TABLE members (id BIGINT PRIMARY KEY)");
+    run(&mut session, "CREATE TABLE rows (whose BIGINT REFERENCES members (id), at TIMESTAMP)");
+    let members: String = (0..70_000).map(|id| format!("{}\n", 3 * id)).collect();
+    copy(&mut session, "members", &format!("id\n{members}"), directory.path());
+    let mut lines = "whose,at\n".to_owned();
+    for id in (0..70_000).filter(|id| id % 5 == 0) {
+        (0..id % 11)
+            .for_each(|row| writeln!(lines, "{},{}", 3 * id, day_text((id + 7 * row) % 900)).unwrap());
+    }
+    copy(&mut session, "rows", &lines, directory.path());
+    let count = "(SELECT count(*) FROM rows r WHERE r.whose = m.id)";
+    let rows = |id: &i64| if id % 5 == 0 { id % 11 } else { 0 };
+    for (low, high, way) in [
+        (3, 99, "bitmaps of thresholds"),
+        (0, 0, "bitmaps of thresholds"),
+        (2, 7, "bitmaps of thresholds"),
+        (2, 8, "values, one by one"),
+        (9, 99, "values, one by one"),
+    ] {
+        let condition = match high {
+            99 => format!("{count} >= {low}"),
+            _ => format!("{count} BETWEEN {low} AND {high}"),
+        };
+        let expected = (0..70_000).filter(|id| (low..=high).contains(&rows(id))).map(|id| 3 * id);
+        assert!(ids(&mut session, &condition) == expected.collect::<Vec<_>>(), "{condition}");
+        let explained = format!("EXPLAIN ANALYZE SELECT count(*) FROM members m WHERE {condition}");
+        let outcome = session.execute(&explained).unwrap();
+        let told: Vec<String> = outcome.rows().map(|row| format!("{row:?}")).collect();
+        assert!(told.iter().any(|line| line.contains(way)), "{way}: {told:?}");
+    }
+}
+
 /// Owners' keys of a chunk that is full take two bytes and a plane; a profile left all of them out.
 #[test]
 fn a_profile_of_owners_counts_all_of_them() {

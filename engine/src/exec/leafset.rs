@@ -158,10 +158,10 @@ impl<'a> Worker<'_, 'a> {
         match &planned.test {
             Test::Codes(intervals) => {
                 let ranked = intervals.len() <= SCANNED_INTERVALS_MIN && self.ranges(leaf, chunk)?.is_some();
+                if !ranked && let Some(members) = self.between_into(leaf, chunk, intervals, clause)? {
+                    return Ok(members);
+                }
                 if !ranked && intervals.len() <= RESOLVED_INTERVALS_MAX {
-                    if let Some(members) = self.between_into(leaf, chunk, intervals, clause)? {
-                        return Ok(members);
-                    }
                     return self.intervals_into(leaf, chunk, intervals, clause);
                 }
                 if !ranked {

@@ -252,7 +252,7 @@ fn chunk_nanos<S: Sink>(plan: &Plan<'_>, masked: bool) -> f64 {
                 {
                     100.0
                 }
-                Test::Codes(intervals) if has(SectionKind::Order) || has(SectionKind::Thresholds) => {
+                Test::Codes(intervals) if has(SectionKind::Order) || plan.has_thresholds(leaf, intervals) => {
                     150.0 * intervals.len() as f64
                 }
                 _ => 100.0 + plan.chunk_bytes / BYTES_A_NANO,

@@ -97,6 +97,7 @@ impl<'a> ThresholdsRef<'a> {
             words
         };
         let mut right = kernel::cardinality(&holding(i64::MIN)) == self.numbered;
+        right &= self.sets.codes().iter().all(|code| (1..=self.most).contains(code));
         for threshold in 1..=self.most {
             let (set, words) = (self.sets.get(threshold)?, holding(threshold.into()));
             set.check()?;

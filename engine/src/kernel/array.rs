@@ -1,6 +1,7 @@
 //! Sorted members and sampled values.
 
 use super::bitset::Operand;
+use crate::calendar;
 use muster_storage::chunk::Words;
 use muster_storage::format::BITSET_WORDS;
 
@@ -9,7 +10,7 @@ pub(super) const SPARSE_MEMBERS_MAX: u32 = 1_024;
 
 /// Up to this many members, most words have no more than [`AT_ONCE`].
 pub(super) const THIN_MEMBERS_MAX: u32 = 4_096;
-const MICROS_PER_SECOND: u64 = 1_000_000;
+const MICROS_PER_SECOND: u64 = calendar::MICROS_PER_SECOND as u64;
 
 /// How often two divides a million.
 const TWOS_OF_MILLION: u32 = MICROS_PER_SECOND.trailing_zeros();

@@ -131,9 +131,8 @@ fn of_leaf(plan: &Plan<'_>, leaf: &Leaf) -> String {
         Test::Codes(ranges) if has(SectionKind::Order) && ranges.len() == 1 => "range index".to_owned(),
         Test::Codes(ranges) if has(SectionKind::Order) => format!("range index, {} ranges", ranges.len()),
         Test::Codes(ranges) => {
-            let by_thresholds = |range| matches!(plan.reader(leaf).between(middle, range), Ok(Some(_)));
-            let all = ranges.iter().copied().all(by_thresholds);
-            (if all { "bitmaps of thresholds" } else { "values, one by one" }).to_owned()
+            let stored = plan.has_thresholds(leaf, ranges);
+            (if stored { "bitmaps of thresholds" } else { "values, one by one" }).to_owned()
         }
         Test::Ordinals(ordinals) => format!("{} members, looked up", ordinals.len()),
         Test::Computed(test) if test.count() > 1 => {

@@ -188,6 +188,12 @@ impl<'a> Plan<'a> {
         &self.readers[leaf.reader]
     }
 
+    /// True where thresholds say which numbers of a leaf lie in some intervals.
+    pub(crate) fn has_thresholds(&self, leaf: &Leaf, intervals: &[(i64, i64)]) -> bool {
+        let (reader, middle) = (self.reader(leaf), self.table.chunks() / 2);
+        intervals.iter().all(|interval| matches!(reader.between(middle, *interval), Ok(Some(_))))
+    }
+
     /// True where a part is computed member by member.
     pub(crate) fn has_computed(&self, node: &Node) -> bool {
         match node {

@@ -72,20 +72,13 @@ impl<'a> Planner<'a, '_> {
             self.kept(table, count, Test::Codes(vec![rows_of_listed]))?
         };
         let all = !owned.not_in;
-        if all && self.implies_rows(&tree, &listed) {
-            return Ok(Some(tree));
-        }
-        let children = match tree {
-            Node::And(mut terms) if all => {
-                terms.push(listed);
-                terms
-            }
-            Node::Or(mut terms) if !all => {
-                terms.push(listed);
-                terms
-            }
-            tree => vec![tree, listed],
+        let implied = all && self.implies_rows(&tree, &listed);
+        let mut children = match tree {
+            Node::And(terms) if all => terms,
+            Node::Or(terms) if !all => terms,
+            tree => vec![tree],
         };
+        children.extend((!implied).then_some(listed));
         Ok(Some(combine(self.merged(children, all)?, all)))
     }
 

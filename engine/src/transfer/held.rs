@@ -20,7 +20,7 @@ use muster_storage::chunk::Words;
 use muster_storage::format::SectionKind;
 use rayon::prelude::*;
 
-/// Rows take at most so many bytes of memory; more are written to parts, and read from there.
+/// Rows take at most so many bytes of memory until they are put in order, and once more then; more are written to parts, and read from there.
 pub(super) const HELD_BYTES_MAX: usize = 4 << 30;
 
 /// Distances between times are often multiples of these.
