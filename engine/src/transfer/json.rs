@@ -192,6 +192,7 @@ mod tests {
         ] {
             assert_eq!(members(line), Err(BROKEN), "{line}");
         }
+        assert!(members("{\"a\":1E310}").is_ok());
     }
 
     proptest! {
@@ -199,7 +200,8 @@ mod tests {
         #[test]
         fn agrees_with_serde_json(line in r#"\{("a":(0|-?[1-9][0-9]{0,3}|"\PC*"|null|true|[0-9.eE+-]{1,5}),?){0,2}\}"#) {
             let theirs = serde_json::from_str::<serde_json::Value>(&line);
-            prop_assert_eq!(members(&line).is_ok(), theirs.is_ok() || overflows(&line), "{}", line);
+            // Where a number is beyond a double, it is all that they say of the line.
+            prop_assert!(overflows(&line) || members(&line).is_ok() == theirs.is_ok(), "{}", line);
         }
     }
 

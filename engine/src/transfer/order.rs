@@ -35,6 +35,9 @@ const RUN_ROWS: usize = 1_024;
 /// The same where the rows of a span are kept apart by a column of several values: fewer, since spans get coarser by it.
 const CLUSTER_RUN_ROWS: usize = 384;
 
+/// Keys of fewer are sorted by comparing them: counting by bytes has to look at 256 of these.
+const RADIX_ROWS_MIN: usize = 128;
+
 const MICROS_PER_HOUR: i64 = MICROS_PER_DAY / 24;
 
 /// Days or hours that are counted in an array, from the first on; further apart they are searched for.
@@ -262,7 +265,7 @@ fn sorted(
         }
     }
     let mut next = starts.clone();
-    let mut keys = vec![(0u64, 0u32); rows.len()];
+    let (mut keys, mut spare) = (vec![(0u64, 0u32); rows.len()], Vec::new());
     for (at, run) in run_of.iter().enumerate() {
         let slot = &mut next[*run as usize];
         // Since the first time of the run, which is a year long at most: 48 bits of microseconds are nine.
@@ -271,13 +274,7 @@ fn sorted(
         *slot += 1;
     }
     for (run, bounds) in starts.windows(2).enumerate().filter(|(_, bounds)| bounds[0] < bounds[1]) {
-        let here = &mut keys[bounds[0]..bounds[1]];
-        let half = |key: &(u64, u32)| key.0 >> 48;
-        // Rows that came in the order of their owners are out of order among one's only.
-        match here.is_sorted_by_key(half) {
-            true => here.chunk_by_mut(|a, b| half(a) == half(b)).for_each(<[_]>::sort_unstable),
-            false => here.sort_unstable(),
-        }
+        sort_keys(&mut keys[bounds[0]..bounds[1]], &mut spare);
         let (low, high) = bounds_of[run];
         let codes = clustered.as_ref().map(|clustered| clustered[run]);
         runs.push((first + bounds[0] as u64, Run { low, high, owners, start: 0 }, codes));
@@ -286,6 +283,36 @@ fn sorted(
         (*row, *half) = (key.1, (key.0 >> 48) as u16);
     }
     runs
+}
+
+/// Sorts the keys of a run, which are an owner's half in the upper 16 bits and a time below, and the row; rows ascend before.
+fn sort_keys(keys: &mut [(u64, u32)], spare: &mut Vec<(u64, u32)>) {
+    let half = |key: &(u64, u32)| key.0 >> 48;
+    if keys.is_sorted_by_key(half) {
+        // Rows that came in the order of their owners are out of order among one's only.
+        keys.chunk_by_mut(|a, b| half(a) == half(b)).for_each(<[_]>::sort_unstable);
+    } else if keys.len() >= RADIX_ROWS_MIN && keys.is_sorted_by_key(|key| key.0 << 16) {
+        // Those that came as time went on, among owners only: by a byte of the half, then by the other, each keeping the order of before.
+        spare.clear();
+        spare.resize(keys.len(), (0, 0));
+        put_by_byte(keys, spare, 48);
+        put_by_byte(spare, keys, 56);
+    } else {
+        keys.sort_unstable();
+    }
+}
+
+/// Writes keys in the order of a byte of theirs, those of the same as they stand.
+fn put_by_byte(keys: &[(u64, u32)], out: &mut [(u64, u32)], shift: u32) {
+    let byte = |key: &(u64, u32)| (key.0 >> shift) as u8;
+    let mut next = [0u32; 257];
+    keys.iter().for_each(|key| next[usize::from(byte(key)) + 1] += 1);
+    (1..next.len()).for_each(|at| next[at] += next[at - 1]);
+    for key in keys {
+        let place = &mut next[usize::from(byte(key))];
+        out[*place as usize] = *key;
+        *place += 1;
+    }
 }
 
 /// Whose a table's rows are, which are held, or are in its parts where that was too much.
@@ -511,6 +538,35 @@ mod tests {
     use super::*;
     use crate::calendar::days_from_civil;
     use crate::transfer::near::NearColumn;
+
+    /// In the order of owners, of time, or of neither.
+    #[test]
+    fn keys_are_sorted_whatever_order_they_came_in() {
+        let mut random = 7u64;
+        let mut next = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        for (rows, owners, times) in
+            [(0, 1, 1), (127, 9, 9), (128, 65_536, 5), (3_000, 65_536, 1 << 48), (900, 3, 2)]
+        {
+            let came: Vec<(u64, u64)> = (0..rows).map(|_| (next(owners), next(times))).collect();
+            for order in 0..3 {
+                let mut came = came.clone();
+                match order {
+                    0 => came.sort_by_key(|(owner, _)| *owner),
+                    1 => came.sort_by_key(|(_, time)| *time),
+                    _ => {}
+                }
+                let mut keys: Vec<(u64, u32)> =
+                    came.iter().zip(5..).map(|((owner, time), row)| (owner << 48 | time, row)).collect();
+                let mut expected = keys.clone();
+                expected.sort_unstable();
+                sort_keys(&mut keys, &mut vec![(9, 9); 7]);
+                assert_eq!(keys, expected, "{rows} rows, order {order}");
+            }
+        }
+    }
 
     #[test]
     fn spans_are_as_fine_as_their_rows_allow() {
