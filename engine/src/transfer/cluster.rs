@@ -33,7 +33,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Chunks that are made while as many are written.
-const CHUNKS_AT_ONCE: usize = 4;
+const CHUNKS_AT_ONCE: usize = 16;
 
 /// A column that is read in the new order.
 enum Source<'t> {

@@ -240,11 +240,9 @@ impl<'a> Import<'a> {
         let tell = |share: f64| Progress { rows, rows_total: Some(rows), share, phase: "owners" };
         progress(tell(0.0));
         let whose = order::whose(table, held.as_ref(), owner, owners, self.cancel)?;
-        let near = || held.map(|held| Near::of(held, &whose, self.cancel)).transpose();
-        let (near, halves) = rayon::join(near, || whose.halves());
-        let near = near?;
+        let near = held.map(|held| Near::of(held, &whose, self.cancel)).transpose()?;
         let loose = near.as_ref().map_or(Loose::Parts(table), |near| Loose::Near(near, schema));
-        let (mut order, sorter) = (Order::new(loose, whose, halves), Sorter::new(loose, owner)?);
+        let (mut order, sorter) = (Order::new(loose, whose), Sorter::new(loose, owner)?);
         let mut keys = KeyCollector::default();
         let ordered = std::thread::scope(|scope| {
             // Parts are made durable beside the work on the next.

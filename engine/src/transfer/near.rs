@@ -13,84 +13,63 @@ use super::held::{Held, HeldColumn, Narrow, divisor_of};
 use crate::Result;
 use crate::control::Cancel;
 use crate::index::values::Frame;
-use crate::kernel;
+use muster_storage::chunk::members_of;
 use muster_storage::format::CHUNK_MEMBERS;
 use rayon::prelude::*;
 
 /// Whose a row is that is nobody's.
 pub(super) const NO_OWNER: u32 = u32::MAX;
 
-/// Whose rows are, as they came, and where they stand when those of each chunk of owners are together; nobody's are last.
+/// Where rows stand, and whose they are, when those of each chunk of owners are together; nobody's are last.
 pub(super) struct Whose {
-    /// The ordinal of each row's owner.
-    owner_of: Vec<u32>,
+    /// The slot of each row, as they came; `None` where it is the row itself, as rows came chunk of owners by chunk of owners.
+    slots: Option<Vec<u32>>,
+    /// The low halves of the owners' ordinals, slot by slot; 0 of nobody's.
+    pub(super) halves: Vec<u16>,
     /// The first slot of each chunk of owners, and the end.
     pub(super) starts: Vec<usize>,
-    /// True where rows came chunk of owners by chunk of owners.
-    in_order: bool,
 }
 
 impl Whose {
-    /// Counts rows whose owners these are, of so many chunks.
+    /// Finds a slot for each row, given the ordinals of their owners, of so many chunks. Cost: two passes.
     pub(super) fn new(owner_of: Vec<u32>, owner_chunks: usize) -> Whose {
+        let chunk_of = |owner: u32| if owner == NO_OWNER { owner_chunks } else { (owner >> 16) as usize };
+        let half_of = |owner: u32| if owner == NO_OWNER { 0 } else { owner as u16 };
         let (mut starts, mut in_order, mut before) = (vec![0; owner_chunks + 2], true, 0);
         for owner in &owner_of {
-            let chunk = chunk_of(*owner, owner_chunks);
+            let chunk = chunk_of(*owner);
             starts[chunk + 1] += 1;
             in_order &= before <= chunk;
             before = chunk;
         }
         (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
-        Whose { owner_of, starts, in_order }
+        if in_order {
+            let halves = owner_of.into_iter().map(half_of).collect();
+            return Whose { slots: None, halves, starts };
+        }
+        let (mut slots, mut halves, mut next) = (owner_of, Vec::new(), starts.clone());
+        halves.resize(slots.len(), 0);
+        for one in &mut slots {
+            let (owner, slot) = (*one, &mut next[chunk_of(*one)]);
+            halves[*slot] = half_of(owner);
+            *one = *slot as u32;
+            *slot += 1;
+        }
+        Whose { slots: Some(slots), halves, starts }
     }
 
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
-        self.owner_of.len()
-    }
-
-    /// The low halves of the owners' ordinals, slot by slot; 0 of nobody's.
-    pub(super) fn halves(&self) -> Vec<u16> {
-        let mut slots = self.slots();
-        let mut halves = vec![0; self.len()];
-        for owner in &self.owner_of {
-            halves[slots.next(*owner)] = if *owner == NO_OWNER { 0 } else { *owner as u16 };
-        }
-        halves
+        self.halves.len()
     }
 
     /// The rows as they came, slot by slot.
     pub(super) fn rows(&self) -> Vec<u32> {
-        let mut slots = self.slots();
-        let mut rows = vec![0; self.len()];
-        for (owner, row) in self.owner_of.iter().zip(0..) {
-            rows[slots.next(*owner)] = row;
-        }
+        let each = 0..self.len() as u32;
+        let Some(slots) = &self.slots else { return each.collect() };
+        let mut rows = vec![0; slots.len()];
+        slots.iter().zip(each).for_each(|(slot, row)| rows[*slot as usize] = row);
         rows
-    }
-
-    fn slots(&self) -> Slots {
-        Slots { next: self.starts[..self.starts.len() - 1].to_vec() }
-    }
-}
-
-fn chunk_of(owner: u32, owner_chunks: usize) -> usize {
-    if owner == NO_OWNER { owner_chunks } else { (owner >> 16) as usize }
-}
-
-/// Gives rows their slots, in the order they came.
-struct Slots {
-    /// The next slot of each chunk of owners.
-    next: Vec<usize>,
-}
-
-impl Slots {
-    #[inline]
-    fn next(&mut self, owner: u32) -> usize {
-        let chunk = chunk_of(owner, self.next.len() - 1);
-        let slot = self.next[chunk];
-        self.next[chunk] += 1;
-        slot
     }
 }
 
@@ -133,12 +112,12 @@ impl NearColumn {
         let nulls = nulls_of(&chunks, whose);
         macro_rules! put {
             ($type:ty) => {{
-                let (mut placed, mut slots) = (vec![0; whose.len()], whose.slots());
+                let mut placed = vec![0; whose.len()];
                 for (at, chunk) in chunks.into_iter().enumerate() {
                     let rows = at * CHUNK_MEMBERS..whose.len().min((at + 1) * CHUNK_MEMBERS);
-                    let placed = match whose.in_order {
-                        true => Placed::AsTheyCame(&mut placed[rows]),
-                        false => Placed::AtSlots(&whose.owner_of[rows], &mut slots, &mut placed),
+                    let placed = match &whose.slots {
+                        None => Placed::AsTheyCame(&mut placed[rows]),
+                        Some(slots) => Placed::AtSlots(&slots[rows], &mut placed),
                     };
                     let (offset, times) = (chunk.frame.base.wrapping_sub(base) as u64, chunk.frame.divisor);
                     let distance = |residual: u64| offset.wrapping_add(times.wrapping_mul(residual));
@@ -202,12 +181,11 @@ fn nulls_of(chunks: &[HeldColumn], whose: &Whose) -> Option<Vec<u64>> {
     if chunks.iter().all(|chunk| chunk.nulls().is_none()) {
         return None;
     }
-    let (mut bits, mut slots) = (vec![0u64; whose.len().div_ceil(64)], whose.slots());
-    for (chunk, owners) in chunks.iter().zip(whose.owner_of.chunks(CHUNK_MEMBERS)) {
-        for (row, owner) in owners.iter().enumerate() {
-            let slot = slots.next(*owner);
-            let null = chunk.nulls().is_some_and(|nulls| kernel::has(nulls, row as u16));
-            bits[slot / 64] |= u64::from(null) << (slot % 64);
+    let mut bits = vec![0u64; whose.len().div_ceil(64)];
+    for (at, nulls) in chunks.iter().enumerate().filter_map(|(at, chunk)| Some((at, chunk.nulls()?))) {
+        for row in members_of(nulls).map(|row| at * CHUNK_MEMBERS + usize::from(row)) {
+            let slot = whose.slots.as_ref().map_or(row, |slots| slots[row] as usize);
+            bits[slot / 64] |= 1 << (slot % 64);
         }
     }
     Some(bits)
@@ -217,8 +195,8 @@ fn nulls_of(chunks: &[HeldColumn], whose: &Whose) -> Option<Vec<u64>> {
 enum Placed<'c, T> {
     /// One behind the other.
     AsTheyCame(&'c mut [T]),
-    /// At the slots of rows that belong to these.
-    AtSlots(&'c [u32], &'c mut Slots, &'c mut [T]),
+    /// At these slots.
+    AtSlots(&'c [u32], &'c mut [T]),
 }
 
 /// Writes the residuals of a chunk of rows where these belong.
@@ -229,10 +207,11 @@ fn put<T>(chunk: &HeldColumn, mut placed: Placed<'_, T>, narrowed: impl Fn(u64) 
                 Placed::AsTheyCame(placed) => {
                     placed.iter_mut().zip($residuals).for_each(|(slot, one)| *slot = narrowed(one));
                 }
-                Placed::AtSlots(owners, slots, placed) => {
-                    for (owner, residual) in owners.iter().zip($residuals) {
-                        placed[slots.next(*owner)] = narrowed(residual);
-                    }
+                Placed::AtSlots(slots, placed) => {
+                    slots
+                        .iter()
+                        .zip($residuals)
+                        .for_each(|(slot, one)| placed[*slot as usize] = narrowed(one));
                 }
             }
         };
@@ -262,13 +241,13 @@ mod tests {
             owner_of in proptest::collection::vec(prop_oneof![Just(NO_OWNER), 0u32..3 << 16], 0..90),
         ) {
             let whose = Whose::new(owner_of.clone(), 3);
-            prop_assert_eq!(whose.in_order, whose.rows().is_sorted());
+            prop_assert_eq!(whose.slots.is_none(), whose.rows().is_sorted());
             let chunk = |row: &u32| (owner_of[*row as usize] >> 16).min(3);
             let mut rows: Vec<u32> = (0..owner_of.len() as u32).collect();
             rows.sort_by_key(chunk);
             prop_assert_eq!(whose.rows(), rows.clone());
             let half = |row: &u32| if chunk(row) == 3 { 0 } else { owner_of[*row as usize] as u16 };
-            prop_assert_eq!(whose.halves(), rows.iter().map(half).collect::<Vec<_>>());
+            prop_assert_eq!(whose.halves, rows.iter().map(half).collect::<Vec<_>>());
             let starts = (0..=4).map(|at| rows.partition_point(|row| chunk(row) < at)).collect::<Vec<_>>();
             prop_assert_eq!(whose.starts, starts);
         }

@@ -5,7 +5,7 @@
 //! owner of each row (by key) ─ chunks of owners ([`super::near`]) ─ each: its rows' times ─ spans ─ groups ─ sorted run by run
 //! ```
 //!
-//! Cost: four bytes a row for whose it is, until it has its slot; then six, the row and half an owner.
+//! Cost: six bytes a row: whose it is or its slot, later the row, and half an owner.
 
 use super::codes::{Chunked, Codes};
 use super::groups::{Clusters, Groups};
@@ -181,15 +181,15 @@ impl<'t> Sorter<'t> {
 
 impl Order {
     /// Rows that are where [`Whose`] puts them, none yet in order.
-    /// `halves` are [`Whose::halves`].
-    pub(super) fn new(loose: Loose<'_>, whose: Whose, halves: Vec<u16>) -> Order {
+    pub(super) fn new(loose: Loose<'_>, whose: Whose) -> Order {
         let (rows, came) = match loose {
             Loose::Parts(_) => (whose.rows(), None),
             // The slots themselves, for each chunk of owners when its turn comes.
             Loose::Near(_, schema) => (vec![0; whose.len()], schema.key.map(|_| whose.rows())),
         };
         let slots = matches!(loose, Loose::Near(..));
-        Order { rows, slots, came, halves, runs: Vec::new(), starts: whose.starts, ready: 0 }
+        let Whose { halves, starts, .. } = whose;
+        Order { rows, slots, came, halves, runs: Vec::new(), starts, ready: 0 }
     }
 
     /// Puts rows in order, chunk of owners by chunk of owners, until the row at `end` in the new order and all before it are.
